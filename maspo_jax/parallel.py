@@ -1,0 +1,185 @@
+"""How arrays lie over devices: one mesh, rows over all of it, parameters over part.
+
+The mesh has two axes. Every batch is split by rows over both. A matrix of the
+policy, and of the optimizer state shaped like it, is split over `fsdp` and
+repeated over `data`; it is gathered where it is used, one layer at a time.
+
+Functions that run per device (inside `jax.shard_map`) are `vary` and `gather`;
+the others run on the host or on global arrays.
+"""
+
+import math
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+AXES = ("data", "fsdp")
+ROWS = jax.P(AXES)
+WHOLE = jax.P()
+
+
+def join(pod):
+    """Makes this process one of several that compute together.
+
+    Args:
+        pod: None for a process on its own, "auto" on a TPU pod or another
+            cluster that JAX recognizes, else "HOST:PORT/INDEX/COUNT": where
+            process 0 listens, which process this is, and how many there are.
+    """
+    if pod is None:
+        return
+    if pod == "auto":
+        jax.distributed.initialize()
+        return
+    try:
+        address, index, count = pod.split("/")
+        index, count = int(index), int(count)
+    except ValueError as error:
+        raise ValueError(
+            f"pod={pod!r}: expected 'auto' or 'HOST:PORT/INDEX/COUNT', for "
+            "example 'localhost:1234/0/2' for the first of two processes"
+        ) from error
+    jax.distributed.initialize(
+        address, count, index, initialization_timeout=60, heartbeat_timeout_seconds=20
+    )
+
+
+def make_mesh(fsdp=1):
+    """Returns the mesh over all devices, `fsdp` of them sharing one policy."""
+    devices = jax.device_count()
+    if fsdp < 1 or devices % fsdp:
+        raise ValueError(
+            f"fsdp={fsdp} does not divide the {devices} devices; "
+            f"choose one of {[n for n in range(1, devices + 1) if devices % n == 0]}"
+        )
+    axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
+    return jax.make_mesh((devices // fsdp, fsdp), AXES, axis_types=axis_types)
+
+
+def specs(tree, mesh):
+    """Returns the `PartitionSpec` of every leaf of a policy or optimizer state.
+
+    The first axis of a matrix that the `fsdp` axis divides is split over it. The
+    leading axis of whatever lies under `blocks` counts layers and stays whole.
+    """
+    size = mesh.shape["fsdp"]
+
+    def spec(path, leaf):
+        stacked = "blocks" in jax.tree_util.keystr(path, simple=True, separator="/")
+        shape = leaf.shape[stacked:]
+        if size == 1 or len(shape) < 2:
+            return WHOLE
+        divisible = [axis for axis, width in enumerate(shape) if width % size == 0]
+        return jax.P(*[None] * (divisible[0] + stacked), "fsdp") if divisible else WHOLE
+
+    return jax.tree_util.tree_map_with_path(spec, tree)
+
+
+def shardings(specs, mesh):
+    """Returns the tree of `NamedSharding` for a tree of `PartitionSpec`."""
+    return jax.tree.map(lambda spec: jax.NamedSharding(mesh, spec), specs)
+
+
+def layer(specs):
+    """Returns the specs of one block, given those of the stacked blocks."""
+    return jax.tree.map(lambda spec: jax.P(*spec[1:]), specs)
+
+
+def stem(specs):
+    """Returns the specs of a policy with those of its blocks left out."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, spec: WHOLE if "blocks" in jax.tree_util.keystr(path) else spec,
+        specs,
+    )
+
+
+def gather(tree, specs):
+    """Returns whole parameters from shards, per device."""
+
+    def whole(leaf, spec):
+        if "fsdp" not in spec:
+            return leaf
+        return jax.lax.all_gather(leaf, "fsdp", axis=spec.index("fsdp"), tiled=True)
+
+    return jax.tree.map(whole, tree, specs)
+
+
+def vary(tree):
+    """Marks a tree as differing between devices, per device.
+
+    Its transpose sums over the devices among which a leaf was the same.
+    """
+
+    def cast(leaf):
+        already = jax.typeof(leaf).manual_axis_type.varying
+        missing = tuple(axis for axis in AXES if axis not in already)
+        return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(cast, tree)
+
+
+def vary_like(array, example):
+    """Marks an array as differing between the devices that `example` differs on."""
+    varying = tuple(sorted(jax.typeof(example).manual_axis_type.varying))
+    return jax.lax.pcast(array, varying, to="varying") if varying else array
+
+
+def first_row(rows):
+    """Returns the global index of this device's first row, of `rows` it holds."""
+    return jax.lax.axis_index(AXES) * rows
+
+
+def spread(tree, mesh):
+    """Returns global arrays split by rows, from the rows this process holds."""
+    sharding = jax.NamedSharding(mesh, ROWS)
+    return jax.tree.map(
+        lambda rows: jax.make_array_from_process_local_data(sharding, np.asarray(rows)),
+        tree,
+    )
+
+
+def own_rows(count):
+    """Returns the slice of `count` rows of a global batch this process holds."""
+    size = count // jax.process_count()
+    return slice(jax.process_index() * size, (jax.process_index() + 1) * size)
+
+
+def local(tree):
+    """Returns as NumPy the rows of this process, from arrays split by rows."""
+
+    def rows(array):
+        shards = {s.index[0].start or 0: s.data for s in array.addressable_shards}
+        return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
+
+    return jax.tree.map(rows, tree)
+
+
+def total(values):
+    """Returns the sum over processes of a NumPy array or number, as NumPy."""
+    if jax.process_count() == 1:
+        return np.asarray(values)
+    return np.sum(multihost_utils.process_allgather(np.asarray(values)), axis=0)
+
+
+def same_everywhere(text, what):
+    """Raises unless every process passes the same `text`."""
+    if jax.process_count() == 1:
+        return
+    digest = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
+    weights = np.arange(1, digest.size + 1)
+    mine = np.array([digest.size, digest.sum(), math.floor((digest * weights).sum())])
+    if not all((row == mine).all() for row in multihost_utils.process_allgather(mine)):
+        raise ValueError(f"processes of the pod disagree about {what}")
+
+
+def check_rows(name, rows, mesh):
+    """Raises unless a batch of `rows` can be split over the mesh."""
+    devices = math.prod(mesh.shape.values())
+    if rows % devices:
+        raise ValueError(
+            f"{name}={rows} does not divide over {devices} devices; "
+            f"make it a multiple of {devices}"
+        )
+
+

@@ -1,0 +1,135 @@
+"""Log-probabilities of given responses, without ever holding all the logits.
+
+The scores of all tokens at all positions, [N, T, V], are the largest array of a
+naive implementation by far. Here they exist for a slice of the vocabulary at a
+time, in the forward and in the backward pass.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from maspo_jax import parallel
+from maspo_jax.models.decoder import causal, positions
+
+SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
+
+
+def response_logprobs(policy, sequences, temperature, unshard=lambda block: block):
+    """Returns how likely each response token is, given all tokens before it.
+
+    Args:
+        policy: a `Decoder`, whole but for what `unshard` completes.
+        sequences: `Sequences` of N rows.
+        temperature: divides the logits, as it did in the sampler.
+        unshard: passed on to the decoder.
+
+    Returns:
+        The log-probability of each response token and the entropy of the
+        distribution it comes from, both [N, T] float32 and zero on padding.
+    """
+    tokens = jnp.concatenate([sequences.prompt, sequences.response], axis=-1)
+    mask = jnp.concatenate([sequences.prompt_mask, sequences.mask], axis=-1)
+    tokens, fed = tokens[:, :-1], mask[:, :-1]  # nothing follows the last token
+    hidden, _ = policy(tokens, positions(fed), causal(fed), unshard=unshard)
+    hidden = hidden[:, sequences.prompt.shape[-1] - 1 :]
+    shape = sequences.response.shape
+    logprob, entropy = token_logprobs(
+        hidden.reshape(-1, hidden.shape[-1]),
+        policy.head_matrix(),
+        sequences.response.reshape(-1),
+        temperature,
+    )
+    keep = lambda x: jnp.where(sequences.mask, x.reshape(shape), 0)
+    return keep(logprob), keep(entropy)
+
+
+def token_logprobs(hidden, matrix, token, temperature=1.0, columns=None):
+    """Returns the log-probability of one token per position, and the entropy.
+
+    All sums and both results are float32, whatever the dtype of the inputs.
+
+    Args:
+        hidden: [M, D], the hidden state at each position.
+        matrix: [V, D], the head.
+        token: [M] int32.
+        temperature: divides the logits.
+        columns: tokens of the vocabulary scored at a time; by default as many as
+            `SCORES_PER_CHUNK` allows.
+
+    Returns:
+        The log-probability of `token`, [M], and the entropy, [M], in nats.
+    """
+    vocabulary = matrix.shape[0]
+    if columns is None:
+        columns = max(SCORES_PER_CHUNK // hidden.shape[0], 128)
+    chunks = -(-vocabulary // min(columns, vocabulary))
+    return _scores(hidden, matrix, token, temperature, chunks)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _scores(hidden, matrix, token, temperature, chunks):
+    return _forward(hidden, matrix, token, temperature, chunks)[0]
+
+
+def _slices(matrix, chunks):
+    """Splits the vocabulary. [V, D] -> [chunks, columns, D] and first tokens."""
+    columns = -(-matrix.shape[0] // chunks)
+    padding = chunks * columns - matrix.shape[0]
+    slices = jnp.pad(matrix, ((0, padding), (0, 0)))
+    return slices.reshape(chunks, columns, -1), jnp.arange(chunks) * columns
+
+
+def _logits(hidden, piece, first, vocabulary, temperature):
+    """Scores one slice of the vocabulary; what pads it scores minus infinity."""
+    score = jnp.einsum("md,cd->mc", hidden, piece, preferred_element_type=jnp.float32)
+    real = first + jnp.arange(piece.shape[0]) < vocabulary
+    return jnp.where(real[None], score / temperature, -jnp.inf)
+
+
+def _forward(hidden, matrix, token, temperature, chunks):
+    def score(_, piece_and_first):
+        piece, first = piece_and_first
+        logits = _logits(hidden, piece, first, matrix.shape[0], temperature)
+        normalizer = jax.nn.logsumexp(logits, axis=-1)
+        share = jnp.exp(logits - normalizer[:, None])
+        mean = jnp.sum(jnp.where(share > 0, share * logits, 0), axis=-1)
+        place = token - first
+        inside = (place >= 0) & (place < piece.shape[0])
+        safe = jnp.where(inside, place, 0)[:, None]
+        chosen = jnp.take_along_axis(logits, safe, axis=-1)[:, 0]
+        return None, (normalizer, mean, jnp.where(inside, chosen, 0))
+
+    _, (normalizers, means, chosen) = jax.lax.scan(score, None, _slices(matrix, chunks))
+    normalizer = jax.nn.logsumexp(normalizers, axis=0)
+    share = jnp.exp(normalizers - normalizer[None])
+    entropy = normalizer - jnp.sum(share * means, axis=0)
+    residuals = hidden, matrix, token, normalizer, entropy
+    return (jnp.sum(chosen, axis=0) - normalizer, entropy), residuals
+
+
+def _backward(temperature, chunks, residuals, cotangents):
+    hidden, matrix, token, normalizer, entropy = residuals
+    for_logprob, for_entropy = (cotangent[:, None] for cotangent in cotangents)
+    wide = hidden.astype(jnp.float32)
+
+    def score(total, piece_and_first):
+        piece, first = piece_and_first
+        logits = _logits(hidden, piece, first, matrix.shape[0], temperature)
+        logprob = logits - normalizer[:, None]
+        share = jnp.exp(logprob)
+        surprise = jnp.where(share > 0, logprob + entropy[:, None], 0)
+        chosen = (token - first)[:, None] == jnp.arange(piece.shape[0])[None]
+        change = for_logprob * (chosen - share) - for_entropy * share * surprise
+        change = change / temperature
+        total = total + change @ piece.astype(jnp.float32)
+        return total, jnp.einsum("mc,md->cd", change, wide)
+
+    total = parallel.vary_like(jnp.zeros_like(wide), hidden)
+    total, pieces = jax.lax.scan(score, total, _slices(matrix, chunks))
+    by_matrix = pieces.reshape(-1, matrix.shape[1])[: matrix.shape[0]]
+    return total.astype(hidden.dtype), by_matrix.astype(matrix.dtype), None
+
+
+_scores.defvjp(_forward, _backward)

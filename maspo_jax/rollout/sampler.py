@@ -1,0 +1,151 @@
+"""The sampler: prompts in, responses out, in one compiled program.
+
+Prompts are read once, whatever the number of responses to each. Then one token
+per row and step is drawn until every row has ended.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from maspo_jax import parallel
+from maspo_jax.models.decoder import Cache, causal, empty_cache, positions
+from maspo_jax.rollout.token_choice import choose
+from maspo_jax.types import Rollout, Sequences
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """What to draw for each prompt."""
+
+    responses: int  # G
+    length: int  # T, the longest response in tokens, its end included
+    end: int  # the token that ends a response
+    pad: int  # the token that fills what follows
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        """Refuses settings that name no distribution."""
+        for name in ("responses", "length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature}: must not be negative")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
+
+
+@struct.dataclass
+class Progress:
+    """The state of the loop over steps."""
+
+    step: jax.Array  # [] int32, tokens drawn per row
+    cache: Cache
+    done: jax.Array  # [N] bool
+    response: jax.Array  # [N, T] int32
+    logprob: jax.Array  # [N, T] float32
+    mask: jax.Array  # [N, T] bool
+
+
+@functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
+def sample(policy, prompts, key, decoding, mesh):
+    """Draws responses to prompts.
+
+    Args:
+        policy: a `Decoder`, laid out in any way.
+        prompts: `Prompts` of P rows, split by rows over `mesh`.
+        key: row n draws its token t with `key` folded with n and with t, so that
+            no row depends on another.
+        decoding: the `Decoding` settings.
+        mesh: the mesh; P must be a multiple of its size.
+
+    Returns:
+        A `Rollout` of N = P * G rows, split by rows.
+    """
+    draw = functools.partial(draw_rows, decoding=decoding)
+    return jax.shard_map(
+        draw,
+        mesh=mesh,
+        in_specs=(parallel.WHOLE, parallel.ROWS, parallel.WHOLE),
+        out_specs=parallel.ROWS,
+    )(policy, prompts, key)
+
+
+def draw_rows(policy, prompts, key, decoding):
+    """Does the work of `sample` for the rows of one device."""
+    policy = parallel.vary(policy)
+    count, width = prompts.tokens.shape
+    rows = count * decoding.responses
+    first = parallel.first_row(rows)
+    row_keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(
+        first + jnp.arange(rows)
+    )
+    repeat = functools.partial(jnp.repeat, repeats=decoding.responses)
+
+    hidden, cache = read(policy, prompts, width + decoding.length)
+    cache = cache.replace(key=repeat(cache.key, axis=1), value=repeat(cache.value, axis=1))
+    prompt, prompt_mask = repeat(prompts.tokens, axis=0), repeat(prompts.mask, axis=0)
+    prompt_length = jnp.sum(prompt_mask, axis=-1)
+
+    def draw(progress, hidden):
+        """Draws the token of this step from the hidden state before it."""
+        t = progress.step
+        step_keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, t))(row_keys)
+        token, logprob = choose(
+            policy.logits(hidden), step_keys, decoding.temperature, decoding.top_p
+        )
+        alive = ~progress.done
+        return progress.replace(
+            step=t + 1,
+            done=progress.done | (token == decoding.end),
+            response=progress.response.at[:, t].set(
+                jnp.where(alive, token, decoding.pad)
+            ),
+            logprob=progress.logprob.at[:, t].set(jnp.where(alive, logprob, 0)),
+            mask=progress.mask.at[:, t].set(alive),
+        )
+
+    def advance(progress):
+        """Feeds the last token and draws the next."""
+        last = progress.step - 1
+        seen = jnp.concatenate([prompt_mask, progress.mask], axis=-1)
+        hidden, cache = policy(
+            jax.lax.dynamic_slice_in_dim(progress.response, last, 1, axis=1),
+            (prompt_length + last)[:, None],
+            seen[:, None],
+            progress.cache,
+        )
+        return draw(progress.replace(cache=cache), hidden[:, 0])
+
+    shape = rows, decoding.length
+    progress = Progress(
+        step=jnp.zeros((), jnp.int32),
+        cache=cache,
+        done=jnp.zeros(rows, bool),
+        response=jnp.full(shape, decoding.pad, jnp.int32),
+        logprob=jnp.zeros(shape),
+        mask=jnp.zeros(shape, bool),
+    )
+    progress = jax.lax.while_loop(
+        lambda progress: (progress.step < decoding.length) & ~jnp.all(progress.done),
+        advance,
+        draw(parallel.vary(progress), repeat(hidden, axis=0)),
+    )
+    sequences = Sequences(prompt, prompt_mask, progress.response, progress.mask)
+    return Rollout(sequences, progress.logprob)
+
+
+def read(policy, prompts, columns):
+    """Feeds the prompts of one device to an empty cache of so many columns.
+
+    Returns the hidden state behind each prompt, [P, D], and the cache.
+    """
+    count, width = prompts.tokens.shape
+    cache = parallel.vary(empty_cache(policy.config, count, columns))
+    visible = jnp.pad(causal(prompts.mask), ((0, 0), (0, 0), (0, columns - width)))
+    hidden, cache = policy(prompts.tokens, positions(prompts.mask), visible, cache)
+    return hidden[:, -1], cache

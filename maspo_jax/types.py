@@ -1,0 +1,67 @@
+"""The records that pass through one training step, in the order they appear.
+
+    Prompts -> Rollout -> TrainBatch -> TrainState
+
+Shape letters, the same in every docstring of the package:
+
+    P  prompts per batch       G  responses per prompt     N  sequences, P * G
+    L  padded prompt length    T  padded response length   V  vocabulary
+
+Responses to one prompt are neighbors: sequence n answers prompt n // G.
+Every array that leads with P or N is sharded over the mesh along that axis.
+"""
+
+from typing import Any
+
+import jax
+from flax import struct
+
+
+@struct.dataclass
+class Prompts:
+    """Questions as the policy reads them."""
+
+    tokens: jax.Array  # [P, L] int32, left-padded
+    mask: jax.Array  # [P, L] bool
+
+
+@struct.dataclass
+class Sequences:
+    """Prompts side by side with one response each."""
+
+    prompt: jax.Array  # [N, L] int32, left-padded
+    prompt_mask: jax.Array  # [N, L] bool
+    response: jax.Array  # [N, T] int32, right-padded
+    mask: jax.Array  # [N, T] bool, true on the response, its end token included
+
+
+@struct.dataclass
+class Rollout:
+    """Responses drawn from the policy, and how likely each token was."""
+
+    sequences: Sequences
+    logprob: jax.Array  # [N, T] float32, of the distribution sampled from
+
+
+@struct.dataclass
+class TrainBatch:
+    """Scored responses, ready for the surrogate.
+
+    `weight` carries the whole normalization of the loss: it is zero on padding
+    and its sum over the global batch is one. The loss is therefore a plain sum,
+    and splitting a batch over devices or microbatches cannot change it.
+    """
+
+    sequences: Sequences
+    old_logprob: jax.Array  # [N, T] under the policy the ratio is anchored to
+    advantage: jax.Array  # [N, T]
+    weight: jax.Array  # [N, T]
+
+
+@struct.dataclass
+class TrainState:
+    """Everything an update changes."""
+
+    updates: jax.Array  # [] int32, optimizer updates made so far
+    policy: Any  # a `models.decoder.Decoder`
+    opt_state: Any  # of the Optax optimizer, shaped like the policy
