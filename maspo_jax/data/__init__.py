@@ -1,0 +1,1 @@
+"""Problems, how they are asked, and how they become batches of tokens."""

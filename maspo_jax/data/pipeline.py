@@ -1,0 +1,203 @@
+"""Endless batches of problems, in an order that can be saved and restored.
+
+    source -> shuffle -> repeat -> batch -> template, tokenizer -> padding
+
+Each epoch has a new order, fixed by the seed. The position of an iterator is its
+`get_state()`, a small dictionary for JSON; after `set_state` on an iterator of the
+same pipeline, in this process or another, the same batches follow.
+
+Every host of a pod reads the same stream; which rows are its own is decided where
+arrays are placed on devices.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import grain
+import numpy as np
+
+from maspo_jax.data.problems import Problem, Source
+from maspo_jax.data.templates import Template
+from maspo_jax.data.tokenizer import Tokenizer
+from maspo_jax.types import Prompts, Sequences
+
+# One thread prepares the next batches while the devices work on this one. Sources are
+# in memory and tokenizing holds the interpreter's lock: more threads would not help.
+READ = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
+
+
+def prompts(
+    source: Source,
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    batch: int,
+    length: int,
+    seed: int,
+) -> grain.IterDataset:
+    """Returns an endless dataset of (list of P problems, `Prompts`).
+
+    Args:
+        source: the problems; every one comes once per epoch.
+        template: how a question is asked.
+        tokenizer: how it is written.
+        batch: P. Batches run across the end of an epoch, so a batch may be larger
+            than the source: it then holds some problems more than once.
+        length: L. A longer prompt is an error, never cut.
+        seed: of the order, at least 0 and below 2**32.
+    """
+
+    def collate(problems: Sequence[Problem]):
+        return list(problems), ask(problems, template, tokenizer, length)
+
+    return _batches(source, tokenizer, batch, seed, collate)
+
+
+def demonstrations(
+    source: Source,
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    batch: int,
+    prompt_length: int,
+    response_length: int,
+    seed: int,
+) -> grain.IterDataset:
+    """Returns an endless dataset of `Sequences`: problems with worked solutions.
+
+    The arguments are those of `prompts`, with N = batch, L = prompt_length and
+    T = response_length. Every problem needs a solution of fewer than T tokens.
+    """
+    collate = partial(
+        demonstrate,
+        template=template,
+        tokenizer=tokenizer,
+        prompt_length=prompt_length,
+        response_length=response_length,
+    )
+    return _batches(source, tokenizer, batch, seed, collate)
+
+
+def ask(
+    problems: Sequence[Problem], template: Template, tokenizer: Tokenizer, length: int
+) -> Prompts:
+    """Returns the `Prompts` [P, L] of P problems, in order, L = length."""
+    rows = [_prompt(problem, template, tokenizer) for problem in problems]
+    for problem, row in zip(problems, rows, strict=True):
+        _refuse_misfit(problem, "prompt", len(row), length)
+    mask = np.arange(length) >= length - _sizes(rows)
+    return Prompts(_place(rows, mask, tokenizer.pad), mask)
+
+
+def demonstrate(
+    problems: Sequence[Problem],
+    template: Template,
+    tokenizer: Tokenizer,
+    prompt_length: int,
+    response_length: int,
+) -> Sequences:
+    """Returns the `Sequences` of N problems answered by their own solutions."""
+    asked = ask(problems, template, tokenizer, prompt_length)
+    rows = [_response(problem, tokenizer) for problem in problems]
+    for problem, row in zip(problems, rows, strict=True):
+        _refuse_misfit(problem, "response", len(row), response_length)
+    mask = np.arange(response_length) < _sizes(rows)
+    response = _place(rows, mask, tokenizer.pad)
+    return Sequences(asked.tokens, asked.mask, response, mask)
+
+
+def check(
+    source: Source,
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    prompt_length: int,
+    response_length: int | None = None,
+    rows: int | None = None,
+) -> None:
+    """Refuses a source with an item that does not fit, before anything is compiled.
+
+    Args:
+        source: the problems.
+        template: how a question is asked.
+        tokenizer: how it is written.
+        prompt_length: L, which every prompt has to fit.
+        response_length: T, which every solution with its end token has to fit;
+            None where solutions are not used.
+        rows: check only so many problems, for sources made on the spot.
+    """
+    _refuse_empty(source)
+    longest = {}
+    for index in range(min(len(source), rows or len(source))):
+        problem = source[index]
+        sizes = {"prompt": len(_prompt(problem, template, tokenizer))}
+        if response_length is not None:
+            sizes["response"] = len(_response(problem, tokenizer))
+        for part, size in sizes.items():
+            longest[part] = max(
+                longest.get(part, (0, problem)), (size, problem), key=lambda p: p[0]
+            )
+    for part, length in (("prompt", prompt_length), ("response", response_length)):
+        if part in longest:
+            size, problem = longest[part]
+            _refuse_misfit(problem, part, size, length)
+
+
+def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
+    _refuse_empty(source)
+    if batch < 1:
+        raise ValueError(f"batch={batch}: give at least 1")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
+    # Read now, so that a tokenizer that is not there fails here and not in a thread.
+    _ = tokenizer.end, tokenizer.pad
+    shuffled = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    return shuffled.batch(batch, batch_fn=collate).to_iter_dataset(READ)
+
+
+def _prompt(problem: Problem, template: Template, tokenizer: Tokenizer) -> list[int]:
+    return _encode(problem, template.render(problem.question), tokenizer)
+
+
+def _response(problem: Problem, tokenizer: Tokenizer) -> list[int]:
+    if problem.solution is None:
+        raise ValueError(
+            f"problem {problem.id!r} has no solution to learn from: use a file with "
+            "solutions for the warm-up, or start from a pretrained policy without one"
+        )
+    return [*_encode(problem, problem.solution, tokenizer), tokenizer.end]
+
+
+def _encode(problem: Problem, text: str, tokenizer: Tokenizer) -> list[int]:
+    try:
+        return tokenizer.encode(text)
+    except ValueError as error:
+        raise ValueError(f"problem {problem.id!r}: {error}") from error
+
+
+def _refuse_empty(source: Source) -> None:
+    if len(source) == 0:
+        raise ValueError(f"{source!r} is empty: a pipeline needs at least one problem")
+
+
+def _refuse_misfit(problem: Problem, part: str, size: int, length: int) -> None:
+    if size == 0:
+        raise ValueError(f"problem {problem.id!r} has an empty {part}: leave it out")
+    if size > length:
+        raise ValueError(
+            f"problem {problem.id!r} does not fit: its {part} has {size} tokens, the "
+            f"{part} length is {length}. Raise the length to at least {size}, or leave "
+            "the problem out"
+        )
+
+
+def _sizes(rows: list[list[int]]) -> np.ndarray:
+    """Returns the number of tokens of every row as a column, [N, 1]."""
+    return np.array([len(row) for row in rows])[:, None]
+
+
+def _place(rows: list[list[int]], mask: np.ndarray, pad: int) -> np.ndarray:
+    """Returns the rows' tokens where the mask is true, in order, and pad elsewhere."""
+    tokens = np.full(mask.shape, pad, np.int32)
+    tokens[mask] = np.concatenate(rows)
+    return tokens
