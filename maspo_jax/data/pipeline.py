@@ -127,20 +127,18 @@ def check(
         rows: check only so many problems, for sources made on the spot.
     """
     _refuse_empty(source)
-    longest = {}
+    lengths = {"prompt": prompt_length, "response": response_length}
+    longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
         problem = source[index]
-        sizes = {"prompt": len(_prompt(problem, template, tokenizer))}
+        tokens = {"prompt": _prompt(problem, template, tokenizer)}
         if response_length is not None:
-            sizes["response"] = len(_response(problem, tokenizer))
-        for part, size in sizes.items():
-            longest[part] = max(
-                longest.get(part, (0, problem)), (size, problem), key=lambda p: p[0]
-            )
-    for part, length in (("prompt", prompt_length), ("response", response_length)):
-        if part in longest:
-            size, problem = longest[part]
-            _refuse_misfit(problem, part, size, length)
+            tokens["response"] = _response(problem, tokenizer)
+        for part, row in tokens.items():
+            if part not in longest or len(row) > longest[part][0]:
+                longest[part] = len(row), problem
+    for part, (size, problem) in longest.items():
+        _refuse_misfit(problem, part, size, lengths[part])
 
 
 def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
@@ -151,12 +149,17 @@ def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
         raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
     # Read now, so that a tokenizer that is not there fails here and not in a thread.
     _ = tokenizer.end, tokenizer.pad
-    shuffled = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    return shuffled.batch(batch, batch_fn=collate).to_iter_dataset(READ)
+    endless = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
+    # There is no remainder, but counting it would overflow the endless length.
+    batches = endless.batch(batch, drop_remainder=True, batch_fn=collate)
+    return batches.to_iter_dataset(READ)
 
 
 def _prompt(problem: Problem, template: Template, tokenizer: Tokenizer) -> list[int]:
-    return _encode(problem, template.render(problem.question), tokenizer)
+    tokens = _encode(problem, template.render(problem.question), tokenizer)
+    if not tokens:  # a row without any token would attend to nothing
+        raise ValueError(f"problem {problem.id!r} has an empty prompt: leave it out")
+    return tokens
 
 
 def _response(problem: Problem, tokenizer: Tokenizer) -> list[int]:
@@ -181,8 +184,6 @@ def _refuse_empty(source: Source) -> None:
 
 
 def _refuse_misfit(problem: Problem, part: str, size: int, length: int) -> None:
-    if size == 0:
-        raise ValueError(f"problem {problem.id!r} has an empty {part}: leave it out")
     if size > length:
         raise ValueError(
             f"problem {problem.id!r} does not fit: its {part} has {size} tokens, the "

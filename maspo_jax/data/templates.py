@@ -24,7 +24,7 @@ class Template:
         """Returns the prompt for a question."""
         return self.before + question + self.after
 
-    def strip(self, prompt: str) -> str | None:
+    def question(self, prompt: str) -> str | None:
         """Returns the question of a rendered prompt, None for any other text."""
         if len(prompt) < len(self.before) + len(self.after):
             return None
@@ -67,5 +67,5 @@ ALL = (PLAIN, BOXED, DAPO, GSM8K_HASH, DEEPSCALER)
 def bare(prompt: str) -> str:
     """Returns a prompt without the instructions of the template that wrote it."""
     instructed = (template for template in ALL if template is not PLAIN)
-    found = (template.strip(prompt) for template in instructed)
+    found = (template.question(prompt) for template in instructed)
     return next((question for question in found if question), prompt)
