@@ -97,6 +97,13 @@ def test_a_problem_depends_on_seed_and_index_only():
         answer="4",
         solution="6+3=9. 9+6=15. 15-9=6. 6+3=9. 9-5=4. \\boxed{4}",
     )
+    held_out = Chains(split="test")
+    assert [held_out[index].question for index in range(4)] == [
+        "7-6+8+5-7+7=?",
+        "1+6+7+3+3-1=?",
+        "6-5+8+6-4-8=?",
+        "8-2+5+5+3+3=?",
+    ]
     assert Chains(size=5)[1] == Chains(size=50)[1]
     assert Chains(seed=1)[1].question != Chains(seed=0)[1].question
 

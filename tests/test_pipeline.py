@@ -4,6 +4,7 @@ import collections
 import itertools
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import threading
@@ -16,6 +17,11 @@ from maspo_jax.data import arithmetic, pipeline, templates
 from maspo_jax.data.arithmetic import Chains
 from maspo_jax.data.problems import Problem, ProblemFile
 from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenizer
+
+GSM8K = pathlib.Path(__file__).parents[1] / "../shared/data/gsm8k/train.jsonl.gz"
+needs_shared = pytest.mark.skipif(
+    not GSM8K.is_file(), reason="needs GSM8K in ../shared/data"
+)
 
 SOURCE = Chains(size=10)
 TOKENIZER = arithmetic.tokenizer()
@@ -252,3 +258,17 @@ def test_solutions_are_checked_only_where_they_are_used():
 def test_a_check_refuses_an_empty_source():
     with pytest.raises(ValueError, match="at least one problem"):
         pipeline.check([], templates.PLAIN, TOKENIZER, prompt_length=L)
+
+
+@needs_shared
+def test_real_problems_pass_as_bytes():
+    source = ProblemFile(str(GSM8K))
+    style, tokenizer = templates.GSM8K_HASH, ByteTokenizer()
+    # The longest prompt, counted once by hand.
+    pipeline.check(source, style, tokenizer, prompt_length=1058, response_length=2048)
+    with pytest.raises(ValueError, match="'gsm8k-train-3331' .* 1058 tokens"):
+        pipeline.check(source, style, tokenizer, prompt_length=1057)
+    stream = ask(source, style, tokenizer, length=1058)
+    for problems, prompts in take(iter(stream), 2):
+        texts = [tokenizer.decode(row) for row in prompts.tokens]
+        assert texts == [style.render(problem.question) for problem in problems]

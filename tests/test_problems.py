@@ -142,6 +142,12 @@ def test_the_gold_of_gsm8k_follows_the_last_hashes(write, ending, answer):
     assert ProblemFile(write(row))[0].answer == answer
 
 
+@pytest.mark.parametrize("ending", ["5", "####", "#### \n", "#### 5\nor 6"])
+def test_a_solution_that_does_not_end_in_its_answer_is_refused(write, ending):
+    path = write({"question": QUESTION, "answer": f"So.\n{ending}"})
+    refuse(ProblemFile(path, "gsm8k"), "line 1", "`answer` does not end in `#### N`")
+
+
 @pytest.mark.parametrize(
     "solution, answer",
     [

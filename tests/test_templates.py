@@ -12,6 +12,7 @@ every_template = pytest.mark.parametrize(
 QUESTIONS = (
     "What is 1+1?",
     "Let $Answer = {x}$; is 5% of %s $x, ${y} or \\boxed{2}?",
+    "  space and lines around it\n\n",
     "Two\nlines, a tab\t and U+2028 \u2028.",
 )
 

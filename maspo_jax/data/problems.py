@@ -92,7 +92,7 @@ class ProblemFile:
 
     @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
-        problems, layout, stem = [], self.layout, pathlib.Path(self.path).name
+        problems, layout, file = [], self.layout, pathlib.Path(self.path).name
         for number, row in _rows(self.path):
             place = f"{self.path}, line {number}"
             layout = layout or _recognize(row, place)
@@ -103,7 +103,7 @@ class ProblemFile:
                     f"{place}: {error} (read as layout {layout!r}). Correct or remove "
                     f"this row, or name another layout: {', '.join(LAYOUTS)}"
                 ) from error
-            name = _identifier(row) or f"{stem}:{number}"
+            name = _identifier(row) or f"{file}:{number}"
             problems.append(Problem(name, question, answer, solution))
             if len(problems) == self.first:
                 break
