@@ -4,11 +4,11 @@ The mesh has two axes. Every batch is split by rows over both. A matrix of the
 policy, and of the optimizer state shaped like it, is split over `fsdp` and
 repeated over `data`; it is gathered where it is used, one layer at a time.
 
-Functions that run per device (inside `jax.shard_map`) are `vary` and `gather`;
-the others run on the host or on global arrays.
+Functions whose docstring says "per device" run inside `jax.shard_map`; the others
+run on the host or on global arrays.
 """
 
-import math
+import hashlib
 
 import jax
 import numpy as np
@@ -95,7 +95,7 @@ def stem(specs):
 
 
 def gather(tree, specs):
-    """Returns whole parameters from shards, per device."""
+    """Returns whole parameters from shards, per device; transposed, it scatters."""
 
     def whole(leaf, spec):
         if "fsdp" not in spec:
@@ -105,10 +105,21 @@ def gather(tree, specs):
     return jax.tree.map(whole, tree, specs)
 
 
+def add_copies(grads, specs):
+    """Returns gradients summed over the devices that hold the same parameters."""
+
+    def add(grad, spec):
+        copies = tuple(axis for axis in AXES if axis not in spec)
+        return jax.lax.psum(grad, copies) if copies else grad
+
+    return jax.tree.map(add, grads, specs)
+
+
 def vary(tree):
     """Marks a tree as differing between devices, per device.
 
-    Its transpose sums over the devices among which a leaf was the same.
+    The gradient with respect to a parameter so marked is this device's share; that
+    of an unmarked one arrives summed, at the price of a sum per use.
     """
 
     def cast(leaf):
@@ -117,12 +128,6 @@ def vary(tree):
         return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(cast, tree)
-
-
-def vary_like(array, example):
-    """Marks an array as differing between the devices that `example` differs on."""
-    varying = tuple(sorted(jax.typeof(example).manual_axis_type.varying))
-    return jax.lax.pcast(array, varying, to="varying") if varying else array
 
 
 def first_row(rows):
@@ -155,31 +160,23 @@ def local(tree):
     return jax.tree.map(rows, tree)
 
 
-def total(values):
-    """Returns the sum over processes of a NumPy array or number, as NumPy."""
+def everyone(rows):
+    """Returns the rows of all processes, from those of each, as NumPy."""
     if jax.process_count() == 1:
-        return np.asarray(values)
-    return np.sum(multihost_utils.process_allgather(np.asarray(values)), axis=0)
+        return np.asarray(rows)
+    return multihost_utils.process_allgather(np.asarray(rows), tiled=True)
+
+
+def largest(number):
+    """Returns the largest of one number per process."""
+    return np.max(everyone(np.array([number])))
 
 
 def same_everywhere(text, what):
     """Raises unless every process passes the same `text`."""
-    if jax.process_count() == 1:
-        return
-    digest = np.frombuffer(text.encode(), np.uint8).astype(np.int64)
-    weights = np.arange(1, digest.size + 1)
-    mine = np.array([digest.size, digest.sum(), math.floor((digest * weights).sum())])
-    if not all((row == mine).all() for row in multihost_utils.process_allgather(mine)):
-        raise ValueError(f"processes of the pod disagree about {what}")
-
-
-def check_rows(name, rows, mesh):
-    """Raises unless a batch of `rows` can be split over the mesh."""
-    devices = math.prod(mesh.shape.values())
-    if rows % devices:
+    digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
+    if not (everyone(digest[None]) == digest[None]).all():
         raise ValueError(
-            f"{name}={rows} does not divide over {devices} devices; "
-            f"make it a multiple of {devices}"
+            f"the processes of this pod disagree about {what}: start all of them "
+            "with the same command and the same files"
         )
-
-

@@ -1,0 +1,1 @@
+"""What is ascended: advantages, token weights, gates, and the one surrogate."""

@@ -64,3 +64,23 @@ def summarize(sums):
             sums["pull"] > 0, sums["gated_pull"] / jnp.maximum(sums["pull"], 1e-30), 1
         ),
     }
+
+
+def mismatch(logprob, sampled_logprob, mask):
+    """Returns how far the trainer is from the sampler on the sampler's own tokens.
+
+    Args:
+        logprob: [N, T] of the trainer, under the policy that sampled.
+        sampled_logprob: [N, T] of the sampler.
+        mask: [N, T] bool.
+
+    Returns:
+        A dict: mismatch_max, the largest difference of log-probabilities in nats,
+        and mismatch_k3, the mean of ratio - 1 - log ratio.
+    """
+    difference = jnp.where(mask, logprob - sampled_logprob, 0)
+    k3 = jnp.expm1(difference) - difference
+    return {
+        "mismatch_max": jnp.max(jnp.abs(difference)),
+        "mismatch_k3": jnp.sum(k3) / jnp.maximum(jnp.sum(mask), 1),
+    }

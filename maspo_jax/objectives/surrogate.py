@@ -43,3 +43,9 @@ def surrogate(logprob, batch, gate):
     advantage = jnp.where(batch.weight != 0, batch.advantage, 0)
     gain = gate_values(logprob, batch, gate) * ratio * advantage
     return -jnp.sum(batch.weight * gain)
+
+
+def negative_log_likelihood(logprob, batch):
+    """Returns the loss of supervised training: minus the weighted log-likelihood."""
+    chex.assert_equal_shape([logprob, batch.weight])
+    return -jnp.sum(batch.weight * jnp.where(batch.weight != 0, logprob, 0))

@@ -1,0 +1,1 @@
+"""Drawing responses from the policy, and scoring given ones."""

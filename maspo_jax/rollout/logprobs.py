@@ -10,7 +10,6 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from maspo_jax import parallel
 from maspo_jax.models.decoder import causal, positions
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
@@ -126,8 +125,8 @@ def _backward(temperature, chunks, residuals, cotangents):
         total = total + change @ piece.astype(jnp.float32)
         return total, jnp.einsum("mc,md->cd", change, wide)
 
-    total = parallel.vary_like(jnp.zeros_like(wide), hidden)
-    total, pieces = jax.lax.scan(score, total, _slices(matrix, chunks))
+    slices = _slices(matrix, chunks)
+    total, pieces = jax.lax.scan(score, jnp.zeros_like(wide), slices)
     by_matrix = pieces.reshape(-1, matrix.shape[1])[: matrix.shape[0]]
     return total.astype(hidden.dtype), by_matrix.astype(matrix.dtype), None
 

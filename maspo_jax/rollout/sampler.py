@@ -87,7 +87,9 @@ def draw_rows(policy, prompts, key, decoding):
     repeat = functools.partial(jnp.repeat, repeats=decoding.responses)
 
     hidden, cache = read(policy, prompts, width + decoding.length)
-    cache = cache.replace(key=repeat(cache.key, axis=1), value=repeat(cache.value, axis=1))
+    cache = cache.replace(
+        key=repeat(cache.key, axis=1), value=repeat(cache.value, axis=1)
+    )
     prompt, prompt_mask = repeat(prompts.tokens, axis=0), repeat(prompts.mask, axis=0)
     prompt_length = jnp.sum(prompt_mask, axis=-1)
 

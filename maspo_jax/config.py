@@ -1,0 +1,298 @@
+"""An experiment: one frozen dataclass that says everything a run depends on.
+
+An experiment file builds an `Experiment` named `experiment`. The command line may
+override any leaf of it, and nothing else. The resolved experiment is written beside
+the run as JSON, from which its parts can be built again.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import math
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+import tyro
+
+from maspo_jax.data import templates
+from maspo_jax.data.problems import Source
+from maspo_jax.data.tokenizer import Tokenizer
+from maspo_jax.models.decoder import DecoderConfig
+from maspo_jax.objectives import advantages, gates, token_weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimization:
+    """AdamW behind a limit on the global norm of the gradient."""
+
+    learning_rate: float
+    warmup_updates: int = 0  # updates of linear rise to the learning rate
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final_fraction: float = 0.1  # of the learning rate, where a schedule ends
+    beta1: float = 0.9
+    beta2: float = 0.95
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0  # of matrices only
+    max_grad_norm: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """A stretch of supervised updates on the solutions of one source."""
+
+    source: Source
+    updates: int
+
+
+@dataclasses.dataclass(frozen=True)
+class WarmUp:
+    """Supervised training on worked solutions, for a policy from scratch."""
+
+    phases: tuple[Phase, ...]
+    optimization: Optimization
+    batch: int = 64
+    checkpoint_every: int = 200  # updates
+    prompt_length: int | None = None  # None: as in sampling
+    response_length: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """The rollout batch of one step.
+
+    Nothing here truncates the distribution: top-p or top-k would make the ratio of
+    the update wrong.
+    """
+
+    prompts: int  # P
+    responses: int  # G, per prompt
+    prompt_length: int  # L, in tokens
+    response_length: int  # T, in tokens
+    temperature: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What is ascended."""
+
+    gate: gates.Gate
+    advantage: tyro.conf.Fixed[Callable] = advantages.group_normalized
+    weight: tyro.conf.Fixed[Callable] = token_weights.token_mean
+    # Whose log-probabilities the ratio is anchored to: those the trainer computes
+    # before the first update (as in the papers), or those the sampler stored.
+    anchor: Literal["trainer", "sampler"] = "trainer"
+
+
+@dataclasses.dataclass(frozen=True)
+class Updates:
+    """How a rollout batch is used."""
+
+    minibatches: int  # optimizer updates per pass; each has prompts / minibatches
+    epochs: int = 1  # passes over the batch
+    microbatches: int = 1  # parts whose gradients are added up, to save memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Grading:
+    """The processes that check answers."""
+
+    workers: int = 2
+    deadline: float = 1.0  # seconds for one answer
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Problems the policy is measured on, greedily, and never trained on."""
+
+    source: Source
+    problems: int = 256
+    every: int = 10  # steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything a run depends on."""
+
+    policy: DecoderConfig
+    tokenizer: Tokenizer
+    train_set: Source
+    held_out: HeldOut
+    sampling: Sampling
+    objective: Objective
+    optimization: Optimization
+    updates: Updates
+    steps: int
+    warm_up: WarmUp | None = None
+    template: templates.Template = templates.PLAIN
+    grading: Grading = Grading()
+    seed: int = 0
+    fsdp: int = 1  # devices that share one copy of the policy
+    checkpoint_every: int = 10  # steps of a stage between checkpoints
+    rollouts_every: int = 10  # steps between rollouts written as text
+
+    @property
+    def updates_per_step(self):
+        """Optimizer updates made on one rollout batch."""
+        return self.updates.minibatches * self.updates.epochs
+
+
+# May differ when a run is resumed: none of them changes what is computed.
+LAYOUT = ("fsdp", "updates.microbatches", "grading", "rollouts_every")
+
+
+def load(path, overrides=()):
+    """Returns the experiment of a file, with leaves overridden.
+
+    Args:
+        path: a Python file with an `Experiment` named `experiment`. Its folder is
+            on the import path while it runs, as for a script.
+        overrides: command-line words, for example ["--objective.gate.alpha", "0.5"];
+            an unknown name ends the program with the closest known one.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no experiment file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    experiment = getattr(module, "experiment", None)
+    if not isinstance(experiment, Experiment):
+        raise ValueError(
+            f"{path} has no `experiment`: name an instance of "
+            "maspo_jax.config.Experiment so"
+        )
+    prog = f"python -m maspo_jax.train {path}"
+    return tyro.cli(Experiment, default=experiment, args=list(overrides), prog=prog)
+
+
+def validate(experiment, devices):
+    """Refuses an experiment that cannot run, before anything is compiled.
+
+    Args:
+        experiment: the `Experiment`.
+        devices: how many devices it is to run on.
+    """
+    sampling, updates = experiment.sampling, experiment.updates
+    for name, value in leaves(experiment).items():
+        if isinstance(value, float) and not math.isfinite(value):
+            if name != "objective.gate.dual":
+                raise ValueError(f"{name}={value}: must be finite")
+    for name, value in {
+        "sampling.prompts": sampling.prompts,
+        "sampling.responses": sampling.responses,
+        "sampling.prompt_length": sampling.prompt_length,
+        "sampling.response_length": sampling.response_length,
+        "updates.minibatches": updates.minibatches,
+        "updates.epochs": updates.epochs,
+        "updates.microbatches": updates.microbatches,
+        "held_out.problems": experiment.held_out.problems,
+        "held_out.every": experiment.held_out.every,
+        "checkpoint_every": experiment.checkpoint_every,
+        "rollouts_every": experiment.rollouts_every,
+        "grading.workers": experiment.grading.workers,
+        "fsdp": experiment.fsdp,
+    }.items():
+        if value < 1:
+            raise ValueError(f"{name}={value}: must be at least 1")
+    if experiment.steps < 0:
+        raise ValueError(f"steps={experiment.steps}: must not be negative")
+    if sampling.temperature <= 0:
+        raise ValueError(
+            f"sampling.temperature={sampling.temperature}: must be positive; a greedy "
+            "policy has nothing to learn from"
+        )
+    _divides("sampling.prompts", sampling.prompts, "devices", devices)
+    _divides(
+        "sampling.prompts", sampling.prompts, "updates.minibatches", updates.minibatches
+    )
+    _divides(
+        "the responses of a minibatch",
+        sampling.prompts // updates.minibatches * sampling.responses,
+        "devices * updates.microbatches",
+        devices * updates.microbatches,
+    )
+    if experiment.warm_up:
+        _divides("warm_up.batch", experiment.warm_up.batch, "devices", devices)
+    if experiment.policy.vocabulary != experiment.tokenizer.size:
+        raise ValueError(
+            f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
+            f"{experiment.tokenizer.size} tokens; make them equal"
+        )
+
+
+def _divides(what, number, by_what, by):
+    if number % by:
+        raise ValueError(
+            f"{what}={number} is not a multiple of {by_what}={by}; change one of them"
+        )
+
+
+def to_json(value):
+    """Returns plain data for any part of an experiment; `from_json` undoes it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            field.name: to_json(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+        }
+        return {"class": _name(type(value)), **fields}
+    if isinstance(value, tuple | list):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if callable(value):
+        return {"function": _name(value)}
+    raise TypeError(f"{value!r} of an experiment cannot be written as JSON")
+
+
+def from_json(data):
+    """Returns the part of an experiment that `to_json` wrote."""
+    if isinstance(data, list):
+        return tuple(from_json(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    if "function" in data:
+        return _find(data["function"])
+    fields = {name: from_json(item) for name, item in data.items() if name != "class"}
+    return _find(data["class"])(**fields)
+
+
+def leaves(part, prefix=""):
+    """Returns {dotted name: value} for every setting of a part of an experiment."""
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        name = prefix + field.name
+        if dataclasses.is_dataclass(value):
+            found[name] = _name(type(value))
+            found |= leaves(value, name + ".")
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            for index, item in enumerate(value):
+                found |= leaves(item, f"{name}.{index}.")
+        else:
+            found[name] = to_json(value)
+    return found
+
+
+def differences(mine, theirs):
+    """Returns a line for each leaf that differs and changes what is computed."""
+    mine, theirs = leaves(mine), leaves(theirs)
+    return [
+        f"{name}: {theirs.get(name)!r} in the run, {mine.get(name)!r} here"
+        for name in sorted(mine.keys() | theirs.keys())
+        if mine.get(name) != theirs.get(name) and not name.startswith(LAYOUT)
+    ]
+
+
+def _name(thing):
+    return f"{thing.__module__}:{thing.__qualname__}"
+
+
+def _find(name):
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)

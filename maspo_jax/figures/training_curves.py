@@ -1,0 +1,56 @@
+"""Curves over the steps of runs."""
+
+import pathlib
+
+import matplotlib.figure
+import matplotlib.ticker
+
+from maspo_jax.training import runs
+
+# Okabe and Ito's palette, told apart by color-blind readers.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+
+def draw_learning_curves(folders, path):
+    """Draws reward, response length and what the gate saw of one or more runs.
+
+    Args:
+        folders: of the runs.
+        path: of the picture; its suffix says the format.
+
+    Returns:
+        The path.
+    """
+    figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained")
+    right, long, outside = figure.subplots(1, 3)
+    for index, folder in enumerate(folders):
+        name = pathlib.Path(folder).name
+        color = COLORS[index % len(COLORS)]
+        steps = runs.read_metrics(folder, "reinforcement")
+        held_out = runs.read_metrics(folder, "held_out")
+        plot(right, steps, "reward", color, f"{name}: reward", alpha=0.45)
+        plot(right, held_out, "accuracy", color, f"{name}: held-out", marker="o")
+        plot(long, steps, "length", color, f"{name}: sampled", alpha=0.45)
+        plot(long, held_out, "length", color, f"{name}: held-out", marker="o")
+        plot(outside, steps, "out_of_band_last", color, name)
+    right.set(title="Share of right answers", ylim=(0, 1))
+    long.set(title="Response length (tokens)", ylim=(0, None))
+    outside.set(
+        title="Uncertain tokens out of the ratio band,\nlast update of a step",
+        ylim=(0, None),
+    )
+    for axes in (right, outside):
+        axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+    for axes in (right, long, outside):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    right.legend(fontsize=8, loc="lower right")
+    figure.savefig(path, dpi=150)
+    return path
+
+
+def plot(axes, lines, metric, color, label, **style):
+    """Draws one metric of the lines of a metrics log."""
+    x, y = [line["step"] for line in lines], [line[metric] for line in lines]
+    axes.plot(x, y, color=color, label=label, **style)

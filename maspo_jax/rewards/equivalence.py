@@ -1,0 +1,498 @@
+"""Whether an answer means the same as the reference: a ladder from cheap to dear.
+
+    spelling -> exact normal form -> error-bounded probes -> (worker) proof
+
+Every comparison returns True, False, or None for "not decided here". What two
+numbers or expressions are compared with is passed in as `same`: the calling
+process passes `quick`, a worker passes the full ladder of `proofs`.
+"""
+
+import functools
+from fractions import Fraction
+
+from maspo_jax.rewards import balls, normal, reading, units
+from maspo_jax.rewards import expression as ex
+from maspo_jax.rewards.reading import Equation, Many, Named
+from maspo_jax.rewards.regions import Region
+from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
+
+NEAR = 7  # significant digits in which a decimal may stand for an exact value
+FLOAT_DIGITS = 15  # beyond these a printed double is noise
+_HEDGES = frozenset(
+    "not or maybe if otherwise unless either between perhaps nd st rd th".split()
+)
+_VALUES = (
+    ex.Num, ex.Sym, ex.Const, ex.Add, ex.Mul, ex.Pow, ex.Call, ex.Percent, ex.Degrees,
+    ex.Based, ex.Quantity, ex.Ratio,
+)  # fmt: skip
+
+
+def judge(gold, answer, same):
+    """Compares two texts.
+
+    Args:
+        gold: the reference answer, bare.
+        answer: the extracted answer.
+        same: compares two value nodes; True, False or None.
+
+    Returns:
+        (verdict, rule): True, False or None, and what decided.
+    """
+    try:
+        expected, given = tokenize(gold), tokenize(answer)
+    except Unreadable as refusal:
+        return False, f"unparsed: {refusal}"
+    if not given:
+        return False, "no answer: empty"
+    if spelling(expected) == spelling(given):
+        return True, "same text"
+    if any(token.kind == "word" for token in expected + given):
+        if _words(expected) == _words(given):
+            return True, "same words"
+    label = _choice(expected)
+    if label is not None:
+        verdict = _chosen(label, given)
+        if verdict is not None:
+            return verdict, "choice"
+    try:
+        reference = reading.read(gold)
+    except Unreadable as refusal:
+        return False, f"unparsed: reference: {refusal}"
+    try:
+        candidate = reading.read(answer)
+        return match(reference, candidate, same), "value"
+    except Unreadable as refusal:
+        if isinstance(reference, ex.Text):
+            return False, "words"
+        return False, f"unparsed: {refusal}"
+
+
+def _words(tokens):
+    kept = [t.text.lower() for t in tokens if t.kind != "op" or t.text in "+-"]
+    if kept and kept[0] in ("a", "an", "the"):
+        kept = kept[1:]
+    return "".join(kept)
+
+
+def _choice(tokens):
+    """Returns the letter if a reference is the label of one choice."""
+    bare = [token for token in tokens if token.text not in "()"]
+    if len(bare) == 1 and len(bare[0].text) == 1 and bare[0].text in "ABCDEFGHIJ":
+        return bare[0].text
+    return None
+
+
+def _chosen(label, tokens):
+    """Whether an answer is that label, with or without the choice's text after it."""
+    texts = [token.text for token in tokens]
+    if texts and texts[0] in ("option", "choice", "Option", "Choice"):
+        texts = texts[1:]
+    if len(texts) == 1 or (len(texts) == 2 and texts[1] == ")"):
+        return texts[0].upper() == label
+    if texts[:1] == ["("] and texts[2:3] == [")"] and "(" not in texts[3:]:
+        return texts[1] == label
+    if len(texts) > 2 and texts[1] == ":":
+        return texts[0] == label
+    return None
+
+
+# Meanings.
+
+
+def match(gold, answer, same):
+    """Compares two meanings: True, False or None."""
+    if isinstance(gold, Named) or isinstance(answer, Named):
+        return _match_named(gold, answer, same)
+    if isinstance(gold, Region) or isinstance(answer, Region):
+        return _match_regions(gold, answer, same)
+    if isinstance(gold, Many) or isinstance(answer, Many):
+        return _match_many(gold, answer, same)
+    if isinstance(gold, Equation) or isinstance(answer, Equation):
+        if isinstance(gold, Equation) and isinstance(answer, Equation):
+            return _match_equations(gold, answer, same)
+        return False
+    if isinstance(gold, ex.Matrix) or isinstance(answer, ex.Matrix):
+        return _match_tables(gold, answer, same)
+    if isinstance(gold, ex.Bracket) or isinstance(answer, ex.Bracket):
+        return _match_brackets(gold, answer, same)
+    if isinstance(gold, ex.Text) or isinstance(answer, ex.Text):
+        return _match_words(gold, answer)
+    if isinstance(gold, _VALUES) and isinstance(answer, _VALUES):
+        return _match_values(gold, answer, same)
+    return True if gold == answer else None
+
+
+def every(verdicts):
+    """True if all are, False if one is, else None; stops at the first False."""
+    unknown = False
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        unknown = unknown or verdict is None
+    return None if unknown else True
+
+
+def either(verdicts):
+    """False if all are, True if one is, else None; stops at the first True."""
+    unknown = False
+    for verdict in verdicts:
+        if verdict:
+            return True
+        unknown = unknown or verdict is None
+    return None if unknown else False
+
+
+def _match_named(gold, answer, same):
+    if isinstance(gold, Named) and isinstance(answer, Named):
+        if gold.name == answer.name or (_dependent(gold) and _dependent(answer)):
+            return match(gold.value, answer.value, same)
+        return _match_equations(gold.equation, answer.equation, same)
+    named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    if isinstance(other, Equation):
+        return _match_equations(named.equation, other, same)
+    if isinstance(gold, Named):
+        return match(gold.value, answer, same)
+    return match(gold, answer.value, same)
+
+
+def _dependent(named):
+    """Whether a name is the usual one of a function's value."""
+    return named.name == ex.Sym("y") or (
+        isinstance(named.name, ex.Call) and named.name.name == "apply f"
+    )
+
+
+def _match_regions(gold, answer, same):
+    first, second = reading.as_region(gold), reading.as_region(answer)
+    if first is None or second is None:
+        return False
+    if first.name and second.name and first.name != second.name:
+        return False
+    if len(first.intervals) != len(second.intervals):
+        return False
+    return every(
+        _match_intervals(a, b, same)
+        for a, b in zip(first.intervals, second.intervals, strict=True)
+    )
+
+
+def _match_intervals(a, b, same):
+    if (a.has_low, a.has_high) != (b.has_low, b.has_high):
+        return False
+    return every(
+        (left is right) if left is None or right is None else same(left, right)
+        for left, right in ((a.low, b.low), (a.high, b.high))
+    )
+
+
+def _match_many(gold, answer, same):
+    if not isinstance(answer, Many):
+        return _match_positions(gold, answer, same)
+    if not isinstance(gold, Many):
+        letters = _letters(gold)
+        if letters is not None:
+            return set(letters) == set(answer.members)
+        ordered = isinstance(gold, ex.Bracket) and not answer.braces
+        if ordered and (gold.open, gold.close) == ("(", ")"):
+            return _in_order(gold.items, answer.members, same)
+        return False
+    if gold.name and answer.name and gold.name != answer.name:
+        return False
+    if len(gold.members) != len(answer.members):
+        return False
+    if _distinctly_named(gold) and not any(isinstance(m, Named) for m in answer.members):
+        return _in_order(gold.members, answer.members, same)
+    return paired(gold.members, answer.members, functools.partial(match, same=same))
+
+
+def _match_positions(gold, answer, same):
+    """Compares x = 5, y = 2 with the point (5, 2)."""
+    if _distinctly_named(gold) and isinstance(answer, ex.Bracket):
+        return _in_order(gold.members, answer.items, same)
+    return False
+
+
+def _distinctly_named(many):
+    return all(isinstance(member, Named) for member in many.members)
+
+
+def _letters(node):
+    """Returns the symbols of several choices written as one word (AC), or None."""
+    if isinstance(node, ex.Mul) and len(node.factors) > 1:
+        if all(f in _CHOICES for f in node.factors):
+            return node.factors
+    return None
+
+
+_CHOICES = frozenset(ex.Sym(letter) for letter in "ABCDEFGH")
+
+
+def _in_order(gold, answer, same):
+    if len(gold) != len(answer):
+        return False
+    return every(
+        match(reading.meaning(a), reading.meaning(b), same) if _is_tree(a, b) else
+        match(a, b, same)
+        for a, b in zip(gold, answer, strict=True)
+    )  # fmt: skip
+
+
+def _is_tree(a, b):
+    meanings = Named | Many | Region | Equation
+    return not isinstance(a, meanings) and not isinstance(b, meanings)
+
+
+def paired(gold, answer, compare):
+    """Whether two equally long lists match one to one, in any order."""
+    table = [[compare(a, b) for b in answer] for a in gold]
+    if _perfect([[verdict is True for verdict in row] for row in table]):
+        return True
+    if not _perfect([[verdict is not False for verdict in row] for row in table]):
+        return False
+    return None
+
+
+def _perfect(table):
+    """Whether a square table of bools allows a perfect matching."""
+    partner = {}
+
+    def assign(row, seen):
+        for column, allowed in enumerate(table[row]):
+            if allowed and column not in seen:
+                seen.add(column)
+                if column not in partner or assign(partner[column], seen):
+                    partner[column] = row
+                    return True
+        return False
+
+    return all(assign(row, set()) for row in range(len(table)))
+
+
+def _match_equations(gold, answer, same):
+    if (gold.op == "=") != (answer.op == "="):
+        return False
+    first, strict, sign = _oriented(gold)
+    second, other_strict, other_sign = _oriented(answer)
+    if strict != other_strict:
+        return False
+    scale = _scale(first, second)
+    if scale is None:
+        return False if _clearly_apart(first, second) else None
+    if gold.op in ("=", "!="):
+        return True
+    return scale > 0 if sign == other_sign else scale < 0
+
+
+def _oriented(equation):
+    """Returns left - right, whether equality is excluded, and the sign it must have."""
+    difference = ex.Add((equation.left, ex.negated(equation.right)))
+    kind = {"<": "strict", ">": "strict", "<=": "loose", ">=": "loose"}
+    return difference, kind.get(equation.op, equation.op), "<" in equation.op
+
+
+def _scale(first, second):
+    """Returns the rational c with first = c * second, or None if not seen."""
+    try:
+        (top, bottom), (other, below) = normal.normal(first), normal.normal(second)
+    except ArithmeticError:
+        return None
+    if bottom != below or set(top) != set(other) or not top:
+        return None
+    ratios = {top[monomial] / other[monomial] for monomial in top}
+    return ratios.pop() if len(ratios) == 1 else None
+
+
+def _clearly_apart(first, second):
+    """Whether the ratio of two expressions certainly varies, so neither scales."""
+    names = sorted(ex.symbols(first) | ex.symbols(second))
+    if ex.symbols(first) != ex.symbols(second):
+        return True
+    seen = None
+    for point in balls.points(names, first, second):
+        try:
+            (a, da), (b, db) = balls.ball(first, point), balls.ball(second, point)
+        except (ArithmeticError, ValueError):
+            continue
+        if seen is None:
+            seen = (a, da, b, db)
+            continue
+        left, right = a * seen[2], b * seen[0]
+        error = da * abs(seen[2]) + abs(a) * seen[3] + db * abs(seen[0])
+        error += abs(b) * seen[1] + 1e-12 * (abs(left) + abs(right))
+        if abs(left - right) > 4 * error:
+            return True
+    return False
+
+
+def _match_tables(gold, answer, same):
+    gold, answer = _as_table(gold), _as_table(answer)
+    if gold is None or answer is None:
+        return False
+    if ("vmatrix" in (gold.kind, answer.kind) or "cases" in (gold.kind, answer.kind)) and (
+        gold.kind != answer.kind
+    ):
+        return False
+    shape, other = [[len(row) for row in table.rows] for table in (gold, answer)]
+    if shape != other:
+        return False
+    if gold.kind == "cases":
+        rows = functools.partial(_in_order, same=same)
+        return paired(gold.rows, answer.rows, rows)
+    return every(
+        _in_order(a, b, same) for a, b in zip(gold.rows, answer.rows, strict=True)
+    )
+
+
+def _as_table(node):
+    if isinstance(node, ex.Matrix):
+        return node
+    if isinstance(node, ex.Bracket) and (node.open, node.close) == ("(", ")"):
+        return ex.Matrix("pmatrix", tuple((item,) for item in node.items))
+    return None
+
+
+def _match_brackets(gold, answer, same):
+    if not (isinstance(gold, ex.Bracket) and isinstance(answer, ex.Bracket)):
+        return False
+    if (gold.open, gold.close) != (answer.open, answer.close):
+        return False
+    return _in_order(gold.items, answer.items, same)
+
+
+def _match_words(gold, answer):
+    if not (isinstance(gold, ex.Text) and isinstance(answer, ex.Text)):
+        return False
+    return " ".join(gold.words).lower() == " ".join(answer.words).lower()
+
+
+# Values.
+
+
+def _match_values(gold, answer, same):
+    unit, other = _unit(gold), _unit(answer)
+    if unit is False or other is False:
+        raise Unreadable("a hedge where a unit would stand")
+    if isinstance(gold, ex.Quantity) and isinstance(answer, ex.Quantity):
+        if unit is not None and other is not None:
+            if unit.dimensions != other.dimensions:
+                return False
+            scales = ex.Num(unit.scale), ex.Num(other.scale)
+            if unit.scale != other.scale:
+                left = ex.Mul((scales[0], gold.value))
+                return same(left, ex.Mul((scales[1], answer.value)))
+        return match(gold.value, answer.value, same)
+    if isinstance(gold, ex.Quantity):
+        return match(gold.value, answer, same)
+    if isinstance(answer, ex.Quantity):
+        return match(gold, answer.value, same)
+    if isinstance(gold, ex.Ratio) or isinstance(answer, ex.Ratio):
+        return _match_ratios(gold, answer, same)
+    for mark in (ex.Percent, ex.Degrees):
+        marked = isinstance(gold, mark), isinstance(answer, mark)
+        if all(marked):
+            return same(gold.arg, answer.arg)
+        if any(marked):
+            bare = (gold.arg, answer) if marked[0] else (gold, answer.arg)
+            return either(same(*pair) for pair in (bare, (gold, answer)))
+    if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
+        return _match_based(gold, answer, same)
+    return same(gold, answer)
+
+
+def _unit(node):
+    """Returns the `Unit` of a quantity, None if it has none, False for a hedge."""
+    if not isinstance(node, ex.Quantity):
+        return None
+    if len(node.words) > 8 or _HEDGES & {word.lower() for word in node.words}:
+        return False
+    return units.read(node.words)
+
+
+def _match_ratios(gold, answer, same):
+    if isinstance(gold, ex.Ratio) and isinstance(answer, ex.Ratio):
+        if len(gold.parts) != len(answer.parts):
+            return False
+        return every(map(same, gold.parts, answer.parts))
+    ratio, other = (gold, answer) if isinstance(gold, ex.Ratio) else (answer, gold)
+    if len(ratio.parts) != 2:
+        return False
+    return same(ex.quotient(*ratio.parts), other)
+
+
+def _match_based(gold, answer, same):
+    if isinstance(gold, ex.Based) and isinstance(answer, ex.Based):
+        digits = gold.digits.lower().lstrip("0") == answer.digits.lower().lstrip("0")
+        return digits and gold.base == answer.base
+    based, other = (gold, answer) if isinstance(gold, ex.Based) else (answer, gold)
+    if based.digits.isdigit() and other == ex.Num(Fraction(based.digits)):
+        return True
+    return same(gold, answer)
+
+
+def quick(gold, answer):
+    """Compares two value nodes without any library: True, False or None."""
+    if not isinstance(gold, _VALUES) or not isinstance(answer, _VALUES):
+        return False
+    if gold == answer:
+        return True
+    verdict = normal.same(gold, answer)
+    if verdict:
+        return True
+    near = _near(gold, answer)
+    if near is not None:
+        return near
+    if verdict is None and balls.differ(gold, answer):
+        return False
+    return verdict
+
+
+def _near(gold, answer):
+    """Whether a decimal on one side stands for the exact value on the other.
+
+    None if neither side is a long decimal, or the other is one too. The exact
+    value must not itself be a finite decimal: those are compared exactly.
+    """
+    decimals = decimal(gold), decimal(answer)
+    if (decimals[0] is None) == (decimals[1] is None):
+        return None
+    literal = decimals[0] or decimals[1]
+    other = answer if decimals[0] else gold
+    if literal.digits < NEAR:
+        return None
+    value = reading.number(other)
+    if value is not None and _is_finite(value):
+        return None
+    excess = max(literal.digits - FLOAT_DIGITS, 0)
+    unit = Fraction(10) ** (literal.exponent + excess)
+    if value is not None:
+        return abs(value - literal.value) <= unit
+    try:
+        number, error = balls.ball(other, {})
+    except (ArithmeticError, ValueError, KeyError):
+        return None
+    if isinstance(number, complex):
+        return False
+    gap = abs(Fraction(number) - literal.value)
+    if gap <= unit - Fraction(error):
+        return True
+    return False if gap > unit + Fraction(error) else None
+
+
+def decimal(node):
+    """Returns the literal if a node is one decimal number written with a point."""
+    if isinstance(node, ex.Num):
+        return node if node.digits else None
+    if isinstance(node, ex.Mul) and len(node.factors) == 2:
+        first, second = node.factors
+        if first == ex.MINUS_ONE and isinstance(second, ex.Num) and second.digits:
+            return ex.Num(-second.value, second.digits, second.exponent)
+    return None
+
+
+def _is_finite(value):
+    """Whether a rational has a finite decimal expansion."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1

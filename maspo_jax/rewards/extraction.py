@@ -1,0 +1,192 @@
+r"""Where in a response the final answer stands.
+
+    response -> text after </think> -> last complete box, else last statement
+
+One pass from the right with `str.rfind`, and brackets counted by hand: time is
+linear in the text whatever it holds, and no more than its last `TAIL` characters
+are looked at. A box that is empty or never closes is no answer (a cut-off
+`\boxed{42` may be the head of 420), and neither is the last number of a text
+that states none.
+"""
+
+import dataclasses
+
+TAIL = 1 << 16  # characters of the response that are searched for a box
+STATEMENT = 2_000  # characters at its end that are searched for a statement
+LONGEST = 2_000  # characters in an answer; anything longer is no answer
+MOST_BOXES = 64  # boxes joined into one list
+
+_END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>", "<｜end▁of▁sentence｜>")
+_SPACING = ("\\quad", "\\qquad", "\\,", "\\;", "\\ ", "\\text", "\\mbox", "\\left", "\\(")
+_CONNECTORS = frozenset({"", "and", "or", ",", ";"})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extraction:
+    """The text of an answer, or None, and the rule that found (or refused) it."""
+
+    text: str | None
+    rule: str
+
+
+def extract(response, many=False):
+    """Returns the `Extraction` of a response.
+
+    Args:
+        response: everything the model wrote.
+        many: whether the reference answer is a list, so that a run of boxes
+            ("the roots are [1] and [2]") is one answer.
+    """
+    cut = response.rfind("</think>")
+    text = response[cut + len("</think>") :] if cut >= 0 else response
+    tail = text[-TAIL:]
+    start = max(tail.rfind("\\boxed"), tail.rfind("\\fbox"))
+    found = _boxed(tail, start, many) if start >= 0 else _stated(text[-STATEMENT:])
+    if found.text is None or found.text.strip():
+        return found
+    return Extraction(None, "empty answer")
+
+
+def reference(gold):
+    """Returns the bare answer of a dataset's reference: unboxed, after any ####."""
+    start = gold.rfind("\\boxed")
+    if start >= 0:
+        end = _closing(gold, gold.find("{", start))
+        if end > 0:
+            return gold[gold.find("{", start) + 1 : end]
+    mark = gold.rfind("####")
+    return gold[mark + 4 :].strip() if mark >= 0 else gold.strip()
+
+
+def boxes(text, start):
+    """Yields (start, content, end) of complete boxes from `start` leftwards."""
+    while start >= 0:
+        brace = start + len("\\boxed") if text[start + 1] == "b" else start + 5
+        while text[brace : brace + 1].isspace():
+            brace += 1
+        end = _closing(text, brace)
+        if end < 0:
+            return
+        yield start, text[brace + 1 : end], end + 1
+        start = max(text.rfind("\\boxed", 0, start), text.rfind("\\fbox", 0, start))
+
+
+def _closing(text, brace):
+    """Returns the index of the brace that closes the one at `brace`, or -1."""
+    if text[brace : brace + 1] != "{":
+        return -1
+    depth = 0
+    position = brace
+    limit = min(len(text), brace + LONGEST + 2)
+    while position < limit:
+        character = text[position]
+        if character == "\\":
+            position += 2  # an escaped brace groups nothing
+            continue
+        if character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                return position
+        position += 1
+    return -1
+
+
+def _boxed(text, start, many):
+    run = []
+    for begin, content, end in boxes(text, start):
+        if run and (not many or end > run[-1][0] or len(run) == MOST_BOXES):
+            break
+        if run and not _connects(text[end : run[-1][0]]):
+            break
+        run.append((begin, content))
+        if not many:
+            break
+    if not run:
+        return Extraction(None, "box never closes")
+    if len(run) == 1:
+        return Extraction(run[0][1], "last box")
+    return Extraction(", ".join(content for _, content in reversed(run)), "run of boxes")
+
+
+def _connects(gap):
+    """Whether the text between two boxes makes one list of them."""
+    if len(gap) > 40:
+        return False
+    for mark in _SPACING:
+        gap = gap.replace(mark, " ")
+    name, equals, rest = gap.strip(" \n\t${}\\()[].").rpartition("=")
+    words = (name if equals else rest).replace(",", " ").replace("$", " ").split()
+    if equals and rest.strip(" $"):
+        return False
+    if equals and words:
+        words.pop()  # "x_2 =" names the value in the next box
+    return all(word.strip("{}$\\().") in _CONNECTORS for word in words)
+
+
+def _stated(text):
+    for token in _END_TOKENS:
+        text = text.replace(token, "")
+    low = text.lower()
+    hashes, tag, phrase = low.rfind("####"), low.rfind("<answer>"), _phrase(low)
+    if hashes >= 0 and hashes > max(tag, phrase[0]):
+        line = text[hashes + 4 :].strip(" \t").split("\n")[0]
+        return _statement(line, "after ####")
+    if tag >= 0 and tag > phrase[0]:
+        end = low.find("</answer>", tag)
+        inner = text[tag + len("<answer>") : end if end >= 0 else None]
+        return _statement(inner.strip(), "answer tag")
+    if phrase[0] >= 0:
+        return _statement(_sentence(text[phrase[1] :]), "stated answer")
+    whole = text.strip()
+    if len(whole) <= 100 and _is_bare(whole):
+        return Extraction(whole, "nothing but an answer")
+    return Extraction(None, "no answer stated")
+
+
+def _phrase(low):
+    """Returns (start, end) of the last "answer is", "answer:" or their like."""
+    start = low.rfind("answer")
+    while start >= 0:
+        end = start + len("answer")
+        while low[end : end + 1] in ("*", " ", "_") and end < len(low):
+            end += 1
+        for verb in ("is:", "is", ":", "="):
+            if low.startswith(verb, end) and low[start - 1 : start] not in ("<", "/"):
+                return start, end + len(verb)
+        start = low.rfind("answer", 0, start)
+    return -1, -1
+
+
+def _sentence(text):
+    """Returns the rest of a sentence: to its full stop or the end of its line."""
+    text = text.lstrip(" \t*:_").lstrip("\n")
+    line = text.split("\n", 1)[0]
+    for position, character in enumerate(line):
+        after = line[position + 1 : position + 2]
+        if character == "." and (not after or after.isspace()):
+            return line[:position]
+    return line
+
+
+def _statement(text, rule):
+    text = text.strip().strip("*_").strip()
+    head, verb, value = text.rpartition(" is ")
+    if verb and head[:4].lower() == "the ":
+        text = value
+    if len(text) > LONGEST or text.count("{") != text.count("}"):
+        return Extraction(None, "statement is cut off")
+    if not text.strip(" $*\\()[].:"):
+        return Extraction(None, "empty answer")
+    return Extraction(text, rule)
+
+
+def _is_bare(text):
+    """Whether a whole response is an answer and nothing else."""
+    words = text.strip("$*. ").split()
+    if len(words) == 1:
+        return True
+    math = text.startswith("$") and text.endswith("$")
+    prose = any(word.isalpha() and len(word) > 1 for word in words)
+    return bool(words) and "=" not in text and (math or not prose)

@@ -1,0 +1,102 @@
+r"""The spellings that mean the same thing, as tables.
+
+Everything the tokenizer knows about LaTeX commands, Unicode signs and English
+words is here, so that a new spelling is a new row and never a new branch.
+"""
+
+_FRACTIONS = {
+    "½": "1 2", "⅓": "1 3", "⅔": "2 3", "¼": "1 4", "¾": "3 4", "⅕": "1 5", "⅖": "2 5",
+    "⅗": "3 5", "⅘": "4 5", "⅙": "1 6", "⅚": "5 6", "⅛": "1 8", "⅜": "3 8", "⅝": "5 8",
+    "⅞": "7 8",
+}  # fmt: skip
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "θ": "theta",
+    "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
+    "φ": "phi", "ϕ": "phi", "χ": "chi", "ψ": "psi", "ω": "omega", "Δ": "Delta",
+    "Σ": "Sigma", "Ω": "Omega",
+}  # fmt: skip
+_SIGNS = {
+    "×": "*", "⋅": "*", "·": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/",
+    "−": "-", "–": "-", "—": "-", "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=",
+    "≠": "!=", "≈": "\\approx ", "√": "\\sqrt ", "∞": "\\infty ", "∪": "\\cup ",
+    "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "∓": "\\mp ", "°": "\\degree ",
+    "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "′": "'", "’": "'",
+    "…": "\\ldots ", "⟨": "\\langle ", "⟩": "\\rangle ", "⌊": "\\lfloor ",
+    "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "，": ",", "；": ";",
+    "：": ":", "（": "(", "）": ")", "％": "%", "\u00a0": " ", "\u2009": " ",
+    "\u202f": " ", "\u200b": "", "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
+}  # fmt: skip
+
+# Unicode character -> LaTeX or ASCII.
+UNICODE = str.maketrans(
+    {sign: f"\\frac {pair}".replace(" ", "{", 1).replace(" ", "}{") + "}"
+     for sign, pair in _FRACTIONS.items()}
+    | {sign: f"^{{{digit}}}" for sign, digit in _SUPERSCRIPTS.items()}
+    | {sign: f"_{{{digit}}}" for sign, digit in _SUBSCRIPTS.items()}
+    | {sign: f"\\{name} " for sign, name in _GREEK.items()}
+    | _SIGNS
+)  # fmt: skip
+
+# Commands that change only how the next thing looks.
+FONTS = frozenset(
+    "text textbf textit textrm textsf texttt textnormal textup mbox hbox mathrm mathbf "
+    "mathit mathsf mathtt mathcal mathnormal boldsymbol bm operatorname emph rm "
+    "underline".split()
+)
+
+# Commands that are dropped with nothing else.
+SILENT = frozenset(
+    "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large LARGE "
+    "small normalsize boldmath mathopen mathclose mathrel mathbin left right middle big "
+    "Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut hfill par".split()
+)
+
+# Commands that are dropped together with the group after them.
+HIDDEN = frozenset(
+    "phantom hphantom vphantom hspace vspace color label tag kern hskip".split()
+)
+
+SPACES = frozenset(["quad", "qquad", ",", ";", ":", " ", ">", "enspace", "thinspace"])
+
+# Command or word -> operator it stands for.
+OPERATORS = {
+    "cdot": "*", "times": "*", "ast": "*", "div": "/", "le": "<=", "leq": "<=",
+    "leqslant": "<=", "leqq": "<=", "ge": ">=", "geq": ">=", "geqslant": ">=",
+    "geqq": ">=", "lt": "<", "gt": ">", "ne": "!=", "neq": "!=", "approx": "~=",
+    "simeq": "~=", "equiv": "==", "in": "in", "cup": "cup", "cap": "cap",
+    "setminus": "setminus", "pm": "+-", "mp": "-+", "lor": "or", "vee": "or",
+    "land": "and", "wedge": "and", "lbrace": "\\{", "rbrace": "\\}", "{": "\\{",
+    "}": "\\}", "langle": "<|", "rangle": "|>", "lvert": "|", "rvert": "|",
+    "vert": "|", "mid": "mid", "colon": ":", "%": "%", "degree": "deg",
+    "circ": "deg", "prime": "'", "bmod": "mod", "mod": "mod", "ldots": "...",
+    "dots": "...", "cdots": "...", "dotsc": "...", "lbrack": "[", "rbrack": "]",
+    "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
+    "&": "&", "_": "_", "\\": "\\\\", "|": "|", "to": "to", "rightarrow": "to",
+    "choose": "choose",
+}  # fmt: skip
+
+# Command -> the command it is another size of.
+ALIASES = {
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "dbinom": "binom",
+    "tbinom": "binom", "infinity": "infty", "inf": "infty", "varnothing": "emptyset",
+    "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot",
+    "tg": "tan", "ctg": "cot", "varepsilon": "epsilon", "varphi": "phi",
+    "vartheta": "theta", "Re": "re", "Im": "im", "bar": "overline",
+    "widehat": "hat", "overrightarrow": "vec",
+}  # fmt: skip
+
+# Words and commands that are functions of what follows.
+FUNCTIONS = frozenset(
+    "sin cos tan cot sec csc asin acos atan acot sinh cosh tanh ln log lg exp sqrt "
+    "max min gcd lcm det abs floor ceil sgn arg re im".split()
+)
+
+GREEK = frozenset(_GREEK.values()) | frozenset(
+    "eta zeta kappa nu xi iota Gamma Theta Lambda Pi Phi Psi ell hbar Xi".split()
+)
+
+CONSTANTS = frozenset(["pi", "infty", "emptyset"])
+
+CONNECTIVES = {"and": "and", "or": "or"}

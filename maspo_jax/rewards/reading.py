@@ -1,0 +1,338 @@
+"""What an expression says, as an answer: a value, a list, a region, a statement.
+
+    tree -> expand plus-minus -> name = value | region | equation | list | ...
+
+The tree records how an answer is written, this module what it means: `x = 5` is
+the value 5 named x, `0 <= x < 1` and `[0, 1)` are one region, `x = 1 or x = 2`
+is a list of two values of x.
+"""
+
+import dataclasses
+import functools
+
+from maspo_jax.rewards import expression as ex
+from maspo_jax.rewards import normal, regions
+from maspo_jax.rewards.arithmetic import UNIT, rational
+from maspo_jax.rewards.parser import parse
+from maspo_jax.rewards.regions import Region
+from maspo_jax.rewards.tokens import Unreadable
+
+MOST_MEMBERS = 64
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Named:
+    """name = value; `equation` is the two sides as they stood."""
+
+    name: object
+    value: object
+    equation: object
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Many:
+    """Members without order; `braces` if a set was written as one."""
+
+    name: object
+    members: tuple
+    braces: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Equation:
+    """left op right that names no value and bounds no single variable."""
+
+    op: str
+    left: object
+    right: object
+
+
+_PHRASES = {
+    "all real numbers": ex.Const("field R"),
+    "all reals": ex.Const("field R"),
+    "real numbers": ex.Const("field R"),
+    "infinity": ex.Const("infty"),
+    "empty set": ex.Const("emptyset"),
+    "the empty set": ex.Const("emptyset"),
+}
+
+
+@functools.lru_cache(maxsize=8192)
+def read(text):
+    """Returns the meaning of a text, or raises `Unreadable`."""
+    return meaning(parse(text))
+
+
+def meaning(node):
+    """Returns the meaning of a tree."""
+    node = expanded(node)
+    match node:
+        case ex.Items():
+            return _list([meaning(item) for item in node.items], node.links)
+        case ex.Braces():
+            members = [meaning(item) for item in node.items]
+            return Many(None, _members(members), True)
+        case ex.Relation():
+            return _relation(node)
+        case ex.SetOp():
+            return _set_operation(node)
+        case ex.Text():
+            return _PHRASES.get(" ".join(node.words).lower(), node)
+        case ex.Quantity(value=value, words=words):
+            return _quantity(value, words)
+        case ex.Mul():
+            return _scaled_matrix(node)
+    return node
+
+
+def expanded(node):
+    """Returns a tree without plus-minus: a list of the two values instead."""
+    if isinstance(node, ex.Items | ex.Braces):
+        if not _has_sign(node):
+            return node
+        items = []
+        for item in node.items:
+            item = expanded(item)
+            items.extend(item.items if isinstance(item, ex.Items) else (item,))
+        if isinstance(node, ex.Braces):
+            return ex.Braces(tuple(items))
+        return ex.Items(tuple(items), ("and",) * (len(items) - 1))
+    if isinstance(node, ex.Relation):
+        if _has_sign(node) and not any(map(_has_sign, node.sides[:-1])):
+            return ex.Relation(node.ops, (*node.sides[:-1], expanded(node.sides[-1])))
+    if not _has_sign(node):
+        return node
+    return ex.Items((_with_sign(node, 1), _with_sign(node, -1)), ("or",))
+
+
+@functools.lru_cache(maxsize=8192)
+def _has_sign(node):
+    return any(isinstance(below, ex.PlusMinus) for below in ex.walk(node))
+
+
+def _with_sign(node, sign):
+    if isinstance(node, ex.PlusMinus):
+        value = _with_sign(node.arg, sign)
+        return value if node.sign == sign else ex.negated(value)
+    if isinstance(node, tuple):
+        return tuple(_with_sign(item, sign) for item in node)
+    if isinstance(node, ex.Num | str | int) or not dataclasses.is_dataclass(node):
+        return node
+    names = [field.name for field in dataclasses.fields(node)]
+    return type(node)(*(_with_sign(getattr(node, name), sign) for name in names))
+
+
+def _quantity(value, words):
+    phrase = " ".join(words).lower()
+    if phrase in ("percent", "per cent", "pct", "percents"):
+        return ex.Percent(value)
+    if phrase in ("degrees", "degree"):
+        return ex.Degrees(value)
+    inner = meaning(value)
+    if isinstance(inner, Many):
+        members = tuple(ex.Quantity(member, words) for member in inner.members)
+        return Many(inner.name, members, inner.braces)
+    return ex.Quantity(inner, words)
+
+
+# Lists.
+
+
+def _members(members):
+    if len(members) > MOST_MEMBERS:
+        raise Unreadable("too many members")
+    flat = []
+    for member in members:
+        nested = isinstance(member, Many) and not member.braces
+        flat.extend(member.members if nested else (member,))
+    return tuple(flat)
+
+
+def _list(members, links):
+    if all(isinstance(member, Region) for member in members):
+        return _regions(members, links)
+    members = _members(members)
+    first = members[0]
+    if isinstance(first, Named):
+        name = first.name
+        others = [member for member in members if isinstance(member, Named)]
+        alike = all(member.name == name for member in others)
+        if alike and (len(others) == 1 or len(others) == len(members)):
+            bare = tuple(m.value if isinstance(m, Named) else m for m in members)
+            return Many(name, bare)
+    return Many(None, members)
+
+
+def _regions(members, links):
+    name = members[0].name
+    if any(member.name != name for member in members):
+        return Many(None, tuple(members))
+    common = functools.reduce(regions.intersection, (m.intervals for m in members))
+    if "or" in links or (not common and "and" not in links):
+        together = [interval for m in members for interval in m.intervals]
+        return Region(name, regions.union(together))
+    return Region(name, common)
+
+
+# Relations.
+
+
+def _relation(node):
+    ops, sides = node.ops, node.sides
+    if set(ops) == {"="}:
+        return _equality(sides)
+    if ops == ("in",):
+        return _membership(sides)
+    if "in" in ops or "notin" in ops:
+        raise Unreadable("a chain of memberships")
+    links = [
+        _inequality(op, left, right)
+        for op, left, right in zip(ops, sides, sides[1:], strict=False)
+    ]
+    if all(isinstance(link, Region) for link in links):
+        return _regions(links, ("and",) * len(links))
+    return links[0] if len(links) == 1 else Many(None, tuple(links))
+
+
+def _equality(sides):
+    first, last = sides[0], sides[-1]
+    if _is_name(first):
+        return Named(first, meaning(last), Equation("=", first, last))
+    if len(sides) > 2 or not ex.symbols(first):
+        constants = [side for side in sides if not ex.symbols(side)]
+        contradicted = any(normal.same(side, last) is False for side in constants)
+        if len(set(sides)) == len(sides) and not contradicted:
+            if len(sides) > 2 or normal.same(first, last):
+                return meaning(last)
+    return Equation("=", sides[-2], last)
+
+
+def _is_name(node):
+    """Whether the left side of an equation names its right side."""
+    match node:
+        case ex.Sym():
+            return True
+        case ex.Call(name=name, args=args):
+            if name in ("derivative", "vec", "overline", "hat"):
+                return name != "derivative"
+            return name.startswith("apply ") and all(map(_is_name, args))
+        case ex.Bracket(items=items):
+            return all(map(_is_name, items))
+    return _is_figure(node)
+
+
+def _is_figure(node):
+    """Whether a node is made of points' names alone: AB, NO / BO, |AB|."""
+    if isinstance(node, ex.Sym):
+        return node.name[:1].isupper()
+    if isinstance(node, ex.Mul):
+        return all(map(_is_figure, node.factors))
+    if isinstance(node, ex.Pow):
+        return node.exponent == ex.MINUS_ONE and _is_figure(node.base)
+    return isinstance(node, ex.Call) and all(map(_is_figure, node.args))
+
+
+def _membership(sides):
+    name, inside = sides
+    value = meaning(inside)
+    region = as_region(value)
+    if region is not None and isinstance(name, ex.Sym):
+        return Region(name.name, region.intervals)
+    return Named(name, value, Equation("in", name, inside))
+
+
+def _inequality(op, left, right):
+    names = ex.symbols(left) | ex.symbols(right)
+    if len(names) == 1:
+        (name,) = names
+        intervals = _solved(op, left, right, ex.Sym(name))
+        if intervals is not None:
+            return Region(name, regions.union(intervals))
+    return Equation(op, left, right)
+
+
+def _solved(op, left, right, variable):
+    """Returns the intervals on which an inequality holds, or None if not linear."""
+    if right == variable:
+        op, left, right = regions.flipped(op), right, left
+    if left == variable and variable not in ex.walk(right):
+        return regions.bounded(op, right)
+    size = ex.Call("abs", (variable,))
+    if left == size and variable not in ex.walk(right) and op in ("<", "<="):
+        closed = op == "<="
+        return [regions.Interval(ex.negated(right), closed, right, closed)]
+    try:
+        top, bottom = normal.normal(ex.Add((left, ex.negated(right))))
+    except ArithmeticError:
+        return None
+    slope = ((f"sym {variable.name}", 1),)
+    if bottom != UNIT or set(top) - {slope, ()} or slope not in top:
+        return None
+    if top[slope] < 0:
+        op = regions.flipped(op)
+    return regions.bounded(op, ex.Num(-top.get((), 0) / top[slope]))
+
+
+# Sets.
+
+
+def as_region(value):
+    """Returns the region a meaning can stand for, or None."""
+    if isinstance(value, Region):
+        return value
+    if value == ex.Const("field R"):
+        return Region(None, (regions.LINE,))
+    if value == ex.Const("emptyset"):
+        return Region(None, ())
+    if isinstance(value, ex.Bracket):
+        interval = regions.bracketed(value)
+        if interval is not None:
+            return Region(None, regions.union([interval]))
+    return None
+
+
+def _set_operation(node):
+    left, right = meaning(node.left), meaning(node.right)
+    first, second = as_region(left), as_region(right)
+    if isinstance(right, Many) and right.braces and first and node.op != "cap":
+        points = [regions.Interval(p, True, p, True) for p in right.members]
+        second = Region(None, regions.union(points))
+    if first is None or second is None:
+        if node.op == "cup" and isinstance(left, Many) and isinstance(right, Many):
+            return Many(None, left.members + right.members, True)
+        raise Unreadable("sets that are no intervals")
+    match node.op:
+        case "cup":
+            intervals = regions.union([*first.intervals, *second.intervals])
+        case "cap":
+            intervals = regions.intersection(first.intervals, second.intervals)
+        case _:
+            intervals = regions.without(first.intervals, second.intervals)
+    return Region(first.name, intervals)
+
+
+def _scaled_matrix(node):
+    tables = [factor for factor in node.factors if isinstance(factor, ex.Matrix)]
+    if len(tables) != 1 or not node.factors:
+        return node
+    scale = tuple(factor for factor in node.factors if factor is not tables[0])
+    rows = tuple(
+        tuple(ex.Mul((*scale, entry)) for entry in row) for row in tables[0].rows
+    )
+    return ex.Matrix(tables[0].kind, rows)
+
+
+def is_many(text):
+    """Whether a reference answer is a list, a set or several values."""
+    try:
+        return isinstance(read(text), Many)
+    except Unreadable:
+        return False
+
+
+def number(node):
+    """Returns the `Fraction` of a value node, or None."""
+    try:
+        return rational(normal.normal(node))
+    except ArithmeticError:
+        return None

@@ -1,0 +1,135 @@
+"""Units of measurement: which words are one, of what dimension, how large.
+
+A unit is (dimensions, scale): centimeters per second are ({length: 1, time: -1},
+1/100). Two recognized units that differ in dimension or, scaled, in value make
+two answers differ; a noun that is no unit ("apples") is merely a label.
+"""
+
+import dataclasses
+from fractions import Fraction
+
+# dimension -> {spelling: how many of the dimension's base unit}
+_TABLE = {
+    "length": {
+        "m meter metre": 1, "cm centimeter centimetre": "1/100",
+        "mm millimeter millimetre": "1/1000", "km kilometer kilometre": 1000,
+        "inch inches": "127/5000", "ft foot feet": "381/1250",
+        "yd yard": "1143/1250", "mi mile": "201168/125", "dm decimeter": "1/10",
+        "nm nanometer": "1/1000000000",
+    },
+    "mass": {
+        "kg kilogram kilo": 1, "g gram gm": "1/1000", "mg milligram": "1/1000000",
+        "lb lbs pound": "45359237/100000000", "oz ounce": "45359237/1600000000",
+        "ton tonne": 1000,
+    },
+    "time": {
+        "s sec second": 1, "min mins minute": 60, "h hr hrs hour": 3600,
+        "day": 86400, "week": 604800, "month": 2629800, "yr year": 31557600,
+        "ms millisecond": "1/1000",
+    },
+    "money": {"dollar usd bucks": 1, "cent penny pennies": "1/100"},
+    "euro": {"euro eur €": 1},
+    "sterling": {"gbp £": 1},
+    "yen": {"yen": 1},
+    "rupee": {"rupee rs": 1},
+    "angle": {"degree deg": 1, "radian rad": "0"},
+    "volume": {"liter litre l L": 1, "ml milliliter mL": "1/1000", "gallon gal": "473176473/125000000"},
+    "temperature": {"celsius": 1}, "temperature F": {"fahrenheit": 1},
+    "kelvin": {"kelvin K": 1},
+    "force": {"N newton": 1}, "energy": {"J joule": 1, "kj kJ kilojoule": 1000},
+    "power": {"W watt": 1, "kw kW kilowatt": 1000}, "voltage": {"V volt": 1},
+    "current": {"A ampere amp": 1}, "frequency": {"hz Hz hertz": 1},
+    "amount": {"mol mole": 1}, "information": {"byte": 1},
+    "before noon": {"am AM a.m.": 1}, "after noon": {"pm PM p.m.": 1},
+    "clock": {"o'clock": 1},
+}  # fmt: skip
+
+# Spelling that stands for a whole unit expression.
+_COMPOUND = {
+    "mph": ("mile", "/", "hour"),
+    "kph": ("kilometer", "/", "hour"),
+    "kmh": ("kilometer", "/", "hour"),
+    "mps": ("meter", "/", "second"),
+    "fps": ("foot", "/", "second"),
+    "sqft": ("square", "foot"),
+}
+_POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3}
+
+_UNITS = {
+    spelling: (dimension, Fraction(scale))
+    for dimension, rows in _TABLE.items()
+    for spellings, scale in rows.items()
+    for spelling in spellings.split()
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unit:
+    """Sorted (dimension, exponent) pairs, and the size in base units."""
+
+    dimensions: tuple
+    scale: Fraction
+
+
+def _lookup(word):
+    for spelling in (word, word.lower(), word.lower().removesuffix("s")):
+        if spelling in _UNITS:
+            return _UNITS[spelling]
+    return None
+
+
+def is_unit(word):
+    """Whether a word of two letters or more names a unit."""
+    low = word.lower()
+    return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or _lookup(word))
+
+
+def read(words):
+    """Returns the `Unit` of a phrase, or None if any part of it is no unit.
+
+    Args:
+        words: spellings in order, such as ["m", "/", "s", "^", "2"] or
+            ["square", "inches"].
+    """
+    phrase = []
+    for word in words:
+        phrase.extend(_COMPOUND.get(word.lower(), (word,)))
+    powers, scale = {}, Fraction(1)
+    sign = prefix = 1
+    last = None
+    expects_exponent = False
+    for word in phrase:
+        if expects_exponent:
+            if last is None or not word.lstrip("-").isdigit() or len(word) > 2:
+                return None
+            dimension, size, used = last
+            powers[dimension] += used * (int(word) - 1)
+            scale *= size ** (used * (int(word) - 1))
+            expects_exponent = False
+        elif word == "^":
+            expects_exponent = True
+        elif word in ("/", "per"):
+            sign = -1
+        elif word in ("-", "*"):
+            continue
+        elif word.lower() in _POWERS:
+            power = _POWERS[word.lower()]
+            if word.lower().endswith("ed") and last is not None:
+                dimension, size, used = last
+                powers[dimension] += used * (power - 1)
+                scale *= size ** (used * (power - 1))
+            else:
+                prefix = power
+        else:
+            unit = _lookup(word)
+            if unit is None:
+                return None
+            dimension, size = unit
+            if size == 0:
+                return None
+            powers[dimension] = powers.get(dimension, 0) + sign * prefix
+            scale *= size ** (sign * prefix)
+            last = (dimension, size, sign)
+            prefix = 1
+    dimensions = tuple(sorted((d, p) for d, p in powers.items() if p))
+    return Unit(dimensions, scale) if dimensions else None

@@ -1,0 +1,144 @@
+"""The reward of a response: extraction, the fast path here, the rest in workers.
+
+    response -> extract -> judge with `quick` -> (undecided) worker -> Verdict
+
+Nine checks in ten and more are decided in this process within microseconds by
+code that cannot run away. What is left goes to a `Service`, which is started
+when the first such check turns up and not before.
+"""
+
+import collections
+import functools
+import logging
+import threading
+
+import numpy as np
+
+from maspo_jax.rewards import equivalence, reading
+from maspo_jax.rewards.extraction import extract, reference
+from maspo_jax.rewards.service import Service
+from maspo_jax.rewards.verdict import OUTCOMES, Verdict
+
+_CACHED = 1 << 16
+_log = logging.getLogger(__name__)
+
+
+class Verifier:
+    """Scores responses against reference answers; safe to use from any thread.
+
+    Args:
+        workers: processes for the checks that the fast path leaves open.
+        deadline: seconds one such check may take.
+        memory: bytes of memory for all workers together.
+        alarm: a warning is logged when more than this share of one call's
+            checks ends in a timeout or an error.
+    """
+
+    def __init__(self, workers=2, deadline=1.0, memory=1 << 30, alarm=0.02):
+        self.alarm = alarm
+        self.counts = collections.Counter(dict.fromkeys(OUTCOMES, 0))
+        self._service = Service(workers, deadline, memory)
+        self._proved = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        """Ends the worker processes."""
+        self._service.close()
+
+    def score(self, responses, golds):
+        """Returns float32 [n]: 1 where a response's answer is right, else 0."""
+        verdicts = self.grade(responses, golds)
+        return np.array([verdict.reward for verdict in verdicts], np.float32)
+
+    def grade(self, responses, golds):
+        """Returns one `Verdict` per pair, in order."""
+        if len(responses) != len(golds):
+            raise ValueError(f"{len(responses)} responses for {len(golds)} answers")
+        pending = [
+            self.submit(response, gold)
+            for response, gold in zip(responses, golds, strict=True)
+        ]
+        verdicts = [collect() for collect in pending]
+        failed = sum(verdict.outcome in ("timeout", "error") for verdict in verdicts)
+        if failed > self.alarm * len(verdicts):
+            _log.warning("%d of %d checks undecided", failed, len(verdicts))
+        return verdicts
+
+    def submit(self, response, gold):
+        """Starts a check and returns a function that waits for its `Verdict`.
+
+        So responses can be handed over while others are still being sampled.
+        """
+        verdict = judge(response, gold)
+        if verdict is not None:
+            self._count(verdict)
+            return lambda: verdict
+        gold = reference(gold)
+        answer = extract(response, reading.is_many(gold)).text
+        with self._lock:
+            future = self._proved.get((gold, answer))
+            if future is None:
+                future = self._service.submit(gold, answer)
+                self._proved[gold, answer] = future
+                if len(self._proved) > _CACHED:
+                    self._proved.popitem(last=False)
+        return functools.partial(self._collect, future, answer)
+
+    def _collect(self, future, answer):
+        outcome = future.result()
+        if outcome == "undecided":
+            verdict = Verdict("wrong", answer, "not proved equal")
+        else:
+            verdict = Verdict(outcome, answer, "worker")
+        self._count(verdict)
+        return verdict
+
+    def _count(self, verdict):
+        with self._lock:
+            self.counts[verdict.outcome] += 1
+
+
+def judge(response, gold):
+    """Returns the `Verdict` if it can be had here and now, else None."""
+    gold = _reference(gold)
+    found = extract(response, _is_many(gold))
+    if found.text is None:
+        return Verdict("no_answer", None, found.rule)
+    return _judged(gold, found.text)
+
+
+_reference = functools.lru_cache(maxsize=_CACHED)(reference)
+_is_many = functools.lru_cache(maxsize=_CACHED)(reading.is_many)
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _judged(gold, answer):
+    verdict, rule = equivalence.judge(gold, answer, equivalence.quick)
+    if verdict is None:
+        return None
+    outcome = "correct" if verdict else "wrong"
+    label, _, _ = rule.partition(":")
+    if label in ("unparsed", "no answer"):
+        outcome = label.replace(" ", "_")
+    return Verdict(outcome, answer, rule)
+
+
+@functools.cache
+def _default():
+    return Verifier()
+
+
+def grade(response, gold):
+    """Returns the `Verdict` on one response; never hangs."""
+    return judge(response, gold) or _default().grade([response], [gold])[0]
+
+
+def is_correct(response, gold):
+    """Whether a response's final answer means the same as the reference."""
+    return grade(response, gold).outcome == "correct"

@@ -1,0 +1,78 @@
+"""Checkpoints: everything of a run's state, written whole or not at all."""
+
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+KEPT = 2  # the newest, and one to fall back on
+
+
+class Checkpoints:
+    """The checkpoints of one stage of a run.
+
+    Each holds a `TrainState`, every array under its path as its name, and the
+    position of the data stream as JSON.
+    """
+
+    def __init__(self, folder):
+        self._manager = ocp.CheckpointManager(
+            pathlib.Path(folder).absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True),
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._manager.close()
+
+    @property
+    def newest(self):
+        """The number of steps behind the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, steps, state, position):
+        """Writes a checkpoint after so many steps; returns before it is on disk.
+
+        Args:
+            steps: completed.
+            state: a `TrainState`; it may be donated as soon as this returns.
+            position: of the data stream, plain data.
+        """
+        if steps == self.newest:
+            return
+        self._manager.save(
+            steps,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_by_name(state)),
+                position=ocp.args.JsonSave(position),
+            ),
+        )
+
+    def restore(self, skeleton):
+        """Returns the newest state and position, placed as `skeleton` says.
+
+        Args:
+            skeleton: a `TrainState` of `jax.ShapeDtypeStruct` with shardings, which
+                need not be those of the devices that wrote the checkpoint.
+        """
+        restored = self._manager.restore(
+            self.newest,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardRestore(_by_name(skeleton)),
+                position=ocp.args.JsonRestore(),
+            ),
+        )
+        arrays = [restored.state[name] for name in _by_name(skeleton)]
+        return jax.tree.unflatten(jax.tree.structure(skeleton), arrays), dict(
+            restored.position
+        )
+
+
+def _by_name(tree):
+    """Returns {path: leaf}, in the order of the leaves."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }

@@ -1,0 +1,190 @@
+"""Reinforcement learning with verifiable rewards.
+
+    for each step:
+        draw G responses to each of P prompts from the policy
+        grade them
+        compare each with its group: the advantage
+        for each minibatch:
+            ascend the gated, importance-weighted policy gradient
+"""
+
+import math
+
+import jax
+import numpy as np
+
+from maspo_jax import parallel
+from maspo_jax.data import pipeline
+from maspo_jax.rewards import Outcome
+from maspo_jax.training import algorithm as algorithms
+from maspo_jax.training import metrics
+from maspo_jax.training import state as states
+from maspo_jax.training.checkpoints import Checkpoints
+from maspo_jax.training.interrupts import Interrupts
+from maspo_jax.training.optimizer import learning_rate
+from maspo_jax.training.runs import Run
+from maspo_jax.training.warmup import warm_up
+
+OVERHEAD = ("reading problems", "grading", "writing", "saving")
+
+
+def train(experiment, folder, verifier, evaluate, display):
+    """Runs an experiment in its folder, from where it was left.
+
+    Args:
+        experiment: the `Experiment`.
+        folder: from `runs.open_run`.
+        verifier: a `rewards.Verifier`.
+        evaluate: a function of the policy and the mesh that returns its held-out
+            metrics, a dict of numbers.
+        display: a `Display`, entered.
+
+    Raises:
+        Interrupted: a signal asked to stop; the state is saved.
+        FloatingPointError: an update was not finite; nothing was saved after it.
+    """
+    mesh = parallel.make_mesh(experiment.fsdp)
+    algorithm = algorithms.build(experiment, mesh, verifier)
+    stages = folder / "checkpoints"
+    with (
+        Checkpoints(stages / "warm_up") as warming,
+        Checkpoints(stages / "reinforcement") as saved,
+        Interrupts(display) as interrupts,
+    ):
+        done = -1 if saved.newest is None else saved.newest
+        kept = {"reinforcement": done, "held_out": done}
+        kept["warm_up"] = warming.newest or 0 if done < 0 else math.inf
+        with metrics.MetricsLog(folder, kept) as log:
+            clock = metrics.Clock(display)
+            run = Run(experiment, folder, mesh, log, clock, display, interrupts)
+            if done < 0:
+                start = begin(run, algorithm, warming)
+            else:
+                start = saved.restore(algorithm.skeleton)
+            learn(run, algorithm, max(done, 0), *start, evaluate, saved)
+
+
+def begin(run, algorithm, checkpoints):
+    """Returns the state before the first step, warmed up if the experiment says so."""
+    experiment = run.experiment
+    if experiment.warm_up:
+        policy = warm_up(run, checkpoints)
+        return states.adopt(policy, algorithm.optimizer, run.mesh), None
+    key = jax.random.key(experiment.seed)
+    return states.create(experiment.policy, algorithm.optimizer, run.mesh, key), None
+
+
+def learn(run, algorithm, done, state, position, evaluate, checkpoints):
+    """Runs the steps that are left."""
+    experiment, clock = run.experiment, run.clock
+    stream = problem_stream(experiment, position)
+    own = parallel.own_rows(experiment.sampling.prompts)
+    run.display.begin("step", done, experiment.steps)
+    if done == 0:
+        measure(run, 0, state.policy, evaluate)
+    for step in range(done + 1, experiment.steps + 1):
+        with clock("reading problems"):
+            problems, prompts = next(stream)
+            prompts = jax.tree.map(lambda rows: rows[own], prompts)
+        with clock("sampling"):
+            rollout = algorithm.draw(state.policy, prompts, step)
+        with clock("grading"):
+            verdicts = algorithm.grade(problems[own], rollout)
+            reward = np.array([verdict.correct for verdict in verdicts], np.float32)
+        with clock("updating"):
+            state, numbers, seen = algorithm.improve(state, rollout, reward, step)
+        last = step == experiment.steps
+        with clock("writing"):
+            refuse_non_finite(step, numbers)
+            numbers |= describe(experiment, rollout, verdicts, reward)
+            if step % experiment.rollouts_every == 0 or step == 1 or last:
+                rewards = parallel.everyone(reward)
+                metrics.write_rollouts(run.folder, step, experiment, problems, rewards, seen)
+        if step % experiment.held_out.every == 0 or last:
+            measure(run, step, state.policy, evaluate)
+        report(run, step, numbers)
+        with clock("saving"):
+            if step % experiment.checkpoint_every == 0 or last:
+                checkpoints.save(step, state, stream.get_state())
+        run.stop_if_asked(checkpoints, step, state, stream.get_state())
+
+
+def problem_stream(experiment, position):
+    """Returns the iterator of (problems, `Prompts`), at a position or at the start."""
+    stream = iter(
+        pipeline.prompts(
+            experiment.train_set,
+            experiment.template,
+            experiment.tokenizer,
+            batch=experiment.sampling.prompts,
+            length=experiment.sampling.prompt_length,
+            seed=experiment.seed,
+        )
+    )
+    if position is not None:
+        stream.set_state(position)
+    return stream
+
+
+def measure(run, step, policy, evaluate):
+    """Logs how the policy does on the held-out problems after so many steps."""
+    with run.clock("evaluating"):
+        numbers = evaluate(policy, run.mesh)
+    run.log.write("held_out", step, numbers)
+    run.display.show(numbers)
+
+
+def describe(experiment, rollout, verdicts, reward):
+    """Returns metrics of the rollout batch of a step, over all processes."""
+    drawn = parallel.local(rollout.sequences)
+    length = drawn.mask.sum(axis=-1)
+    cut = drawn.mask[:, -1] & (drawn.response[:, -1] != experiment.tokenizer.end)
+    groups = reward.reshape(-1, experiment.sampling.responses)
+    numbers = {
+        "reward": reward,
+        "length": length,
+        "truncated": cut,
+        "groups_all_right": groups.min(axis=1) == 1,
+        "groups_all_wrong": groups.max(axis=1) == 0,
+    }
+    for outcome in Outcome:
+        numbers[f"outcome/{outcome.value}"] = np.array(
+            [verdict.outcome == outcome for verdict in verdicts]
+        )
+    means = {
+        name: float(np.mean(parallel.everyone(rows))) for name, rows in numbers.items()
+    }
+    return {**means, "tokens": int(parallel.everyone(length).sum())}
+
+
+def report(run, step, numbers):
+    """Logs and shows the metrics of a step, with where its time went."""
+    experiment, seconds = run.experiment, run.clock.read()
+    seconds.pop("evaluating", None)
+    total = sum(seconds.values())
+    made = step * experiment.updates_per_step
+    schedule = learning_rate(
+        experiment.optimization, experiment.steps * experiment.updates_per_step
+    )
+    numbers |= {
+        "updates": made,
+        "learning_rate": float(schedule(made - 1)),
+        "tokens_per_second": numbers["tokens"] / total,
+        "time/step": total,
+        "time/overhead_share": sum(seconds.get(name, 0) for name in OVERHEAD) / total,
+        **{f"time/{name.replace(' ', '_')}": spent for name, spent in seconds.items()},
+    }
+    run.log.write("reinforcement", step, numbers)
+    run.display.step(step, numbers)
+
+
+def refuse_non_finite(step, numbers):
+    """Raises if the loss or the gradient of a step was not finite."""
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(numbers[name]):
+            raise FloatingPointError(
+                f"{name} is {numbers[name]} at step {step}; the last checkpoint is from "
+                "before it. Lower optimization.learning_rate or "
+                "optimization.max_grad_norm, and start the same command again with "
+                "another --run"
+            )

@@ -1,0 +1,87 @@
+"""A run is a folder: its experiment, its metrics, its rollouts, its checkpoints."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+
+from maspo_jax import config
+from maspo_jax.training.display import Display
+from maspo_jax.training.interrupts import Interrupted, Interrupts
+from maspo_jax.training.metrics import Clock, MetricsLog
+
+
+def open_run(folder, experiment):
+    """Creates the folder of a run, or returns to it.
+
+    Args:
+        folder: where; created if it is not there.
+        experiment: the `Experiment`; written to `config.json`.
+
+    Returns:
+        The folder as a `pathlib.Path`.
+
+    Raises:
+        ValueError: the folder holds another experiment, or no run at all. Nothing
+            has been written then.
+    """
+    folder = pathlib.Path(folder)
+    file = folder / "config.json"
+    if file.exists():
+        differences = config.differences(experiment, read_experiment(folder))
+        if differences:
+            raise ValueError(
+                f"{folder} holds a run of a different experiment:\n  "
+                + "\n  ".join(differences)
+                + "\nGive this one another folder with --run, or remove that one."
+            )
+        return folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(
+            f"{folder} exists and holds no run (it has no config.json); "
+            "give another folder with --run"
+        )
+    if jax.process_index() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "config.json.partial"
+        partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
+        partial.rename(file)
+    return folder
+
+
+def read_experiment(folder):
+    """Returns the `Experiment` of a run."""
+    file = pathlib.Path(folder) / "config.json"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} is not the folder of a run: no config.json")
+    return config.from_json(json.loads(file.read_text()))
+
+
+def read_metrics(folder, stage):
+    """Returns the lines of `metrics.jsonl` of one stage, in order."""
+    file = pathlib.Path(folder) / "metrics.jsonl"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
+    lines = (json.loads(line) for line in file.read_text().splitlines())
+    return [line for line in lines if line["stage"] == stage]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What every stage of a run works with."""
+
+    experiment: config.Experiment
+    folder: pathlib.Path
+    mesh: jax.sharding.Mesh
+    log: MetricsLog
+    clock: Clock
+    display: Display
+    interrupts: Interrupts
+
+    def stop_if_asked(self, checkpoints, steps, state, position):
+        """Saves and raises `Interrupted` if a signal has come."""
+        number = self.interrupts.requested
+        if number:
+            checkpoints.save(steps, state, position)
+            raise Interrupted(number, steps)

@@ -1,0 +1,58 @@
+"""The state of training: where it begins, and how it lies over the devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from maspo_jax import parallel
+from maspo_jax.models.decoder import Decoder
+from maspo_jax.types import TrainState
+
+
+def skeleton(config, optimizer, mesh):
+    """Returns the shape, dtype and sharding of every leaf of a `TrainState`.
+
+    Args:
+        config: the `DecoderConfig` of the policy.
+        optimizer: an Optax transformation.
+        mesh: the mesh the state will lie on.
+    """
+    shapes = jax.eval_shape(
+        functools.partial(_create, config, optimizer), jax.random.key(0)
+    )
+    shardings = parallel.shardings(parallel.specs(shapes, mesh), mesh)
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=place
+        ),
+        shapes,
+        shardings,
+    )
+
+
+def create(config, optimizer, mesh, key):
+    """Returns the `TrainState` of a policy drawn at random, each shard in its place."""
+    shardings = _shardings(skeleton(config, optimizer, mesh))
+    make = functools.partial(_create, config, optimizer)
+    return jax.jit(make, out_shardings=shardings)(key)
+
+
+def adopt(policy, optimizer, mesh):
+    """Returns a `TrainState` that goes on from a policy with a fresh optimizer."""
+    shardings = _shardings(skeleton(policy.config, optimizer, mesh))
+    begin = functools.partial(_begin, optimizer)
+    return jax.jit(begin, out_shardings=shardings, donate_argnums=0)(policy)
+
+
+def _create(config, optimizer, key):
+    return _begin(optimizer, Decoder(config, nnx.Rngs(key)))
+
+
+def _begin(optimizer, policy):
+    return TrainState(jnp.zeros((), jnp.int32), policy, optimizer.init(policy))
+
+
+def _shardings(skeleton):
+    return jax.tree.map(lambda leaf: leaf.sharding, skeleton)

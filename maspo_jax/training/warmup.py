@@ -1,0 +1,89 @@
+"""Supervised warm-up: a policy from scratch learns to write answers."""
+
+import jax
+
+from maspo_jax import parallel
+from maspo_jax.data import pipeline
+from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.training import state as states
+from maspo_jax.training.batches import demonstration_batch
+from maspo_jax.training.optimizer import make_optimizer
+from maspo_jax.training.update import imitate, make_update
+
+SHOWN_EVERY = 10  # updates
+START = {"phase": 0, "taken": 0, "stream": None}
+
+
+def warm_up(run, checkpoints):
+    """Returns a policy trained on the solutions of the warm-up's sources.
+
+    Goes on from the newest checkpoint of this stage, and leaves one at its end.
+
+    Args:
+        run: the `Run`.
+        checkpoints: the `Checkpoints` of this stage.
+    """
+    experiment, settings = run.experiment, run.experiment.warm_up
+    total = sum(phase.updates for phase in settings.phases)
+    optimizer = make_optimizer(settings.optimization, total)
+    skeleton = states.skeleton(experiment.policy, optimizer, run.mesh)
+    done = checkpoints.newest
+    if done is None:
+        key = jax.random.key(experiment.seed)
+        state = states.create(experiment.policy, optimizer, run.mesh, key)
+        done, position = 0, START
+    else:
+        state, position = checkpoints.restore(skeleton)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    update = make_update(imitate, optimizer, run.mesh, specs)
+    own = parallel.own_rows(settings.batch)
+
+    run.display.begin("warm-up", done, total)
+    run.display.stage("warming up")
+    for sequences, position in demonstrations(experiment, position):
+        batch = demonstration_batch(sequences, token_mean)
+        batch = parallel.spread(jax.tree.map(lambda x: x[own], batch), run.mesh)
+        state, metrics, _ = update(state, batch, None)
+        done += 1
+        if done % SHOWN_EVERY == 0 or done == total:
+            names = ("loss", "entropy", "grad_norm")
+            shown = {name: float(metrics[name]) for name in names}
+            run.log.write("warm_up", done, shown)
+            run.display.step(done, shown)
+            run.stop_if_asked(checkpoints, done, state, position)
+        if done % settings.checkpoint_every == 0 or done == total:
+            checkpoints.save(done, state, position)
+    return state.policy
+
+
+def demonstrations(experiment, position):
+    """Yields batches of solutions, each with the position behind it.
+
+    Args:
+        experiment: the `Experiment`.
+        position: `START`, or one that this function has yielded.
+    """
+    settings, sampling = experiment.warm_up, experiment.sampling
+    for index in range(position["phase"], len(settings.phases)):
+        phase = settings.phases[index]
+        stream = iter(
+            pipeline.demonstrations(
+                phase.source,
+                experiment.template,
+                experiment.tokenizer,
+                batch=settings.batch,
+                prompt_length=settings.prompt_length or sampling.prompt_length,
+                response_length=settings.response_length or sampling.response_length,
+                seed=experiment.seed,
+            )
+        )
+        taken = 0
+        if index == position["phase"] and position["stream"]:
+            taken = position["taken"]
+            stream.set_state(position["stream"])
+        for taken in range(taken + 1, phase.updates + 1):
+            sequences = next(stream)
+            yield (
+                sequences,
+                {"phase": index, "taken": taken, "stream": stream.get_state()},
+            )
