@@ -56,6 +56,15 @@ def is_zero(form):
     return not form[0]
 
 
+def is_product_of_primes(form):
+    """Whether a form is one term: a rational times rational powers of primes."""
+    top, bottom = form
+    if bottom != UNIT or len(top) != 1:
+        return False
+    ((monomial, _),) = top.items()
+    return all(atom.isdigit() for atom, _ in monomial)
+
+
 def key(form):
     """Returns a string that equal forms share."""
     top, bottom = form

@@ -14,7 +14,7 @@ from maspo_jax.rewards import expression as ex
 
 EPSILON = 4e-16
 POINTS = 4
-_INTEGER_VALUED = frozenset(["factorial", "factorial2", "binomial", "mod", "floor"])
+_INTEGER_VALUED = frozenset(["factorial", "factorial2", "binomial", "mod"])
 
 
 class Unknown(ArithmeticError):
@@ -45,17 +45,22 @@ def points(names, left, right):
         return
     seed = zlib.crc32(repr(left).encode()) ^ zlib.crc32(repr(right).encode())
     draw = random.Random(seed)
-    integers = any(
-        isinstance(node, ex.Call) and node.name in _INTEGER_VALUED
-        for side in (left, right)
-        for node in ex.walk(side)
-    )
+    integers = needs_integers(left, right)
     for attempt in range(POINTS):
         if integers:
             yield {name: float(draw.randint(2, 12)) for name in names}
             continue
         signs = (1, -1) if attempt % 2 else (1,)
         yield {name: draw.uniform(0.3, 2.7) * draw.choice(signs) for name in names}
+
+
+def needs_integers(*nodes):
+    """Whether the variables stand in functions of integers, such as factorials."""
+    return any(
+        isinstance(below, ex.Call) and below.name in _INTEGER_VALUED
+        for node in nodes
+        for below in ex.walk(node)
+    )
 
 
 def _mentions_i(node):
@@ -149,9 +154,18 @@ def _spread(value, relative):
 
 def _call(name, args):
     handler = _FUNCTIONS.get(name)
-    if handler is None:
-        raise Unknown(name)
-    return handler(*args)
+    return _any_function(name, args) if handler is None else handler(*args)
+
+
+def _any_function(name, args):
+    """Stands for a function that is not known: a smooth one, fixed by its name."""
+    phase, error = float(zlib.crc32(name.encode()) % 1009), 0.0
+    for place, (x, dx) in enumerate(args):
+        if isinstance(x, complex):
+            raise Unknown("a complex argument")
+        phase += x * (1 + place / 7)
+        error += dx * (1 + place / 7)
+    return _FUNCTIONS["sin"]((phase, error + EPSILON * abs(phase)))
 
 
 def _smooth(function, slope):

@@ -68,10 +68,17 @@ def judge(gold, answer, same):
 
 
 def _words(tokens):
-    kept = [t.text.lower() for t in tokens if t.kind != "op" or t.text in "+-"]
-    if kept and kept[0] in ("a", "an", "the"):
-        kept = kept[1:]
-    return "".join(kept)
+    words = []
+    for token in tokens:
+        if token.kind == "op" and token.text not in "+-":
+            continue
+        if words and not token.spaced and token.kind != "word":
+            words[-1] += token.text.lower()
+        else:
+            words.append(token.text.lower())
+    if len(words) > 1 and words[0] in ("a", "an", "the"):
+        del words[0]
+    return "".join(words)
 
 
 def _choice(tokens):
@@ -101,9 +108,11 @@ def _chosen(label, tokens):
 
 def match(gold, answer, same):
     """Compares two meanings: True, False or None."""
+    if gold == answer:
+        return True
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _match_named(gold, answer, same)
-    if isinstance(gold, Region) or isinstance(answer, Region):
+    if _is_region(gold) or _is_region(answer):
         return _match_regions(gold, answer, same)
     if isinstance(gold, Many) or isinstance(answer, Many):
         return _match_many(gold, answer, same)
@@ -119,7 +128,7 @@ def match(gold, answer, same):
         return _match_words(gold, answer)
     if isinstance(gold, _VALUES) and isinstance(answer, _VALUES):
         return _match_values(gold, answer, same)
-    return True if gold == answer else None
+    return None
 
 
 def every(verdicts):
@@ -162,7 +171,15 @@ def _dependent(named):
     )
 
 
+def _is_region(meaning):
+    if isinstance(meaning, ex.Const):
+        return meaning.name == "emptyset" or meaning.name.startswith("field ")
+    return isinstance(meaning, Region)
+
+
 def _match_regions(gold, answer, same):
+    if gold == answer:
+        return True
     first, second = reading.as_region(gold), reading.as_region(answer)
     if first is None or second is None:
         return False
@@ -200,7 +217,9 @@ def _match_many(gold, answer, same):
         return False
     if len(gold.members) != len(answer.members):
         return False
-    if _distinctly_named(gold) and not any(isinstance(m, Named) for m in answer.members):
+    if _distinctly_named(gold) and not any(
+        isinstance(m, Named) for m in answer.members
+    ):
         return _in_order(gold.members, answer.members, same)
     return paired(gold.members, answer.members, functools.partial(match, same=same))
 
@@ -328,9 +347,9 @@ def _match_tables(gold, answer, same):
     gold, answer = _as_table(gold), _as_table(answer)
     if gold is None or answer is None:
         return False
-    if ("vmatrix" in (gold.kind, answer.kind) or "cases" in (gold.kind, answer.kind)) and (
-        gold.kind != answer.kind
-    ):
+    if (
+        "vmatrix" in (gold.kind, answer.kind) or "cases" in (gold.kind, answer.kind)
+    ) and (gold.kind != answer.kind):
         return False
     shape, other = [[len(row) for row in table.rows] for table in (gold, answer)]
     if shape != other:
@@ -435,35 +454,32 @@ def quick(gold, answer):
         return False
     if gold == answer:
         return True
+    if _boundless(gold) or _boundless(answer):
+        return False  # infinity equals itself, as written, and no number
     verdict = normal.same(gold, answer)
     if verdict:
         return True
-    near = _near(gold, answer)
-    if near is not None:
-        return near
+    if near_literal(gold, answer) is not None:
+        return _near(gold, answer)
     if verdict is None and balls.differ(gold, answer):
         return False
     return verdict
 
 
-def _near(gold, answer):
-    """Whether a decimal on one side stands for the exact value on the other.
+def _boundless(node):
+    return any(
+        isinstance(below, ex.Const) and below.name not in ("pi", "e", "i")
+        for below in ex.walk(node)
+    )
 
-    None if neither side is a long decimal, or the other is one too. The exact
-    value must not itself be a finite decimal: those are compared exactly.
-    """
-    decimals = decimal(gold), decimal(answer)
-    if (decimals[0] is None) == (decimals[1] is None):
-        return None
-    literal = decimals[0] or decimals[1]
-    other = answer if decimals[0] else gold
-    if literal.digits < NEAR:
-        return None
+
+def _near(gold, answer):
+    """Whether a decimal on one side stands for the exact value on the other."""
+    unit = near_literal(gold, answer, relative=False)
+    literal, other = decimal(gold), answer
+    if literal is None:
+        literal, other = decimal(answer), gold
     value = reading.number(other)
-    if value is not None and _is_finite(value):
-        return None
-    excess = max(literal.digits - FLOAT_DIGITS, 0)
-    unit = Fraction(10) ** (literal.exponent + excess)
     if value is not None:
         return abs(value - literal.value) <= unit
     try:
@@ -476,6 +492,27 @@ def _near(gold, answer):
     if gap <= unit - Fraction(error):
         return True
     return False if gap > unit + Fraction(error) else None
+
+
+def near_literal(gold, answer, relative=True):
+    """Returns how far a value may be from the decimal that stands for it.
+
+    That is one unit in the decimal's last place; None where no decimal stands
+    for an exact value: neither side is a long decimal, or both are, or the other
+    side is itself a finite decimal.
+    """
+    first, second = decimal(gold), decimal(answer)
+    if (first is None) == (second is None):
+        return None
+    literal, other = (first, answer) if first else (second, gold)
+    if literal.digits < NEAR or not literal.value:
+        return None
+    value = reading.number(other)
+    if value is not None and _is_finite(value):
+        return None
+    excess = max(literal.digits - FLOAT_DIGITS, 0)
+    unit = Fraction(10) ** (literal.exponent + excess)
+    return unit / abs(literal.value) if relative else unit
 
 
 def decimal(node):

@@ -16,8 +16,24 @@ STATEMENT = 2_000  # characters at its end that are searched for a statement
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
-_END_TOKENS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "</s>", "<｜end▁of▁sentence｜>")
-_SPACING = ("\\quad", "\\qquad", "\\,", "\\;", "\\ ", "\\text", "\\mbox", "\\left", "\\(")
+_END_TOKENS = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "</s>",
+    "<｜end▁of▁sentence｜>",
+)
+_SPACING = (
+    "\\quad",
+    "\\qquad",
+    "\\,",
+    "\\;",
+    "\\ ",
+    "\\text",
+    "\\mbox",
+    "\\left",
+    "\\(",
+)
 _CONNECTORS = frozenset({"", "and", "or", ",", ";"})
 
 
@@ -107,7 +123,9 @@ def _boxed(text, start, many):
         return Extraction(None, "box never closes")
     if len(run) == 1:
         return Extraction(run[0][1], "last box")
-    return Extraction(", ".join(content for _, content in reversed(run)), "run of boxes")
+    return Extraction(
+        ", ".join(content for _, content in reversed(run)), "run of boxes"
+    )
 
 
 def _connects(gap):

@@ -13,7 +13,6 @@ both are rational numbers. Work is counted, and refused beyond `BUDGET`.
 import functools
 from fractions import Fraction
 
-from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards import functions
 from maspo_jax.rewards.arithmetic import (
     ONE,
@@ -22,6 +21,7 @@ from maspo_jax.rewards.arithmetic import (
     Undefined,
     Unsupported,
     constant,
+    is_product_of_primes,
     is_zero,
     key,
     plus,
@@ -56,12 +56,13 @@ def same(left, right):
         budget = Budget()
         crossed = plus(
             times((a[0], ONE[1]), (b[1], ONE[1]), budget),
-            times(
-                times((b[0], ONE[1]), (a[1], ONE[1]), budget), constant(-1), budget
-            ),
+            times(times((b[0], ONE[1]), (a[1], ONE[1]), budget), constant(-1), budget),
             budget,
         )
-        return True if is_zero(crossed) else None
+        if is_zero(crossed):
+            return True
+        # Different products of powers of primes are different numbers.
+        return False if is_product_of_primes(a) and is_product_of_primes(b) else None
     except Undefined:
         return False
     except Unsupported:
@@ -105,7 +106,9 @@ class _Normalizer:
         return total
 
     def pow(self, node):
-        return root_or_power(self.form(node.base), self.form(node.exponent), self.budget)
+        return root_or_power(
+            self.form(node.base), self.form(node.exponent), self.budget
+        )
 
     def percent(self, node):
         return times(self.form(node.arg), constant(Fraction(1, 100)), self.budget)

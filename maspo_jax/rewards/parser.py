@@ -119,7 +119,11 @@ class Parser:
             words = self.words()
             if self.starts_operand() and units.read(words[-1:]) and len(words) == 1:
                 return ex.Quantity(self.sum(), tuple(words))  # $18
-            if self.here.kind == "op" and self.here.text in "+-" and words == ["dollars"]:
+            if (
+                self.here.kind == "op"
+                and self.here.text in "+-"
+                and words == ["dollars"]
+            ):
                 return ex.Quantity(self.sum(), tuple(words))
             return ex.Text(tuple(words))
         value = self.sum()
@@ -167,6 +171,11 @@ class Parser:
         self.depth -= 1
         return ex.Add(tuple(terms)) if len(terms) > 1 else terms[0]
 
+    def skip_empty_groups(self):
+        while self.at("{") and self.peek().text == "}":
+            self.index += 2
+            self.here = self.peek(0)
+
     def signed(self):
         negative = False
         plus_minus = 0
@@ -176,6 +185,7 @@ class Parser:
                 negative = not negative
             elif sign != "+":
                 plus_minus = 1 if sign == "+-" else -1
+        self.skip_empty_groups()
         value = self.product()
         if negative:
             value = ex.negated(value)
@@ -196,6 +206,8 @@ class Parser:
                 if self.here.kind == "num" and self.follows_number():
                     raise Unreadable("two numbers side by side")
                 factors.append(self.factor())
+            elif self.at("{") and self.peek().text == "}":
+                self.skip_empty_groups()
             else:
                 return ex.Mul(tuple(factors)) if len(factors) > 1 else factors[0]
 
@@ -220,6 +232,8 @@ class Parser:
             return False
         if token.text == "|":
             return self.bars == 0
+        if token.text == "{" and self.peek().text == "}":
+            return False
         return token.text in ("(", "[", "{", "lfloor", "lceil", "...")
 
     def factor(self):
@@ -339,7 +353,11 @@ class Parser:
 
     def number(self):
         value = _numeral(self.take().text)
-        if not isinstance(value, ex.Num) or value.digits or value.value.denominator != 1:
+        if (
+            not isinstance(value, ex.Num)
+            or value.digits
+            or value.value.denominator != 1
+        ):
             return value
         fraction = self.proper_fraction()
         return value if fraction is None else ex.Num(value.value + fraction)
@@ -420,7 +438,7 @@ class Parser:
             return self.group()
         if opener == "...":
             self.take()
-            return ex.Const("...")
+            return ex.Sym("...")
         self.deeper()
         bars, self.bars = self.bars, 0
         if opener in _CLOSERS:
@@ -514,7 +532,9 @@ class Parser:
         raise Unreadable(f"unknown command {name!r}")
 
     def fraction(self):
-        derivative = self.at("{") and self.peek().text == "d" and self.peek(2).text != "}"
+        derivative = (
+            self.at("{") and self.peek().text == "d" and self.peek(2).text != "}"
+        )
         top, bottom = self.argument(), self.argument()
         if derivative:
             return ex.Call("derivative", (top, bottom))
@@ -572,7 +592,9 @@ class Parser:
         return (ex.Mul(tuple(factors)) if len(factors) > 1 else factors[0],)
 
     def starts_function(self):
-        return self.here.kind == "cmd" and self.here.text in lexicon.FUNCTIONS - {"sqrt"}
+        return self.here.kind == "cmd" and self.here.text in lexicon.FUNCTIONS - {
+            "sqrt"
+        }
 
 
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}

@@ -66,7 +66,7 @@ def bracketed(node):
     """Returns the interval that a `Bracket` of two items writes, or None."""
     if len(node.items) != 2:
         return None
-    low, high = (_endpoint(item) for item in node.items)
+    low, high = map(_endpoint, node.items)
     return Interval(low, node.open == "[", high, node.close == "]")
 
 

@@ -20,6 +20,11 @@ from maspo_jax.rewards.service import Service
 from maspo_jax.rewards.verdict import OUTCOMES, Verdict
 
 _CACHED = 1 << 16
+_WORKER_RULES = {
+    "correct": ("correct", "proof"),
+    "agreed": ("correct", "agrees to many digits"),
+    "undecided": ("wrong", "not proved equal"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -92,10 +97,8 @@ class Verifier:
 
     def _collect(self, future, answer):
         outcome = future.result()
-        if outcome == "undecided":
-            verdict = Verdict("wrong", answer, "not proved equal")
-        else:
-            verdict = Verdict(outcome, answer, "worker")
+        outcome, rule = _WORKER_RULES.get(outcome, (outcome, "worker"))
+        verdict = Verdict(outcome, answer, rule)
         self._count(verdict)
         return verdict
 

@@ -19,7 +19,14 @@ import socket
 import struct
 import sys
 
-CODES = {b"C": "correct", b"W": "wrong", b"U": "unparsed", b"?": "undecided", b"E": "error"}
+CODES = {
+    b"C": "correct",
+    b"A": "agreed",  # correct by many digits, without a proof
+    b"W": "wrong",
+    b"U": "unparsed",
+    b"?": "undecided",
+    b"E": "error",
+}
 _BYTES = {name: code for code, name in CODES.items()}
 CHECKS = 500  # a worker answers so many requests and is then replaced
 PDEATHSIG = 1  # prctl: the signal this process gets when its parent dies
@@ -74,16 +81,16 @@ def _work(channel, judge, deadline, memory):
             if request is None:
                 break
             _limit_processor_time(deadline)
-            channel.sendall(_outcome(judge, request))
+            channel.sendall(_outcome(judge, request, deadline))
         status = 0
     finally:
         os._exit(status)
 
 
-def _outcome(judge, request):
+def _outcome(judge, request, deadline):
     try:
         gold, answer = json.loads(request)
-        return _BYTES[judge(gold, answer)]
+        return _BYTES[judge(gold, answer, deadline)]
     except (Exception, MemoryError):
         return _BYTES["error"]
 
