@@ -132,7 +132,7 @@ class Items:
 
 @_node
 class Bracket:
-    """Items in brackets: a point, a vector or an interval, as `open` and `close` say."""
+    """Items in brackets: a point, a vector or an interval, by `open` and `close`."""
 
     open: str
     items: tuple

@@ -48,9 +48,10 @@ FONTS = frozenset(
 
 # Commands that are dropped with nothing else.
 SILENT = frozenset(
-    "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large LARGE "
-    "small normalsize boldmath mathopen mathclose mathrel mathbin left right middle big "
-    "Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut hfill par".split()
+    "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large "
+    "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
+    "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
+    "hfill par".split()
 )
 
 # Commands that are dropped together with the group after them.

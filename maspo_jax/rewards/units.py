@@ -33,7 +33,10 @@ _TABLE = {
     "yen": {"yen": 1},
     "rupee": {"rupee rs": 1},
     "angle": {"degree deg": 1, "radian rad": "0"},
-    "volume": {"liter litre l L": 1, "ml milliliter mL": "1/1000", "gallon gal": "473176473/125000000"},
+    "volume": {
+        "liter litre l L": 1, "ml milliliter mL": "1/1000",
+        "gallon gal": "473176473/125000000",
+    },
     "temperature": {"celsius": 1}, "temperature F": {"fahrenheit": 1},
     "kelvin": {"kelvin K": 1},
     "force": {"N newton": 1}, "energy": {"J joule": 1, "kj kJ kilojoule": 1000},
@@ -71,7 +74,8 @@ class Unit:
     scale: Fraction
 
 
-def _lookup(word):
+def lookup(word):
+    """Returns (dimension, size) of the unit a word names, or None."""
     for spelling in (word, word.lower(), word.lower().removesuffix("s")):
         if spelling in _UNITS:
             return _UNITS[spelling]
@@ -81,7 +85,7 @@ def _lookup(word):
 def is_unit(word):
     """Whether a word of two letters or more names a unit."""
     low = word.lower()
-    return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or _lookup(word))
+    return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or lookup(word))
 
 
 def read(words):
@@ -121,7 +125,7 @@ def read(words):
             else:
                 prefix = power
         else:
-            unit = _lookup(word)
+            unit = lookup(word)
             if unit is None:
                 return None
             dimension, size = unit
