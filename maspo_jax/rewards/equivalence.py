@@ -8,23 +8,18 @@ process passes `quick`, a worker passes the full ladder of `proofs`.
 """
 
 import functools
-from fractions import Fraction
 
-from maspo_jax.rewards import balls, normal, reading, units
 from maspo_jax.rewards import expression as ex
+from maspo_jax.rewards import reading, units
+from maspo_jax.rewards.equations import match_equations
 from maspo_jax.rewards.reading import Equation, Many, Named
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
+from maspo_jax.rewards.values import VALUES, every, match_values
 
-NEAR = 7  # significant digits in which a decimal may stand for an exact value
-FLOAT_DIGITS = 15  # beyond these a printed double is noise
 _HEDGES = frozenset(
     "not or maybe if otherwise unless either between perhaps nd st rd th".split()
 )
-_VALUES = (
-    ex.Num, ex.Sym, ex.Const, ex.Add, ex.Mul, ex.Pow, ex.Call, ex.Percent, ex.Degrees,
-    ex.Based, ex.Quantity, ex.Ratio,
-)  # fmt: skip
 
 
 def judge(gold, answer, same):
@@ -112,13 +107,16 @@ def match(gold, answer, same):
         return True
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _match_named(gold, answer, same)
+    if isinstance(gold, ex.Quantity) or isinstance(answer, ex.Quantity):
+        if not (isinstance(gold, Many) or isinstance(answer, Many)):
+            return _match_quantities(gold, answer, same)
     if _is_region(gold) or _is_region(answer):
         return _match_regions(gold, answer, same)
     if isinstance(gold, Many) or isinstance(answer, Many):
         return _match_many(gold, answer, same)
     if isinstance(gold, Equation) or isinstance(answer, Equation):
         if isinstance(gold, Equation) and isinstance(answer, Equation):
-            return _match_equations(gold, answer, same)
+            return match_equations(gold, answer)
         return False
     if isinstance(gold, ex.Matrix) or isinstance(answer, ex.Matrix):
         return _match_tables(gold, answer, same)
@@ -126,39 +124,19 @@ def match(gold, answer, same):
         return _match_brackets(gold, answer, same)
     if isinstance(gold, ex.Text) or isinstance(answer, ex.Text):
         return _match_words(gold, answer)
-    if isinstance(gold, _VALUES) and isinstance(answer, _VALUES):
-        return _match_values(gold, answer, same)
+    if isinstance(gold, VALUES) and isinstance(answer, VALUES):
+        return match_values(gold, answer, same)
     return None
-
-
-def every(verdicts):
-    """True if all are, False if one is, else None; stops at the first False."""
-    unknown = False
-    for verdict in verdicts:
-        if verdict is False:
-            return False
-        unknown = unknown or verdict is None
-    return None if unknown else True
-
-
-def either(verdicts):
-    """False if all are, True if one is, else None; stops at the first True."""
-    unknown = False
-    for verdict in verdicts:
-        if verdict:
-            return True
-        unknown = unknown or verdict is None
-    return None if unknown else False
 
 
 def _match_named(gold, answer, same):
     if isinstance(gold, Named) and isinstance(answer, Named):
         if gold.name == answer.name or (_dependent(gold) and _dependent(answer)):
             return match(gold.value, answer.value, same)
-        return _match_equations(gold.equation, answer.equation, same)
+        return match_equations(gold.equation, answer.equation)
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
     if isinstance(other, Equation):
-        return _match_equations(named.equation, other, same)
+        return match_equations(named.equation, other)
     if isinstance(gold, Named):
         return match(gold.value, answer, same)
     return match(gold, answer.value, same)
@@ -287,62 +265,6 @@ def _perfect(table):
     return all(assign(row, set()) for row in range(len(table)))
 
 
-def _match_equations(gold, answer, same):
-    if (gold.op == "=") != (answer.op == "="):
-        return False
-    first, strict, sign = _oriented(gold)
-    second, other_strict, other_sign = _oriented(answer)
-    if strict != other_strict:
-        return False
-    scale = _scale(first, second)
-    if scale is None:
-        return False if _clearly_apart(first, second) else None
-    if gold.op in ("=", "!="):
-        return True
-    return scale > 0 if sign == other_sign else scale < 0
-
-
-def _oriented(equation):
-    """Returns left - right, whether equality is excluded, and the sign it must have."""
-    difference = ex.Add((equation.left, ex.negated(equation.right)))
-    kind = {"<": "strict", ">": "strict", "<=": "loose", ">=": "loose"}
-    return difference, kind.get(equation.op, equation.op), "<" in equation.op
-
-
-def _scale(first, second):
-    """Returns the rational c with first = c * second, or None if not seen."""
-    try:
-        (top, bottom), (other, below) = normal.normal(first), normal.normal(second)
-    except ArithmeticError:
-        return None
-    if bottom != below or set(top) != set(other) or not top:
-        return None
-    ratios = {top[monomial] / other[monomial] for monomial in top}
-    return ratios.pop() if len(ratios) == 1 else None
-
-
-def _clearly_apart(first, second):
-    """Whether the ratio of two expressions certainly varies, so neither scales."""
-    names = sorted(ex.symbols(first) | ex.symbols(second))
-    if ex.symbols(first) != ex.symbols(second):
-        return True
-    seen = None
-    for point in balls.points(names, first, second):
-        try:
-            (a, da), (b, db) = balls.ball(first, point), balls.ball(second, point)
-        except (ArithmeticError, ValueError):
-            continue
-        if seen is None:
-            seen = (a, da, b, db)
-            continue
-        left, right = a * seen[2], b * seen[0]
-        error = da * abs(seen[2]) + abs(a) * seen[3] + db * abs(seen[0])
-        error += abs(b) * seen[1] + 1e-12 * (abs(left) + abs(right))
-        if abs(left - right) > 4 * error:
-            return True
-    return False
-
-
 def _match_tables(gold, answer, same):
     gold, answer = _as_table(gold), _as_table(answer)
     if gold is None or answer is None:
@@ -384,152 +306,27 @@ def _match_words(gold, answer):
     return " ".join(gold.words).lower() == " ".join(answer.words).lower()
 
 
-# Values.
-
-
-def _match_values(gold, answer, same):
+def _match_quantities(gold, answer, same):
+    """Compares values with units: two that are known must agree, one may lack."""
     unit, other = _unit(gold), _unit(answer)
-    if unit is False or other is False:
-        raise Unreadable("a hedge where a unit would stand")
-    if isinstance(gold, ex.Quantity) and isinstance(answer, ex.Quantity):
-        if unit is not None and other is not None:
-            if unit.dimensions != other.dimensions:
-                return False
-            scales = ex.Num(unit.scale), ex.Num(other.scale)
-            if unit.scale != other.scale:
-                left = ex.Mul((scales[0], gold.value))
-                return same(left, ex.Mul((scales[1], answer.value)))
-        return match(gold.value, answer.value, same)
-    if isinstance(gold, ex.Quantity):
-        return match(gold.value, answer, same)
-    if isinstance(answer, ex.Quantity):
-        return match(gold, answer.value, same)
-    if isinstance(gold, ex.Ratio) or isinstance(answer, ex.Ratio):
-        return _match_ratios(gold, answer, same)
-    for mark in (ex.Percent, ex.Degrees):
-        marked = isinstance(gold, mark), isinstance(answer, mark)
-        if all(marked):
-            return same(gold.arg, answer.arg)
-        if any(marked):
-            bare = (gold.arg, answer) if marked[0] else (gold, answer.arg)
-            return either(same(*pair) for pair in (bare, (gold, answer)))
-    if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
-        return _match_based(gold, answer, same)
-    return same(gold, answer)
+    value, given = _bare(gold), _bare(answer)
+    if unit is not None and other is not None:
+        if unit.dimensions != other.dimensions:
+            return False
+        if unit.scale != other.scale:
+            value = ex.Mul((ex.Num(unit.scale), value))
+            given = ex.Mul((ex.Num(other.scale), given))
+    return match(value, given, same)
+
+
+def _bare(node):
+    return node.value if isinstance(node, ex.Quantity) else node
 
 
 def _unit(node):
-    """Returns the `Unit` of a quantity, None if it has none, False for a hedge."""
+    """Returns the `Unit` of a quantity, or None if it has none."""
     if not isinstance(node, ex.Quantity):
         return None
     if len(node.words) > 8 or _HEDGES & {word.lower() for word in node.words}:
-        return False
+        raise Unreadable("a hedge where a unit would stand")
     return units.read(node.words)
-
-
-def _match_ratios(gold, answer, same):
-    if isinstance(gold, ex.Ratio) and isinstance(answer, ex.Ratio):
-        if len(gold.parts) != len(answer.parts):
-            return False
-        return every(map(same, gold.parts, answer.parts))
-    ratio, other = (gold, answer) if isinstance(gold, ex.Ratio) else (answer, gold)
-    if len(ratio.parts) != 2:
-        return False
-    return same(ex.quotient(*ratio.parts), other)
-
-
-def _match_based(gold, answer, same):
-    if isinstance(gold, ex.Based) and isinstance(answer, ex.Based):
-        digits = gold.digits.lower().lstrip("0") == answer.digits.lower().lstrip("0")
-        return digits and gold.base == answer.base
-    based, other = (gold, answer) if isinstance(gold, ex.Based) else (answer, gold)
-    if based.digits.isdigit() and other == ex.Num(Fraction(based.digits)):
-        return True
-    return same(gold, answer)
-
-
-def quick(gold, answer):
-    """Compares two value nodes without any library: True, False or None."""
-    if not isinstance(gold, _VALUES) or not isinstance(answer, _VALUES):
-        return False
-    if gold == answer:
-        return True
-    if _boundless(gold) or _boundless(answer):
-        return False  # infinity equals itself, as written, and no number
-    verdict = normal.same(gold, answer)
-    if verdict:
-        return True
-    if near_literal(gold, answer) is not None:
-        return _near(gold, answer)
-    if verdict is None and balls.differ(gold, answer):
-        return False
-    return verdict
-
-
-def _boundless(node):
-    return any(
-        isinstance(below, ex.Const) and below.name not in ("pi", "e", "i")
-        for below in ex.walk(node)
-    )
-
-
-def _near(gold, answer):
-    """Whether a decimal on one side stands for the exact value on the other."""
-    unit = near_literal(gold, answer, relative=False)
-    literal, other = decimal(gold), answer
-    if literal is None:
-        literal, other = decimal(answer), gold
-    value = reading.number(other)
-    if value is not None:
-        return abs(value - literal.value) <= unit
-    try:
-        number, error = balls.ball(other, {})
-    except (ArithmeticError, ValueError, KeyError):
-        return None
-    if isinstance(number, complex):
-        return False
-    gap = abs(Fraction(number) - literal.value)
-    if gap <= unit - Fraction(error):
-        return True
-    return False if gap > unit + Fraction(error) else None
-
-
-def near_literal(gold, answer, relative=True):
-    """Returns how far a value may be from the decimal that stands for it.
-
-    That is one unit in the decimal's last place; None where no decimal stands
-    for an exact value: neither side is a long decimal, or both are, or the other
-    side is itself a finite decimal.
-    """
-    first, second = decimal(gold), decimal(answer)
-    if (first is None) == (second is None):
-        return None
-    literal, other = (first, answer) if first else (second, gold)
-    if literal.digits < NEAR or not literal.value:
-        return None
-    value = reading.number(other)
-    if value is not None and _is_finite(value):
-        return None
-    excess = max(literal.digits - FLOAT_DIGITS, 0)
-    unit = Fraction(10) ** (literal.exponent + excess)
-    return unit / abs(literal.value) if relative else unit
-
-
-def decimal(node):
-    """Returns the literal if a node is one decimal number written with a point."""
-    if isinstance(node, ex.Num):
-        return node if node.digits else None
-    if isinstance(node, ex.Mul) and len(node.factors) == 2:
-        first, second = node.factors
-        if first == ex.MINUS_ONE and isinstance(second, ex.Num) and second.digits:
-            return ex.Num(-second.value, second.digits, second.exponent)
-    return None
-
-
-def _is_finite(value):
-    """Whether a rational has a finite decimal expansion."""
-    denominator = value.denominator
-    for prime in (2, 5):
-        while denominator % prime == 0:
-            denominator //= prime
-    return denominator == 1

@@ -15,7 +15,6 @@ from maspo_jax.rewards.arithmetic import (
     Undefined,
     Unsupported,
     constant,
-    factored,
     invert,
     is_zero,
     key,
@@ -24,6 +23,7 @@ from maspo_jax.rewards.arithmetic import (
     root_or_power,
     times,
 )
+from maspo_jax.rewards.primes import factored
 
 LARGEST_FACTORIAL = 3_000
 LARGEST_BINOMIAL = 5_000

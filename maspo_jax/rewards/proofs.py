@@ -19,7 +19,7 @@ import zlib
 import mpmath
 import sympy
 
-from maspo_jax.rewards import balls, equivalence, precise, symbolic
+from maspo_jax.rewards import balls, equivalence, precise, symbolic, values
 from maspo_jax.rewards import expression as ex
 
 DIGITS = 60  # beyond those the input itself needs
@@ -56,7 +56,7 @@ class _Tally:
 
     def compare(self, gold, answer):
         """Compares two value nodes as well as this package can."""
-        verdict = equivalence.quick(gold, answer)
+        verdict = values.quick(gold, answer)
         if verdict is not None:
             return verdict
         agreed = _agree(gold, answer)
@@ -81,7 +81,7 @@ def _literal_digits(node):
 def _agree(gold, answer):
     """True if all probes agree, False if one disagrees, None if none can be had."""
     digits = DIGITS + 2 * (_literal_digits(gold) + _literal_digits(answer))
-    literal = equivalence.near_literal(gold, answer)
+    literal = values.near_literal(gold, answer)
     seen = 0
     for point in _points(gold, answer):
         try:

@@ -14,7 +14,7 @@ import threading
 
 import numpy as np
 
-from maspo_jax.rewards import equivalence, reading
+from maspo_jax.rewards import equivalence, reading, values
 from maspo_jax.rewards.extraction import extract, reference
 from maspo_jax.rewards.service import Service
 from maspo_jax.rewards.verdict import OUTCOMES, Verdict
@@ -122,7 +122,7 @@ _is_many = functools.lru_cache(maxsize=_CACHED)(reading.is_many)
 
 @functools.lru_cache(maxsize=_CACHED)
 def _judged(gold, answer):
-    verdict, rule = equivalence.judge(gold, answer, equivalence.quick)
+    verdict, rule = equivalence.judge(gold, answer, values.quick)
     if verdict is None:
         return None
     outcome = "correct" if verdict else "wrong"

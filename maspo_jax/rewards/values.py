@@ -1,0 +1,163 @@
+"""Whether two numbers or expressions are the same value.
+
+    structure -> exact normal form -> decimal for an exact value -> probes
+
+`quick` needs no library and no time limit. It returns None where a proof or more
+digits are needed, which is what workers are for.
+"""
+
+from fractions import Fraction
+
+from maspo_jax.rewards import balls, normal, reading
+from maspo_jax.rewards import expression as ex
+
+NEAR = 7  # significant digits in which a decimal may stand for an exact value
+FLOAT_DIGITS = 15  # beyond these a printed double is noise
+VALUES = (
+    ex.Num, ex.Sym, ex.Const, ex.Add, ex.Mul, ex.Pow, ex.Call, ex.Percent, ex.Degrees,
+    ex.Based, ex.Ratio,
+)  # fmt: skip
+
+
+def match_values(gold, answer, same):
+    """Compares two values with their percent signs, degrees, bases and colons."""
+    if isinstance(gold, ex.Ratio) or isinstance(answer, ex.Ratio):
+        return _match_ratios(gold, answer, same)
+    for mark in (ex.Percent, ex.Degrees):
+        marked = isinstance(gold, mark), isinstance(answer, mark)
+        if all(marked):
+            return same(gold.arg, answer.arg)
+        if any(marked):
+            bare = (gold.arg, answer) if marked[0] else (gold, answer.arg)
+            return either(same(*pair) for pair in (bare, (gold, answer)))
+    if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
+        return _match_based(gold, answer, same)
+    return same(gold, answer)
+
+
+def every(verdicts):
+    """True if all are, False if one is, else None; stops at the first False."""
+    unknown = False
+    for verdict in verdicts:
+        if verdict is False:
+            return False
+        unknown = unknown or verdict is None
+    return None if unknown else True
+
+
+def either(verdicts):
+    """False if all are, True if one is, else None; stops at the first True."""
+    unknown = False
+    for verdict in verdicts:
+        if verdict:
+            return True
+        unknown = unknown or verdict is None
+    return None if unknown else False
+
+
+def _match_ratios(gold, answer, same):
+    if isinstance(gold, ex.Ratio) and isinstance(answer, ex.Ratio):
+        if len(gold.parts) != len(answer.parts):
+            return False
+        return every(map(same, gold.parts, answer.parts))
+    ratio, other = (gold, answer) if isinstance(gold, ex.Ratio) else (answer, gold)
+    if len(ratio.parts) != 2:
+        return False
+    return same(ex.quotient(*ratio.parts), other)
+
+
+def _match_based(gold, answer, same):
+    if isinstance(gold, ex.Based) and isinstance(answer, ex.Based):
+        digits = gold.digits.lower().lstrip("0") == answer.digits.lower().lstrip("0")
+        return digits and gold.base == answer.base
+    based, other = (gold, answer) if isinstance(gold, ex.Based) else (answer, gold)
+    if based.digits.isdigit() and other == ex.Num(Fraction(based.digits)):
+        return True
+    return same(gold, answer)
+
+
+def quick(gold, answer):
+    """Compares two value nodes without any library: True, False or None."""
+    if not isinstance(gold, VALUES) or not isinstance(answer, VALUES):
+        return False
+    if gold == answer:
+        return True
+    if _boundless(gold) or _boundless(answer):
+        return False  # infinity equals itself, as written, and no number
+    verdict = normal.same(gold, answer)
+    if verdict:
+        return True
+    if near_literal(gold, answer) is not None:
+        return _near(gold, answer)
+    if verdict is None and balls.differ(gold, answer):
+        return False
+    return verdict
+
+
+def _boundless(node):
+    return any(
+        isinstance(below, ex.Const) and below.name not in ("pi", "e", "i")
+        for below in ex.walk(node)
+    )
+
+
+def _near(gold, answer):
+    """Whether a decimal on one side stands for the exact value on the other."""
+    unit = near_literal(gold, answer, relative=False)
+    literal, other = decimal(gold), answer
+    if literal is None:
+        literal, other = decimal(answer), gold
+    value = reading.number(other)
+    if value is not None:
+        return abs(value - literal.value) <= unit
+    try:
+        number, error = balls.ball(other, {})
+    except (ArithmeticError, ValueError, KeyError):
+        return None
+    if isinstance(number, complex):
+        return False
+    gap = abs(Fraction(number) - literal.value)
+    if gap <= unit - Fraction(error):
+        return True
+    return False if gap > unit + Fraction(error) else None
+
+
+def near_literal(gold, answer, relative=True):
+    """Returns how far a value may be from the decimal that stands for it.
+
+    That is one unit in the decimal's last place; None where no decimal stands
+    for an exact value: neither side is a long decimal, or both are, or the other
+    side is itself a finite decimal.
+    """
+    first, second = decimal(gold), decimal(answer)
+    if (first is None) == (second is None):
+        return None
+    literal, other = (first, answer) if first else (second, gold)
+    if literal.digits < NEAR or not literal.value:
+        return None
+    value = reading.number(other)
+    if value is not None and _is_finite(value):
+        return None
+    excess = max(literal.digits - FLOAT_DIGITS, 0)
+    unit = Fraction(10) ** (literal.exponent + excess)
+    return unit / abs(literal.value) if relative else unit
+
+
+def decimal(node):
+    """Returns the literal if a node is one decimal number written with a point."""
+    if isinstance(node, ex.Num):
+        return node if node.digits else None
+    if isinstance(node, ex.Mul) and len(node.factors) == 2:
+        first, second = node.factors
+        if first == ex.MINUS_ONE and isinstance(second, ex.Num) and second.digits:
+            return ex.Num(-second.value, second.digits, second.exponent)
+    return None
+
+
+def _is_finite(value):
+    """Whether a rational has a finite decimal expansion."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
