@@ -11,17 +11,16 @@ def log_ratios(logprob, batch):
     """Returns log pi / q of each token, clamped, and zero where nothing is trained.
 
     Replacing what stands on padding, instead of multiplying it by zero, lets
-    padding hold anything, NaN included. [N, T].
+    padding hold anything, NaN included. [N, T], at least float32.
     """
-    difference = jnp.where(batch.weight != 0, logprob - batch.old_logprob, 0)
+    difference = _trained(logprob, batch) - _trained(batch.old_logprob, batch)
     return jnp.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO)
 
 
 def gate_values(logprob, batch, gate):
     """Returns the gate of each token, a constant to the gradient. [N, T]."""
-    trained = batch.weight != 0
-    advantage = jnp.where(trained, batch.advantage, 0)
-    old_logprob = jnp.where(trained, batch.old_logprob, 0)
+    advantage = _trained(batch.advantage, batch)
+    old_logprob = _trained(batch.old_logprob, batch)
     value = gate(log_ratios(logprob, batch), advantage, old_logprob)
     return jax.lax.stop_gradient(value)
 
@@ -40,7 +39,7 @@ def surrogate(logprob, batch, gate):
     """
     chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
     ratio = jnp.exp(log_ratios(logprob, batch))
-    advantage = jnp.where(batch.weight != 0, batch.advantage, 0)
+    advantage = _trained(batch.advantage, batch)
     gain = gate_values(logprob, batch, gate) * ratio * advantage
     return -jnp.sum(batch.weight * gain)
 
@@ -48,4 +47,10 @@ def surrogate(logprob, batch, gate):
 def negative_log_likelihood(logprob, batch):
     """Returns the loss of supervised training: minus the weighted log-likelihood."""
     chex.assert_equal_shape([logprob, batch.weight])
-    return -jnp.sum(batch.weight * jnp.where(batch.weight != 0, logprob, 0))
+    return -jnp.sum(batch.weight * _trained(logprob, batch))
+
+
+def _trained(values, batch):
+    """Replaces what stands on padding by zeros. [N, T], at least float32."""
+    values = jnp.where(batch.weight != 0, values, 0)
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
