@@ -33,7 +33,9 @@ experiment = Experiment(
             Phase(arithmetic.Chains(numbers=6, direct=0.2, seed=1), updates=490),
             Phase(arithmetic.Chains(numbers=6, direct=0.8, seed=2), updates=210),
         ),
-        optimization=Optimization(3e-3, warmup_updates=50, schedule="linear"),
+        optimization=Optimization(
+            3e-3, warmup_updates=50, schedule="linear", beta2=0.999
+        ),
     ),
     sampling=Sampling(prompts=16, responses=16, prompt_length=14, response_length=50),
     objective=Objective(gate=gates.Maspo(alpha=0.3)),

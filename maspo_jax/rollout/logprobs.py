@@ -92,18 +92,21 @@ def _forward(hidden, matrix, token, temperature, chunks):
         piece, first = piece_and_first
         logits = _logits(hidden, piece, first, matrix.shape[0], temperature)
         normalizer = jax.nn.logsumexp(logits, axis=-1)
-        share = jnp.exp(logits - normalizer[:, None])
-        mean = jnp.sum(jnp.where(share > 0, share * logits, 0), axis=-1)
+        logprob = logits - normalizer[:, None]
+        share = jnp.exp(logprob)
+        surprise = -jnp.sum(jnp.where(share > 0, share * logprob, 0), axis=-1)
         place = token - first
         inside = (place >= 0) & (place < piece.shape[0])
         safe = jnp.where(inside, place, 0)[:, None]
         chosen = jnp.take_along_axis(logits, safe, axis=-1)[:, 0]
-        return None, (normalizer, mean, jnp.where(inside, chosen, 0))
+        return None, (normalizer, surprise, jnp.where(inside, chosen, 0))
 
-    _, (normalizers, means, chosen) = jax.lax.scan(score, None, _slices(matrix, chunks))
+    slices = _slices(matrix, chunks)
+    _, (normalizers, surprises, chosen) = jax.lax.scan(score, None, slices)
     normalizer = jax.nn.logsumexp(normalizers, axis=0)
-    share = jnp.exp(normalizers - normalizer[None])
-    entropy = normalizer - jnp.sum(share * means, axis=0)
+    # The entropy of which slice, plus the mean entropy within slices.
+    logprob = normalizers - normalizer[None]
+    entropy = jnp.sum(jnp.exp(logprob) * (surprises - logprob), axis=0)
     residuals = hidden, matrix, token, normalizer, entropy
     return (jnp.sum(chosen, axis=0) - normalizer, entropy), residuals
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from maspo_jax import parallel
 from maspo_jax.data import pipeline
-from maspo_jax.rewards import Outcome
+from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.training import algorithm as algorithms
 from maspo_jax.training import metrics
 from maspo_jax.training import state as states
@@ -90,7 +90,7 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
             rollout = algorithm.draw(state.policy, prompts, step)
         with clock("grading"):
             verdicts = algorithm.grade(problems[own], rollout)
-            reward = np.array([verdict.correct for verdict in verdicts], np.float32)
+            reward = np.array([verdict.reward for verdict in verdicts], np.float32)
         with clock("updating"):
             state, numbers, seen = algorithm.improve(state, rollout, reward, step)
         last = step == experiment.steps
@@ -147,8 +147,8 @@ def describe(experiment, rollout, verdicts, reward):
         "groups_all_right": groups.min(axis=1) == 1,
         "groups_all_wrong": groups.max(axis=1) == 0,
     }
-    for outcome in Outcome:
-        numbers[f"outcome/{outcome.value}"] = np.array(
+    for outcome in OUTCOMES:
+        numbers[f"verifier/{outcome}"] = np.array(
             [verdict.outcome == outcome for verdict in verdicts]
         )
     means = {

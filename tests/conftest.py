@@ -1,0 +1,73 @@
+"""Eight simulated devices, strict shapes, and what many tests share.
+
+The default device is a CPU everywhere, so that the tests mean the same on a laptop
+and on a machine with accelerators. Compiled programs are kept on disk between runs.
+"""
+
+import pathlib
+
+import jax
+import pytest
+from flax import nnx
+
+from maspo_jax import parallel
+from maspo_jax.models.decoder import Decoder, DecoderConfig
+
+ROOT = pathlib.Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(ROOT / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of reference numbers and real problems that lies beside ours."""
+    if not SHARED.is_dir():
+        pytest.skip("the reference data is not beside this checkout (../shared)")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A policy with every option of the decoder, and no two sizes alike."""
+    return DecoderConfig(
+        vocabulary=24,
+        width=16,
+        depth=3,
+        query_heads=4,
+        key_value_heads=2,
+        head_width=6,
+        feed_forward=40,
+        qkv_bias=True,
+        qk_norm=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tiny_config):
+    """Its parameters: none is zero or one, so that none can be dropped unseen."""
+    return noisy(jax.jit(lambda: Decoder(tiny_config, nnx.Rngs(0)))())
+
+
+@jax.jit
+def noisy(policy, scale=0.3):
+    """Returns a policy whose every parameter is moved at random."""
+    leaves, structure = jax.tree.flatten(policy)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [
+        leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype)
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
+    return jax.tree.unflatten(structure, moved)
+
+
+def mesh_of(data, fsdp):
+    """Returns a mesh over the first `data * fsdp` devices."""
+    kinds = (jax.sharding.AxisType.Auto,) * 2
+    devices = jax.devices()[: data * fsdp]
+    return jax.make_mesh((data, fsdp), parallel.AXES, kinds, devices=devices)
