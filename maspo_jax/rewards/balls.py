@@ -51,16 +51,19 @@ def points(names, left, right):
             yield {name: float(draw.randint(2, 12)) for name in names}
             continue
         signs = (1, -1) if attempt % 2 else (1,)
-        yield {name: draw.uniform(0.3, 2.7) * draw.choice(signs) for name in names}
+        most = 2.7 if attempt < 2 else 9.0
+        yield {name: draw.uniform(0.3, most) * draw.choice(signs) for name in names}
 
 
 def needs_integers(*nodes):
     """Whether the variables stand in functions of integers, such as factorials."""
-    return any(
-        isinstance(below, ex.Call) and below.name in _INTEGER_VALUED
-        for node in nodes
-        for below in ex.walk(node)
-    )
+    for below in (below for node in nodes for below in ex.walk(node)):
+        if isinstance(below, ex.Call) and below.name in _INTEGER_VALUED:
+            return True
+        if isinstance(below, ex.Pow) and isinstance(below.base, ex.Num):
+            if below.base.value < 0 and ex.symbols(below.exponent):
+                return True  # (-1)^n
+    return False
 
 
 def _mentions_i(node):

@@ -117,6 +117,8 @@ def command(parser):
         return ex.Const(name)
     if name in lexicon.GREEK:
         return ex.Sym(name)
+    if name == "pmod":
+        return ex.Call(name, (parser.argument(),))
     if name in ("textcolor", "boxed", "fbox"):
         if name == "textcolor":
             literals.label(parser)

@@ -6,12 +6,21 @@ moved or multiplied by a nonzero number; an inequality, by a positive one.
 
 from maspo_jax.rewards import balls, normal
 from maspo_jax.rewards import expression as ex
+from maspo_jax.rewards.values import every
+
+_ORDERS = {
+    "=": "equal", "!=": "unequal", "<": "strict", ">": "strict", "<=": "loose",
+    ">=": "loose",
+}  # fmt: skip
 
 
 def match_equations(gold, answer):
     """Compares two `Equation`s up to moving terms and a nonzero factor."""
     if (gold.op == "=") != (answer.op == "="):
         return False
+    if gold.op not in _ORDERS or answer.op not in _ORDERS:
+        sides = ((gold.left, answer.left), (gold.right, answer.right))
+        return gold.op == answer.op and every(normal.same(*pair) for pair in sides)
     first, strict, sign = _oriented(gold)
     second, other_strict, other_sign = _oriented(answer)
     if strict != other_strict:
@@ -27,8 +36,7 @@ def match_equations(gold, answer):
 def _oriented(equation):
     """Returns left - right, whether equality is excluded, and the sign it must have."""
     difference = ex.Add((equation.left, ex.negated(equation.right)))
-    kind = {"<": "strict", ">": "strict", "<=": "loose", ">=": "loose"}
-    return difference, kind.get(equation.op, equation.op), "<" in equation.op
+    return difference, _ORDERS[equation.op], "<" in equation.op
 
 
 def _scale(first, second):

@@ -43,7 +43,7 @@ UNICODE = str.maketrans(
 FONTS = frozenset(
     "text textbf textit textrm textsf texttt textnormal textup mbox hbox mathrm mathbf "
     "mathit mathsf mathtt mathcal mathnormal boldsymbol bm operatorname emph rm "
-    "underline".split()
+    "underline mathfrak mathscr textsc".split()
 )
 
 # Commands that are dropped with nothing else.
@@ -95,7 +95,7 @@ FUNCTIONS = frozenset(
 )
 
 GREEK = frozenset(_GREEK.values()) | frozenset(
-    "eta zeta kappa nu xi iota Gamma Theta Lambda Pi Phi Psi ell hbar Xi".split()
+    "eta zeta kappa nu xi iota Gamma Theta Lambda Pi Phi Psi ell hbar Xi aleph".split()
 )
 
 CONSTANTS = frozenset(["pi", "infty", "emptyset"])

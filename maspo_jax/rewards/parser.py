@@ -17,7 +17,7 @@ from maspo_jax.rewards import commands, literals, units
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.tokens import Token, Unreadable, tokenize
 
-RELATIONS = frozenset(["=", "<", ">", "<=", ">=", "!=", "in", "notin", "~="])
+RELATIONS = frozenset(["=", "<", ">", "<=", ">=", "!=", "in", "notin", "~=", "=="])
 _SEPARATORS = frozenset([",", ";", "and", "or"])
 _SIGNS = frozenset(["+", "-", "+-", "-+"])
 _MOST_CHAINED = 32  # postfix operators on one atom, set operations in a row
@@ -118,11 +118,19 @@ class _Parser:
         return _ratio(parts) if len(parts) > 1 else parts[0]
 
     def quantity(self):
+        if self.at("-") and self.peek().kind == "word":
+            self.take()
+            minus = self.quantity()
+            if isinstance(minus, ex.Quantity):
+                return ex.Quantity(ex.negated(minus.value), minus.words)  # -$5
+            raise Unreadable("minus a word")
         if self.here.kind == "word":
             words = literals.words(self)
             signed = self.starts_operand() or self.here.text in _SIGNS
             if signed and units.read(words) and len(words) == 1:
                 return ex.Quantity(self.sum(), tuple(words))  # $18
+            while self.here.kind in ("num", "word"):
+                words.append(self.take().text)  # October 30
             return ex.Text(tuple(words))
         value = self.sum()
         if self.here.kind != "word":
@@ -269,7 +277,7 @@ class _Parser:
         bare = label.strip("()")
         if digits is not None and bare.isdigit() and len(bare) <= 2:
             return literals.based(digits, int(bare))
-        if isinstance(node, ex.Sym):
+        if isinstance(node, ex.Sym) or node in _FIELDS:
             return ex.Sym(f"{node.name}_{label}")
         raise Unreadable("a subscript on something that is no symbol")
 
@@ -277,8 +285,12 @@ class _Parser:
         """f(x): a function's name before brackets, unless it reads as a product."""
         inner = self.peek()
         closes = self.peek(2).text == ")"
-        named = symbol.name.rstrip("'")[:1] in "fghFGH"
-        if named or (closes and inner.kind == "name" and inner.text != symbol.name):
+        named = symbol.name[:1] in "fghFGH"
+        if inner.kind == "name" and inner.text != symbol.name:
+            named = named or closes  # y(t)
+        if inner.kind == "num" and symbol.name[:1].isupper():
+            named = named or closes  # P(0)
+        if named:
             self.take()
             inside = self.items()
             self.expect(")")
@@ -333,6 +345,7 @@ class _Parser:
         return node
 
 
+_FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
 
 

@@ -243,7 +243,7 @@ def _membership(sides):
 
 def _inequality(op, left, right):
     names = ex.symbols(left) | ex.symbols(right)
-    if len(names) == 1:
+    if len(names) == 1 and op != "==":
         (name,) = names
         intervals = _solved(op, left, right, ex.Sym(name))
         if intervals is not None:
@@ -294,12 +294,11 @@ def as_region(value):
 def _set_operation(node):
     left, right = meaning(node.left), meaning(node.right)
     first, second = as_region(left), as_region(right)
-    if isinstance(right, Many) and right.braces and first and node.op != "cap":
-        points = [regions.Interval(p, True, p, True) for p in right.members]
-        second = Region(None, regions.union(points))
-    if first is None or second is None:
-        if node.op == "cup" and isinstance(left, Many) and isinstance(right, Many):
+    if first is second is None and isinstance(left, Many) and isinstance(right, Many):
+        if node.op == "cup" and left.braces and right.braces:
             return Many(None, left.members + right.members, True)
+    first, second = first or _points(left), second or _points(right)
+    if first is None or second is None:
         raise Unreadable("sets that are no intervals")
     match node.op:
         case "cup":
@@ -309,6 +308,14 @@ def _set_operation(node):
         case _:
             intervals = regions.without(first.intervals, second.intervals)
     return Region(first.name, intervals)
+
+
+def _points(value):
+    """Returns a finite set of numbers as a region of single points."""
+    if not (isinstance(value, Many) and value.braces):
+        return None
+    points = [regions.Interval(p, True, p, True) for p in value.members]
+    return Region(None, regions.union(points))
 
 
 def _scaled_matrix(node):

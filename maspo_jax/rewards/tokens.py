@@ -40,20 +40,21 @@ _LEXEME = re.compile(
   | (?P<grouped> \d{1,3} (?: (?:,?\\![ ]?|\{,\}|\\[,; ]|[ ~]|,\\![ ]?) \d{3} )+ (?!\d)
                  (?:\.\d+)? )
   | (?P<commas> \d{1,3} (?:(?:,|\{,\}|,\\!)\d{3})+ (?!\d) (?!,\d) (?:\.\d+)? )
-  | (?P<num> (?:\d+\.?\d*|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
+  | (?P<num> (?:\d+(?:\.\d+)?|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
   | \\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*(?P<null>\.)?
   | (?P<degree> \^\s*(?:\{\s*)? \\(?:circ|degree)(?![A-Za-z]) (?:\s*\})? )
   | \\(?P<begin>begin|end)\s*\{(?P<env>[a-z]+)\*?\} (?:\{[clr|@{} ]*\})?
   | \\mathbb\s*\{?\s*(?P<field>[A-Z])\s*\}?
-  | (?P<long> \*\* | <= | >= | != | == | \.\.\.+ | <\| | \|> )
+  | (?P<long> \*\* | <= | >= | != | == | \.\.\.+ )
   | \\(?P<cmd>[A-Za-z]+|.)
   | (?P<letters>[A-Za-z]+)
   | (?P<other>.)
     """,
     re.VERBOSE | re.DOTALL,
 )
-_MERIDIEM = re.compile(r"\b([ap])\.?\s?m\b\.?", re.IGNORECASE)
+_MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?|(?<=\d)\s*([ap])m\b", re.IGNORECASE)
 _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
+_ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
 _UNIT_LETTERS = frozenset("mgshLlNJWVAKCF")
 _FUNCTION_HEAD = re.compile("|".join(sorted(lexicon.FUNCTIONS, key=len, reverse=True)))
 
@@ -68,8 +69,8 @@ def tokenize(text):
     text = text.replace("\\$", " dollars ").replace("$$", "")
     text = text.replace("\\(", "").replace("\\)", "").replace("\\[", "")
     text = text.replace("\\]", "").replace("{:}", ":")
-    if "m" in text and ":" in text:
-        text = _MERIDIEM.sub(r"\1m", text)
+    if "m" in text or "M" in text:
+        text = _MERIDIEM.sub(r" \1\2m", text)
     scanner = _Scanner(text)
     for match in _LEXEME.finditer(text):
         if match.start() >= scanner.resume:
@@ -218,6 +219,12 @@ class _Scanner:
     def word(self, run, text_mode):
         """Puts a run of letters that is one word; returns whether it was."""
         name = lexicon.ALIASES.get(run, run)
+        if units.is_unit(run) and self.follows_operand() and (text_mode or run == "in"):
+            self.put("word", run)  # 40 min, 30 sec, 5 in: no functions, no relation
+            return True
+        if run == "in" and not text_mode:
+            self.put("op", "in")
+            return True
         if name in lexicon.FUNCTIONS or name in lexicon.CONSTANTS:
             self.put("cmd", name)
             return True
@@ -230,7 +237,7 @@ class _Scanner:
             for letter in run[head.end() :]:
                 self.put("name", letter)
             return True
-        if text_mode or len(run) >= 4 or units.is_unit(run):
+        if text_mode or len(run) >= 4 or units.is_unit(run) or run in _ROMAN:
             self.put("word", run)
             return True
         return False
@@ -261,4 +268,4 @@ class _Scanner:
 
     def drops_stop(self, end):
         after_word = bool(self.tokens) and self.tokens[-1].kind == "word"
-        return after_word or not self.text[end : end + 1].strip()
+        return after_word or not self.text[end : end + 1].strip(" \n\t}$\\")

@@ -13,7 +13,7 @@ _TABLE = {
     "length": {
         "m meter metre": 1, "cm centimeter centimetre": "1/100",
         "mm millimeter millimetre": "1/1000", "km kilometer kilometre": 1000,
-        "inch inches": "127/5000", "ft foot feet": "381/1250",
+        "in inch inches": "127/5000", "ft foot feet": "381/1250",
         "yd yard": "1143/1250", "mi mile": "201168/125", "dm decimeter": "1/10",
         "nm nanometer": "1/1000000000",
     },

@@ -122,7 +122,10 @@ _is_many = functools.lru_cache(maxsize=_CACHED)(reading.is_many)
 
 @functools.lru_cache(maxsize=_CACHED)
 def _judged(gold, answer):
-    verdict, rule = equivalence.judge(gold, answer, values.quick)
+    try:
+        verdict, rule = equivalence.judge(gold, answer, values.quick)
+    except Exception as fault:  # a fault here must not end a run: it is counted
+        return Verdict("error", answer, f"{type(fault).__name__}: {fault}")
     if verdict is None:
         return None
     outcome = "correct" if verdict else "wrong"
