@@ -51,12 +51,20 @@ def _bracketed(parser, opener):
         return ex.Const("emptyset")
     if opener == "\\{" and parser.here.kind == "begin":
         return _system(parser)
+    in_set, parser.in_set = parser.in_set, opener == "\\{"
     inside = parser.items()
+    condition = None
+    if parser.in_set and parser.here.text in ("mid", ":", "|"):
+        parser.take()
+        condition = parser.items()
+    parser.in_set = in_set
     close = parser.here.text
     if opener in "([" and close in (")", "]") and parser.here.kind == "op":
         parser.take()
     else:
         parser.expect(_CLOSERS[opener])
+    if condition is not None:
+        return ex.Builder(inside, condition)
     items = inside.items if isinstance(inside, ex.Items) else (inside,)
     if opener == "\\{":
         return ex.Braces(items)
@@ -72,10 +80,15 @@ def _bracketed(parser, opener):
 def _system(parser):
     node = environment(parser)
     parser.accept("\\}")
-    rows = [row[0] for row in node.rows if len(row) == 1]
-    if len(rows) != len(node.rows):
+    return _as_list(node) if isinstance(node, ex.Matrix) else node
+
+
+def _as_list(node):
+    """Returns the rows of one cell each as a list, others as cases."""
+    if any(len(row) != 1 for row in node.rows):
         return ex.Matrix("cases", node.rows)
-    return ex.Items(tuple(rows), (",",) * (len(rows) - 1))
+    rows = tuple(row[0] for row in node.rows)
+    return ex.Items(rows, (",",) * (len(rows) - 1)) if len(rows) > 1 else rows[0]
 
 
 def environment(parser):
@@ -97,7 +110,8 @@ def environment(parser):
         rows.append(tuple(row))
     if not rows or len({len(row) for row in rows}) != 1:
         raise Unreadable("rows of unequal length")
-    return ex.Matrix(kind, tuple(rows))
+    node = ex.Matrix(kind, tuple(rows))
+    return _as_list(node) if kind in lexicon.SYSTEMS else node
 
 
 def command(parser):
@@ -119,7 +133,7 @@ def command(parser):
         return ex.Sym(name)
     if name == "pmod":
         return ex.Call(name, (parser.argument(),))
-    if name in ("textcolor", "boxed", "fbox"):
+    if name in ("textcolor", "boxed", "fbox", "ensuremath"):
         if name == "textcolor":
             literals.label(parser)
         return parser.argument()
@@ -188,7 +202,7 @@ def _function_arguments(parser):
     factors = [parser.signed_factor()]
     while parser.starts_operand() and not _starts_function(parser):
         factors.append(parser.factor())
-    return (ex.Mul(tuple(factors)) if len(factors) > 1 else factors[0],)
+    return (ex.product(factors),)
 
 
 def _starts_function(parser):

@@ -147,6 +147,14 @@ class Braces:
 
 
 @_node
+class Builder:
+    """The set of all `element` for which `condition` holds."""
+
+    element: object
+    condition: object
+
+
+@_node
 class Matrix:
     """Rows of equal length; `kind` is the LaTeX environment."""
 
@@ -201,6 +209,11 @@ def children(node):
                     yield item
         elif hasattr(value, "__slots__") and not isinstance(value, Fraction):
             yield value
+
+
+def product(factors):
+    """Returns the product of a list of nodes; one node is its own."""
+    return Mul(tuple(factors)) if len(factors) > 1 else factors[0]
 
 
 def walk(node):

@@ -26,7 +26,8 @@ _SIGNS = {
     "…": "\\ldots ", "⟨": "\\langle ", "⟩": "\\rangle ", "⌊": "\\lfloor ",
     "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "，": ",", "；": ";",
     "：": ":", "（": "(", "）": ")", "％": "%", "\u00a0": " ", "\u2009": " ",
-    "\u202f": " ", "\u200b": "", "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
+    "\u202f": " ", "\u200b": "", "€": " euros ", "£": " gbp ", "¢": " cents ",
+    "¥": " yen ", "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
 }  # fmt: skip
 
 # Unicode character -> LaTeX or ASCII.
@@ -75,7 +76,7 @@ OPERATORS = {
     "dots": "...", "cdots": "...", "dotsc": "...", "lbrack": "[", "rbrack": "]",
     "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
     "&": "&", "_": "_", "\\": "\\\\", "|": "|", "to": "to", "rightarrow": "to",
-    "choose": "choose",
+    "choose": "choose", "over": "over",
 }  # fmt: skip
 
 # Command -> the command it is another size of.
@@ -84,7 +85,7 @@ ALIASES = {
     "tbinom": "binom", "infinity": "infty", "inf": "infty", "varnothing": "emptyset",
     "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot",
     "tg": "tan", "ctg": "cot", "varepsilon": "epsilon", "varphi": "phi",
-    "vartheta": "theta", "Re": "re", "Im": "im", "bar": "overline",
+    "vartheta": "theta", "surd": "sqrt", "Re": "re", "Im": "im", "bar": "overline",
     "widehat": "hat", "overrightarrow": "vec",
 }  # fmt: skip
 
@@ -100,4 +101,22 @@ GREEK = frozenset(_GREEK.values()) | frozenset(
 
 CONSTANTS = frozenset(["pi", "infty", "emptyset"])
 
-CONNECTIVES = {"and": "and", "or": "or"}
+# Words that stand for an operator.
+CONNECTIVES = {"and": "and", "or": "or", "to": ":"}
+
+# Words too short to be told from products of variables otherwise.
+WORDS = frozenset(
+    "no yes odd not per old one two six ten all any the none true ways".split()
+)
+
+# Number words, as the subscript of a base.
+NUMBERS = dict(
+    zip(
+        "two three four five six seven eight nine ten eleven twelve".split(),
+        range(2, 13),
+        strict=True,
+    )
+) | {"sixteen": 16}
+
+# Environments whose rows are the members of a list, and & merely aligns.
+SYSTEMS = frozenset(["cases", "aligned", "align", "gathered", "split", "eqnarray"])

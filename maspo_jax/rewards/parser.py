@@ -13,7 +13,7 @@ fit raises `Unreadable`; nothing is guessed and nothing is executed.
 
 import functools
 
-from maspo_jax.rewards import commands, literals, units
+from maspo_jax.rewards import commands, lexicon, literals, units
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.tokens import Token, Unreadable, tokenize
 
@@ -52,6 +52,7 @@ class _Parser:
         self.here = tokens[0] if tokens else _END
         self.depth = 0
         self.bars = 0  # open absolute values
+        self.in_set = False  # between braces, where | and : mean "such that"
 
     def take(self):
         token = self.here
@@ -113,7 +114,7 @@ class _Parser:
 
     def ratio(self):
         parts = [self.quantity()]
-        while self.accept(":"):
+        while not self.in_set and self.accept(":"):
             parts.append(self.quantity())
         return _ratio(parts) if len(parts) > 1 else parts[0]
 
@@ -133,6 +134,8 @@ class _Parser:
                 words.append(self.take().text)  # October 30
             return ex.Text(tuple(words))
         value = self.sum()
+        if self.accept("over"):
+            value = ex.quotient(value, self.sum())
         if self.here.kind != "word":
             return value
         return ex.Quantity(value, tuple(literals.words(self)))
@@ -176,7 +179,7 @@ class _Parser:
                 factors.append(ex.Pow(self.signed_factor(), ex.MINUS_ONE))
             elif self.at("mod"):
                 self.take()
-                factors = [ex.Call("mod", (_product(factors), self.signed_factor()))]
+                factors = [ex.Call("mod", (ex.product(factors), self.signed_factor()))]
             elif self.starts_operand():
                 if self.here.kind == "num" and self.follows_number():
                     raise Unreadable("two numbers side by side")
@@ -184,7 +187,7 @@ class _Parser:
             elif self.at("{") and self.peek().text == "}":
                 self.skip_empty_groups()
             else:
-                return _product(factors)
+                return ex.product(factors)
 
     def signed_factor(self):
         negative = False
@@ -206,7 +209,7 @@ class _Parser:
         if token.kind != "op":
             return False
         if token.text == "|":
-            return self.bars == 0
+            return self.bars == 0 and not self.in_set
         if token.text == "{" and self.peek().text == "}":
             return False
         return token.text in ("(", "[", "{", "lfloor", "lceil", "...")
@@ -274,7 +277,7 @@ class _Parser:
         self.take()
         label = literals.label(self)
         digits = literals.digits_of(node)
-        bare = label.strip("()")
+        bare = str(lexicon.NUMBERS.get(label, label.strip("()")))
         if digits is not None and bare.isdigit() and len(bare) <= 2:
             return literals.based(digits, int(bare))
         if isinstance(node, ex.Sym) or node in _FIELDS:
@@ -347,10 +350,6 @@ class _Parser:
 
 _FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
-
-
-def _product(factors):
-    return ex.Mul(tuple(factors)) if len(factors) > 1 else factors[0]
 
 
 def _ratio(parts):

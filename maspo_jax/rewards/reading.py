@@ -11,8 +11,8 @@ import dataclasses
 import functools
 
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import normal, regions
-from maspo_jax.rewards.arithmetic import UNIT, rational
+from maspo_jax.rewards import normal, regions, solving
+from maspo_jax.rewards.arithmetic import rational
 from maspo_jax.rewards.parser import parse
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable
@@ -74,6 +74,8 @@ def meaning(node):
             return Many(None, _members(members), True)
         case ex.Relation():
             return _relation(node)
+        case ex.Builder():
+            return _builder(node)
         case ex.SetOp():
             return _set_operation(node)
         case ex.Text():
@@ -212,10 +214,10 @@ def _is_name(node):
     match node:
         case ex.Sym():
             return True
-        case ex.Call(name=name, args=args):
-            if name in ("derivative", "vec", "overline", "hat"):
-                return name != "derivative"
-            return name.startswith("apply ") and all(map(_is_name, args))
+        case ex.Call(name="vec" | "overline" | "hat"):
+            return True
+        case ex.Call(name=name, args=args) if name.startswith("apply "):
+            return all(map(_is_name, args))
         case ex.Bracket(items=items):
             return all(map(_is_name, items))
     return _is_figure(node)
@@ -245,32 +247,10 @@ def _inequality(op, left, right):
     names = ex.symbols(left) | ex.symbols(right)
     if len(names) == 1 and op != "==":
         (name,) = names
-        intervals = _solved(op, left, right, ex.Sym(name))
+        intervals = solving.solved(op, left, right, ex.Sym(name))
         if intervals is not None:
             return Region(name, regions.union(intervals))
     return Equation(op, left, right)
-
-
-def _solved(op, left, right, variable):
-    """Returns the intervals on which an inequality holds, or None if not linear."""
-    if right == variable:
-        op, left, right = regions.flipped(op), right, left
-    if left == variable and variable not in ex.walk(right):
-        return regions.bounded(op, right)
-    size = ex.Call("abs", (variable,))
-    if left == size and variable not in ex.walk(right) and op in ("<", "<="):
-        closed = op == "<="
-        return [regions.Interval(ex.negated(right), closed, right, closed)]
-    try:
-        top, bottom = normal.normal(ex.Add((left, ex.negated(right))))
-    except ArithmeticError:
-        return None
-    slope = ((f"sym {variable.name}", 1),)
-    if bottom != UNIT or set(top) - {slope, ()} or slope not in top:
-        return None
-    if top[slope] < 0:
-        op = regions.flipped(op)
-    return regions.bounded(op, ex.Num(-top.get((), 0) / top[slope]))
 
 
 # Sets.
@@ -289,6 +269,17 @@ def as_region(value):
         if interval is not None:
             return Region(None, regions.union([interval]))
     return None
+
+
+def _builder(node):
+    """The set of the x that satisfy a condition, as the region if it is one."""
+    variable = node.element
+    if isinstance(variable, ex.Relation) and variable.ops == ("in",):
+        variable = variable.sides[0]  # x in R such that
+    condition = meaning(node.condition)
+    if isinstance(condition, Region) and variable == ex.Sym(condition.name):
+        return Region(None, condition.intervals)
+    return node
 
 
 def _set_operation(node):

@@ -54,6 +54,7 @@ _LEXEME = re.compile(
 )
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?|(?<=\d)\s*([ap])m\b", re.IGNORECASE)
 _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
+_ALIGNED = lexicon.SYSTEMS - {"cases"}
 _ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
 _UNIT_LETTERS = frozenset("mgshLlNJWVAKCF")
 _FUNCTION_HEAD = re.compile("|".join(sorted(lexicon.FUNCTIONS, key=len, reverse=True)))
@@ -75,6 +76,8 @@ def tokenize(text):
     for match in _LEXEME.finditer(text):
         if match.start() >= scanner.resume:
             getattr(scanner, match.lastgroup or "null")(match)
+    while scanner.tokens and scanner.tokens[-1].text == "\\\\":
+        scanner.tokens.pop()  # a line break that ends nothing
     if len(scanner.tokens) > MOST_TOKENS:
         raise Unreadable("too many tokens")
     return tuple(scanner.tokens)
@@ -96,6 +99,7 @@ class _Scanner:
         self.brackets = 0  # commas inside brackets separate, they never group digits
         self.braces = []  # per open brace: whether it came from a font command
         self.font = False  # whether the last command was a font
+        self.aligned = False  # whether & only aligns here
         self.lone_dollar = text.count("$") % 2 == 1
 
     def put(self, kind, text):
@@ -141,6 +145,7 @@ class _Scanner:
 
     def env(self, match):
         self.put(match["begin"], match["env"])
+        self.aligned = match["begin"] == "begin" and match["env"] in _ALIGNED
 
     def field(self, match):
         self.put("cmd", "field " + match["field"])
@@ -237,7 +242,8 @@ class _Scanner:
             for letter in run[head.end() :]:
                 self.put("name", letter)
             return True
-        if text_mode or len(run) >= 4 or units.is_unit(run) or run in _ROMAN:
+        known = {run, run[0].lower() + run[1:]} & lexicon.WORDS or run in _ROMAN
+        if known or text_mode or len(run) >= 4 or units.is_unit(run):
             self.put("word", run)
             return True
         return False
@@ -261,6 +267,8 @@ class _Scanner:
             self.brackets += 1
         elif character in ")]":
             self.brackets -= 1
+        elif character == "&" and self.aligned:
+            return
         elif character in ".?":
             if self.drops_stop(match.end()):
                 return
