@@ -67,7 +67,7 @@ def reference(gold):
     """Returns the bare answer of a dataset's reference: unboxed, after any ####."""
     start = gold.rfind("\\boxed")
     if start >= 0:
-        end = _closing(gold, gold.find("{", start))
+        end = closing(gold, gold.find("{", start))
         if end > 0:
             return gold[gold.find("{", start) + 1 : end]
     mark = gold.rfind("####")
@@ -80,14 +80,14 @@ def boxes(text, start):
         brace = start + len("\\boxed") if text[start + 1] == "b" else start + 5
         while text[brace : brace + 1].isspace():
             brace += 1
-        end = _closing(text, brace)
+        end = closing(text, brace)
         if end < 0:
             return
         yield start, text[brace + 1 : end], end + 1
         start = max(text.rfind("\\boxed", 0, start), text.rfind("\\fbox", 0, start))
 
 
-def _closing(text, brace):
+def closing(text, brace):
     """Returns the index of the brace that closes the one at `brace`, or -1."""
     if text[brace : brace + 1] != "{":
         return -1

@@ -33,7 +33,7 @@ from maspo_jax.rewards.arithmetic import (
 __all__ = ["Undefined", "Unsupported", "normal", "same"]
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=1024)
 def normal(node):
     """Returns the form of a value node.
 

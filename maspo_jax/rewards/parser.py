@@ -11,8 +11,6 @@ Time is linear in the tokens: no rule is tried twice at one place. What does not
 fit raises `Unreadable`; nothing is guessed and nothing is executed.
 """
 
-import functools
-
 from maspo_jax.rewards import commands, lexicon, literals, units
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.tokens import Token, Unreadable, tokenize
@@ -25,7 +23,6 @@ _END = Token("end", "")
 _IGNORED = frozenset(["angle", "triangle", "therefore", "implies", "Rightarrow"])
 
 
-@functools.lru_cache(maxsize=8192)
 def parse(text):
     """Returns the tree of a text, or raises `Unreadable`."""
     return parse_tokens(tokenize(text))

@@ -57,7 +57,7 @@ _PHRASES = {
 }
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=1024)
 def read(text):
     """Returns the meaning of a text, or raises `Unreadable`."""
     return meaning(parse(text))
@@ -107,7 +107,7 @@ def expanded(node):
     return ex.Items((_with_sign(node, 1), _with_sign(node, -1)), ("or",))
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=1024)
 def _has_sign(node):
     return any(isinstance(below, ex.PlusMinus) for below in ex.walk(node))
 

@@ -21,7 +21,7 @@ import threading
 import time
 import weakref
 
-from maspo_jax.rewards.zygote import CODES
+from maspo_jax.rewards.zygote import CODES, TOKEN
 
 PROOFS = "maspo_jax.rewards.proofs:judge"
 _STARTUP = 60.0  # seconds the zygote may take to import its libraries
@@ -65,10 +65,17 @@ class Service:
 
 class _Check:
     def __init__(self, gold, answer):
-        request = json.dumps([gold, answer]).encode()
-        self.message = struct.pack("<I", len(request)) + request
+        self.pair = json.dumps([gold, answer]).encode()
         self.future = concurrent.futures.Future()
         self.attempts = 0
+        self.token = b""
+
+    def message(self):
+        """Returns the request of one attempt, under a new token."""
+        self.attempts += 1
+        self.token = os.urandom(TOKEN)
+        size = len(self.token) + len(self.pair)
+        return struct.pack("<I", size) + self.token + self.pair
 
 
 class _Worker:
@@ -141,11 +148,10 @@ class _Pool:
                 self.restart()
                 continue
             check = self.waiting.popleft()
-            check.attempts += 1
             worker.check = check
             worker.expires = time.monotonic() + self.deadline
             try:
-                worker.channel.sendall(check.message)
+                worker.channel.sendall(check.message())
             except OSError:
                 self.lost(worker)
 
@@ -160,10 +166,11 @@ class _Pool:
 
     def answered(self, worker):
         try:
-            code = worker.channel.recv(1)
+            reply = worker.channel.recv(64)
         except OSError:
-            code = b""
-        if code not in CODES or worker.check is None:
+            reply = b""
+        token, code = reply[:TOKEN], reply[TOKEN:]
+        if worker.check is None or token != worker.check.token or code not in CODES:
             self.lost(worker)
             return
         check, worker.check = worker.check, None

@@ -60,7 +60,7 @@ _UNIT_LETTERS = frozenset("mgshLlNJWVAKCF")
 _FUNCTION_HEAD = re.compile("|".join(sorted(lexicon.FUNCTIONS, key=len, reverse=True)))
 
 
-@functools.lru_cache(maxsize=8192)
+@functools.lru_cache(maxsize=1024)
 def tokenize(text):
     """Returns the tuple of `Token`s of a text, or raises `Unreadable`."""
     if len(text) > LONGEST:

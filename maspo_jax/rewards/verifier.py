@@ -19,7 +19,7 @@ from maspo_jax.rewards.extraction import extract, reference
 from maspo_jax.rewards.service import Service
 from maspo_jax.rewards.verdict import OUTCOMES, Verdict
 
-_CACHED = 1 << 16
+_CACHED = 1 << 14
 _WORKER_RULES = {
     "correct": ("correct", "proof"),
     "agreed": ("correct", "agrees to many digits"),
@@ -75,6 +75,10 @@ class Verifier:
             _log.warning("%d of %d checks undecided", failed, len(verdicts))
         return verdicts
 
+    def check(self, response, gold):
+        """Returns the `Verdict` on one response."""
+        return self.submit(response, gold)()
+
     def submit(self, response, gold):
         """Starts a check and returns a function that waits for its `Verdict`.
 
@@ -93,10 +97,13 @@ class Verifier:
                 self._proved[gold, answer] = future
                 if len(self._proved) > _CACHED:
                     self._proved.popitem(last=False)
-        return functools.partial(self._collect, future, answer)
+        return functools.partial(self._collect, future, gold, answer)
 
-    def _collect(self, future, answer):
+    def _collect(self, future, gold, answer):
         outcome = future.result()
+        if outcome == "error":  # of the service, not of the answer: not remembered
+            with self._lock:
+                self._proved.pop((gold, answer), None)
         outcome, rule = _WORKER_RULES.get(outcome, (outcome, "worker"))
         verdict = Verdict(outcome, answer, rule)
         self._count(verdict)
@@ -142,7 +149,7 @@ def _default():
 
 def grade(response, gold):
     """Returns the `Verdict` on one response; never hangs."""
-    return judge(response, gold) or _default().grade([response], [gold])[0]
+    return _default().check(response, gold)
 
 
 def is_correct(response, gold):

@@ -5,7 +5,8 @@
 The zygote is a fresh interpreter: it never held a device, has one thread, and
 does nothing but fork and kill, so it cannot be stuck. It runs until its control
 socket closes or its parent is gone, and takes its workers with it. Requests are
-texts; a reply is one byte, an outcome, whatever happened inside the worker.
+texts; a reply is the token of its request and one byte, an outcome, whatever
+happened inside the worker: one that has gone wrong cannot answer for the next.
 """
 
 import ctypes
@@ -28,6 +29,7 @@ CODES = {
     b"E": "error",
 }
 _BYTES = {name: code for code, name in CODES.items()}
+TOKEN = 8  # random bytes that tie a reply to its request
 CHECKS = 500  # a worker answers so many requests and is then replaced
 PDEATHSIG = 1  # prctl: the signal this process gets when its parent dies
 
@@ -81,7 +83,8 @@ def _work(channel, judge, deadline, memory):
             if request is None:
                 break
             _limit_processor_time(deadline)
-            channel.sendall(_outcome(judge, request, deadline))
+            token, pair = request[:TOKEN], request[TOKEN:]
+            channel.sendall(token + _outcome(judge, pair, deadline))
         status = 0
     finally:
         os._exit(status)

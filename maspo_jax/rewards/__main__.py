@@ -1,0 +1,44 @@
+r"""Grades one answer, or a file of cases, and says which rule decided.
+
+python -m maspo_jax.rewards '\frac12' --response response.txt
+echo 'so \boxed{0.5}' | python -m maspo_jax.rewards '\frac12'
+python -m maspo_jax.rewards --audit cases.jsonl
+"""
+
+import argparse
+import sys
+
+from maspo_jax.rewards import Verifier
+from maspo_jax.rewards.audit import audit, read_cases, report
+
+
+def main(arguments=None):
+    """Runs the command line; returns 0 for a correct answer, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m maspo_jax.rewards")
+    parser.add_argument("gold", nargs="?", help="the reference answer")
+    parser.add_argument("--response", metavar="FILE", help="instead of standard input")
+    parser.add_argument("--audit", metavar="FILE.jsonl", help="a file of cases")
+    parser.add_argument("--deadline", type=float, default=1.0, help="seconds a check")
+    options = parser.parse_args(arguments)
+    if (options.gold is None) == (options.audit is None):
+        parser.error("give a reference answer or --audit, one of the two")
+    with Verifier(workers=1, deadline=options.deadline) as verifier:
+        if options.audit:
+            results = audit(read_cases(options.audit), verifier.check)
+            print(report(results))
+            return 0
+        verdict = verifier.check(_response(options.response), options.gold)
+    print(f"{verdict.outcome}: {verdict.rule}")
+    print(f"answer: {verdict.answer}")
+    return 0 if verdict.outcome == "correct" else 1
+
+
+def _response(path):
+    if path is None:
+        return sys.stdin.read()
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Grades a file of cases and says where the checker and the file disagree.
+
+A case is a JSON object with `gold`, `response` (or `response_parts`, a list of
+[text, times] to be joined), `expected` (true, false or "no_answer"), `kind`.
+Cases of kind "arguable" are graded and never counted.
+"""
+
+import collections
+import dataclasses
+import json
+import time
+
+from maspo_jax.rewards.verdict import Verdict
+
+UNSCORED = "arguable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """One case, what the checker said and how many seconds it took."""
+
+    case: dict
+    verdict: Verdict
+    seconds: float
+
+    @property
+    def expected(self):
+        """Whether the case should earn the reward."""
+        return self.case["expected"] is True
+
+    @property
+    def right(self):
+        """Whether the reward is the expected one."""
+        return (self.verdict.outcome == "correct") == self.expected
+
+
+def read_cases(path):
+    """Returns the cases of a JSON lines file, responses joined."""
+    with open(path, encoding="utf-8") as lines:
+        cases = [json.loads(line) for line in lines if line.strip()]
+    for case in cases:
+        parts = case.pop("response_parts", ())
+        case["response"] = case.get("response") or "".join(t * n for t, n in parts)
+    return cases
+
+
+def audit(cases, grade):
+    """Returns a `Graded` per case; `grade` is called on one case at a time."""
+    results = []
+    for case in cases:
+        started = time.perf_counter()
+        verdict = grade(case["response"], case["gold"])
+        results.append(Graded(case, verdict, time.perf_counter() - started))
+    return results
+
+
+def table(results):
+    """Returns rows of (kind, cases, right, false positives, false negatives)."""
+    kinds = collections.defaultdict(list)
+    for result in results:
+        kinds[result.case.get("kind", "all")].append(result)
+    rows = [_row(kind, kinds[kind]) for kind in sorted(kinds)]
+    scored = [r for r in results if r.case.get("kind") != UNSCORED]
+    return [*rows, _row("scored", scored)]
+
+
+def _row(kind, results):
+    wrong = [result for result in results if not result.right]
+    missed = sum(result.expected for result in wrong)
+    right = len(results) - len(wrong)
+    return kind, len(results), right, len(wrong) - missed, missed
+
+
+def report(results):
+    """Returns the table, the misses and the speed as text."""
+    lines = [f"{'kind':24}{'cases':>7}{'right':>7}{'FP':>5}{'FN':>5}"]
+    for kind, cases, right, positives, negatives in table(results):
+        lines.append(f"{kind:24}{cases:7}{right:7}{positives:5}{negatives:5}")
+    for result in results:
+        if not result.right and result.case.get("kind") != UNSCORED:
+            case, verdict = result.case, result.verdict
+            lines.append(
+                f"{case.get('id', '')} {case.get('kind', '')}: expected "
+                f"{case['expected']}, {verdict.outcome} by {verdict.rule}: "
+                f"gold {case['gold']!r:.80}, answer {verdict.answer!r:.80}"
+            )
+    return "\n".join([*lines, speed(results)])
+
+
+def speed(results):
+    """Returns checks per second and the median, 99th percentile and maximum."""
+    times = sorted(result.seconds for result in results)
+    if not times:
+        return "no cases"
+    median, high = times[len(times) // 2], times[int(len(times) * 0.99)]
+    return (
+        f"{len(times) / sum(times):.0f} checks/s, p50 {1e3 * median:.2f} ms, "
+        f"p99 {1e3 * high:.2f} ms, max {1e3 * times[-1]:.0f} ms"
+    )
