@@ -5,7 +5,7 @@ import reference
 from members import every_gate, random_batch
 
 from maspo_jax.objectives import diagnostics, gates
-from maspo_jax.objectives.surrogate import gate_values
+from maspo_jax.objectives.surrogate import fit, gate_values
 
 
 def metrics(logprob, batch, gate):
@@ -76,13 +76,14 @@ def test_mismatch_of_equal_and_of_shifted_logprobs():
 
 
 @reference.needs_golden
-@pytest.mark.parametrize("method", reference.uncorrected())
+@pytest.mark.parametrize("method", reference.select(without=("_tis", "gmpo", "gspo")))
 def test_utilization_of_the_golden_batch(method):
     entry = reference.manifest()[method]
     inputs = reference.load("inputs_main")
     with jax.enable_x64(True):
         weight = (inputs["mask"] != 0).astype(float)
         batch, logprob = reference.batch(inputs, weight=weight)
-        found = metrics(logprob, batch, reference.gate_of(method))
+        gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
+        found = metrics(logprob, batch, gate)
     expected = entry["own_metrics"]["utilisation_vs_is"]
     np.testing.assert_allclose(found["utilization"], expected, rtol=1e-6)

@@ -93,7 +93,19 @@ def test_compiled_is_eager(gate):
     chex.assert_trees_all_close(jax.jit(gate)(*tokens), gate(*tokens), rtol=1e-5)
 
 
-@pytest.mark.parametrize("gate", [gates.Clip(dual=np.inf), MASPO, DGPO])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        gates.Clip(dual=np.inf),
+        gates.Dac(largest=np.inf),
+        gates.Gppo(dual=np.inf),
+        gates.CeGppo(dual=np.inf),
+        gates.UnilateralSapo(),
+        MASPO,
+        DGPO,
+    ],
+    ids=lambda gate: type(gate).__name__,
+)
 @pytest.mark.parametrize("advantage, ratio", [(1, 0.1), (1, 0.9), (-1, 1.1), (-1, 9)])
 def test_against_the_advantage_nothing_is_gated(gate, advantage, ratio):
     np.testing.assert_allclose(weights(gate, ratio, advantage), ratio, rtol=1e-6)
@@ -133,6 +145,193 @@ class TestClip:
 
     def test_infinity_turns_the_dual_clip_off(self):
         assert weights(gates.Clip(dual=np.inf), 1000.0, -1.0) == 1000
+
+
+class TestDac:
+    def test_bounds_meet_those_of_grpo_where_its_authors_say(self):
+        gate = gates.Dac()
+        at = lambda q: [float(x[0]) for x in gate.bounds(jnp.log(jnp.full(1, q)))]
+        np.testing.assert_allclose(at(1 / 1.2)[1], 1.2, rtol=1e-6)
+        np.testing.assert_allclose(at(1.0), [0.8, 1.1708], rtol=1e-4)
+        np.testing.assert_allclose(at(0.1), [0.5, 2.0], rtol=1e-5)
+        np.testing.assert_allclose(at(0.01), [0.5, 5.0], rtol=1e-5)
+        np.testing.assert_allclose(at(1e-3), [0.5, 10.0], rtol=1e-5)
+        np.testing.assert_allclose(at(1e-38), [0.5, 10.0], rtol=1e-5)
+
+
+class TestBapo:
+    @pytest.mark.parametrize("kind", [gates.Bapo, gates.PaperBapo])
+    def test_bounds_that_may_not_move_are_those_of_clip(self, kind):
+        fixed = kind(0.8, 0.8, 0.1, 1.2, 1.2, 0.1, dual=3.0)
+        tokens = random_tokens()
+        np.testing.assert_array_equal(fixed(*tokens), CLIP(*tokens))
+
+    def test_nothing_moves_once_the_target_is_met(self):
+        clip = gates.Bapo(target=0.0).fit(*random_tokens(), total=lambda x: x)
+        np.testing.assert_allclose([1 - clip.low, 1 + clip.high], [0.6, 1.2], 1e-6)
+
+    def test_which_bound_moves_first(self):
+        code = gates.Bapo(target=1e9).fit(*random_tokens(), total=lambda x: x)
+        np.testing.assert_allclose([1 - code.low, 1 + code.high], [0.8, 2.0], 1e-6)
+        log_ratio = jnp.log(jnp.array([[1.5, 1.5]]))
+        advantage = jnp.array([[1.0, -0.9]])  # a higher upper bound is enough
+        tokens = (log_ratio, advantage, jnp.zeros((1, 2)))
+        paper = gates.PaperBapo().fit(*tokens, total=lambda x: x)
+        np.testing.assert_allclose([1 - paper.low, 1 + paper.high], [0.6, 1.35], 1e-6)
+        code = gates.Bapo().fit(*tokens, total=lambda x: x)
+        np.testing.assert_allclose([1 - code.low, 1 + code.high], [0.8, 1.35], 1e-6)
+
+    def test_the_rest_of_the_batch_counts(self):
+        halves = [random_tokens(0), random_tokens(1)]
+        whole = [jnp.concatenate(pair) for pair in zip(*halves, strict=True)]
+        alone = gates.Bapo(target=0.9).fit(*whole, total=lambda x: x)
+        rest = gates.Bapo(target=0.9).fit(
+            *(jnp.concatenate([x, x]) for x in whole), total=lambda x: x / 2
+        )
+        chex.assert_trees_all_close(alone, rest, rtol=1e-5)
+
+
+class TestSapo:
+    def test_symmetric_in_the_ratio_and_steeper_for_negative_advantages(self):
+        gate = lambda ratio, advantage: weights(gates.Sapo(), ratio, advantage) / ratio
+        np.testing.assert_allclose(gate(0.5, 1.0), gate(1.5, 1.0), rtol=1e-5)
+        assert gate(0.5, -1.0) < gate(0.5, 1.0)
+
+    def test_weight_is_the_derivative_of_its_sigmoid(self):
+        value = lambda ratio: 4 / 1.05 * jax.nn.sigmoid(1.05 * (ratio - 1))
+        for ratio in (0.1, 0.9, 1.4, 6.0):
+            slope = jax.grad(lambda d: value(jnp.exp(d)))(jnp.log(ratio))
+            np.testing.assert_allclose(
+                weights(gates.Sapo(), ratio, -1.0)[0], slope, rtol=1e-4
+            )
+
+    def test_without_steepness_nothing_is_gated(self):
+        np.testing.assert_allclose(
+            weights(gates.Sapo(0.0, 0.0), 7.0, 1.0), 7, rtol=1e-6
+        )
+
+
+class TestReweighting:
+    @pytest.mark.parametrize("advantage", [-1.0, 1.0])
+    def test_cispo_is_the_clipped_ratio(self, advantage):
+        ratio = np.array([1e-6, 0.7, 0.9, 1.1, 1.3, 1e6])
+        np.testing.assert_allclose(
+            weights(gates.Cispo(), ratio, advantage),
+            np.clip(ratio, 0.8, 1.2),
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(
+            weights(gates.Cispo(low=1.0), ratio, advantage),
+            np.minimum(ratio, 1.2),
+            rtol=1e-5,
+        )
+
+    def test_gppo_and_ce_gppo_keep_the_bound(self):
+        ratio = np.array([1e-6, 0.7, 1.0, 1.5, 100.0])
+        np.testing.assert_allclose(
+            weights(gates.Gppo(), ratio, 1.0), np.minimum(ratio, 1.28), rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            weights(gates.Gppo(), ratio, -1.0), [0.8, 0.8, 1, 1.5, 0], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            weights(gates.CeGppo(0.5, 0.25), [0.5, 0.9], -1.0), [0.4, 0.9], rtol=1e-5
+        )
+        np.testing.assert_allclose(
+            weights(gates.CeGppo(0.5, 0.25), [1.1, 2.0], 1.0), [1.1, 0.3], rtol=1e-5
+        )
+
+    def test_without_shares_ce_gppo_is_clip(self):
+        tokens = random_tokens()
+        np.testing.assert_array_equal(
+            gates.CeGppo(0.0, 0.0, dual=3.0)(*tokens), CLIP(*tokens)
+        )
+
+    def test_aspo_inverts_positive_ratios_and_caps_both_signs(self):
+        ratio = np.array([0.1, 0.5, 0.9, 1.1, 1.3, 5.0])
+        np.testing.assert_allclose(
+            weights(gates.Aspo(), ratio, 1.0),
+            [3, 2, 1 / 0.9, 1 / 1.1, 0, 0],
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(
+            weights(gates.Aspo(), ratio, -1.0), [0, 0, 0.9, 1.1, 1.3, 3], rtol=1e-5
+        )
+
+    def test_reinforce_ignores_the_ratio(self):
+        np.testing.assert_allclose(weights(gates.Reinforce(), [0.1, 9.0], 1.0), 1, 1e-6)
+
+
+class TestSequences:
+    def tokens(self, *log_ratios, advantage=1.0):
+        log_ratio = jnp.array([log_ratios])
+        same = lambda value: jnp.full(log_ratio.shape, value)
+        return log_ratio, same(advantage), same(-1.0)
+
+    @pytest.mark.parametrize("kind", [gates.Gspo, gates.Gmpo])
+    def test_the_weight_is_the_geometric_mean_for_every_token(self, kind):
+        tokens = self.tokens(0.1, -0.3, 0.2)
+        weight = kind(0.9, 0.9)(*tokens) * jnp.exp(tokens[0])
+        np.testing.assert_allclose(weight, np.ones((1, 3)), rtol=1e-6)
+
+    def test_gspo_clips_whole_responses(self):
+        gate = gates.Gspo(0.1, 0.1)
+        assert not np.any(gate(*self.tokens(0.9, -0.1, 0.0)))
+        assert np.all(gate(*self.tokens(0.9, -0.9, 0.2)))
+        assert np.all(gate(*self.tokens(0.9, -0.1, 0.0, advantage=-1.0)))
+
+    def test_gspo_of_single_tokens_is_clip_without_dual(self):
+        log_ratio, advantage, old = (x.reshape(-1, 1) for x in random_tokens())
+        np.testing.assert_allclose(
+            gates.Gspo(0.2, 0.2)(log_ratio, advantage, old),
+            gates.Clip(dual=np.inf)(log_ratio, advantage, old),
+            rtol=1e-5,
+        )
+
+    def test_gmpo_closes_single_tokens(self):
+        tokens = self.tokens(1.0, 0.0, -1.0)
+        weight = gates.Gmpo()(*tokens) * jnp.exp(tokens[0])
+        mean = np.exp((0.4 + 0 - 1) / 3)
+        np.testing.assert_allclose(weight, [[0, mean, mean]], rtol=1e-5)
+
+
+def test_dppo_bounds_the_change_of_probability():
+    gate = gates.Dppo()
+    assert weights(gate, 100.0, 1.0, q=1e-3) == pytest.approx(20, rel=1e-5)
+    assert weights(gate, 1.5, 1.0, q=0.3) > 0 and weights(gate, 1.5, 1.0, q=0.5) == 0
+    assert weights(gate, 0.5, -1.0, q=0.3) > 0 and weights(gate, 0.5, -1.0, q=0.5) == 0
+
+
+class TestCheck:
+    @every_gate
+    def test_defaults_are_valid(self, gate):
+        gates.check(gate)
+
+    @every_gate
+    def test_every_setting_has_an_interval_and_nan_is_refused(self, gate):
+        for field in dataclasses.fields(gate):
+            if dataclasses.is_dataclass(getattr(gate, field.name)):
+                continue
+            assert "interval" in field.metadata, field.name
+            name = f"{type(gate).__name__}.{field.name}"
+            with pytest.raises(ValueError, match=name):
+                gates.check(gate.replace(**{field.name: np.nan}))
+
+    @pytest.mark.parametrize(
+        "gate, name",
+        [
+            (gates.Maspo(sigma_base=0.0), "Maspo.sigma_base=0.0"),
+            (gates.Dgpo(m=0.0), "Dgpo.m=0.0"),
+            (gates.Dgpo(low=1.0), "Dgpo.low=1.0"),
+            (gates.Clip(low=1.5), "Clip.low=1.5"),
+            (gates.Clip(dual=1.0), "Clip.dual=1.0"),
+            (gates.UnilateralSapo(gates.Sapo(tau_negative=-1.0)), "tau_negative=-1.0"),
+            (gates.Maspo(alpha=np.array([0.3, -0.3])), "Maspo.alpha"),
+        ],
+    )
+    def test_bad_settings_are_refused_by_name(self, gate, name):
+        with pytest.raises(ValueError, match=name):
+            gates.check(gate)
 
 
 class TestMaspo:

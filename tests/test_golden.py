@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import reference
 
-from maspo_jax.objectives import token_weights
-from maspo_jax.objectives.surrogate import MAX_LOG_RATIO, surrogate
+from maspo_jax.objectives import gates, token_weights
+from maspo_jax.objectives.surrogate import MAX_LOG_RATIO, fit, surrogate
 
 pytestmark = reference.needs_golden
 
-every_method = pytest.mark.parametrize("method", reference.uncorrected())
+every_method = pytest.mark.parametrize("method", reference.select())
+per_token = pytest.mark.parametrize(
+    "method", reference.select(without=("_tis", "_seq"))
+)
 AGGREGATIONS = {
     "token-mean": token_weights.token_mean,
     "seq-mean-token-mean": token_weights.sequence_mean,
@@ -19,56 +22,158 @@ AGGREGATIONS = {
 }
 
 
-def gradient(method, inputs, dtype, weight=None):
+def fitted(method, inputs, dtype=np.float64):
+    """The gate of a method, its bounds fitted to the golden batch if it fits any."""
+    mask = inputs.get("mask", np.ones_like(inputs["log_prob"])) != 0
+    batch, logprob = reference.batch(inputs, dtype, mask.astype(float))
+    return fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
+
+
+def gradient(method, inputs, dtype=np.float64, weight=None):
     batch, logprob = reference.batch(inputs, dtype, weight)
-    return jax.grad(surrogate)(logprob, batch, reference.gate_of(method))
-
-
-def inputs_of(method):
-    return reference.load(reference.manifest()[method]["inputs"].removesuffix(".npz"))
+    return jax.grad(surrogate)(logprob, batch, fitted(method, inputs, dtype))
 
 
 @every_method
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_gradient_of_each_token(method, dtype):
+    inputs = reference.inputs_of(method)
     expected = reference.load(f"policy_{method}")["dloss_dlogp"]
-    tolerance = reference.FLOAT64 if dtype is np.float64 else reference.FLOAT32
+    weight = None
+    if method == "gspo_seq":  # what is padding matters to the other tokens
+        weight = (inputs["mask"] != 0).astype(float)
+        expected = expected * weight
     with jax.enable_x64(True):
-        ours = gradient(method, inputs_of(method), dtype)
+        ours = gradient(method, inputs, dtype, weight)
         assert ours.dtype == dtype
+    tolerance = reference.FLOAT64 if dtype is np.float64 else reference.FLOAT32
     np.testing.assert_allclose(ours, expected, **tolerance)
 
 
-@every_method
+@per_token
 @pytest.mark.parametrize("rule", AGGREGATIONS)
 def test_gradient_of_the_whole_batch(method, rule):
+    inputs = reference.inputs_of(method)
     arrays = reference.load(f"policy_{method}")
-    inputs = inputs_of(method)
+    if f"grad_{rule}" not in arrays:
+        pytest.skip("the released code of this method has one fixed aggregation")
     with jax.enable_x64(True):
-        weight = AGGREGATIONS[rule](jnp.asarray(inputs["mask"] != 0))
-        ours = gradient(method, inputs, np.float64, weight)
+        weight = np.asarray(AGGREGATIONS[rule](jnp.asarray(inputs["mask"] != 0)))
+        ours = gradient(method, inputs, weight=weight)
     np.testing.assert_allclose(ours, arrays[f"grad_{rule}"], rtol=1e-7, atol=1e-12)
 
 
-@every_method
+@pytest.mark.parametrize("method", ["gspo_seq", "gmpo", "gmpo_seq"])
+def test_gradient_of_whole_responses(method):
+    inputs = reference.inputs_of(method)
+    expected = reference.load(f"policy_{method}")["official_grad"]
+    mask = inputs["mask"] != 0
+    with jax.enable_x64(True):
+        weight = np.asarray(token_weights.sequence_mean(jnp.asarray(mask)))
+        if method.startswith("gmpo"):  # its code also counts responses without tokens
+            weight = weight * mask.any(1).mean()
+        ours = gradient(method, inputs, weight=weight)
+    # Where advantages differ within a response, the code averages them first.
+    advantage = np.where(mask, inputs["advantages"], np.nan)
+    one = np.array([len(set(row[~np.isnan(row)])) < 2 for row in advantage])
+    assert one.sum() >= 8
+    np.testing.assert_allclose(ours[one], expected[one], rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", reference.select("bapo"))
+def test_bounds_fitted_to_the_batch(method):
+    arrays = reference.load(f"policy_{method}")
+    with jax.enable_x64(True):
+        clip = fitted(method, reference.inputs_of(method))
+        lower, upper = float(1 - clip.low), float(1 + clip.high)
+    np.testing.assert_allclose(lower, arrays["metric_bapo_clip_low"])
+    np.testing.assert_allclose(upper, arrays["metric_bapo_clip_high"])
+
+
+@pytest.mark.parametrize("target", [0.4, 0.5])
+def test_bounds_fitted_as_the_paper_says(target):
+    inputs = reference.load("inputs_main")
+    trace = reference.load("own_bapo_paper_search")[
+        f"trace_rho0_{target}".replace(".", "p")
+    ]
+    weight = (inputs["mask"] != 0).astype(float)
+    with jax.enable_x64(True):
+        batch, logprob = reference.batch(inputs, weight=weight)
+        log_ratio = weight * (logprob - batch.old_logprob)
+        clip = gates.PaperBapo(target=target).fit(
+            log_ratio,
+            weight * batch.advantage,
+            weight * inputs["rollout_log_prob"],
+            total=lambda x: x,
+        )
+        bounds = [float(1 - clip.low), float(1 + clip.high)]
+    np.testing.assert_allclose(bounds, trace[-1, :2])
+
+
+@per_token
+def test_weight_on_a_grid(method):
+    curves = reference.load("curves")
+    if f"{method}/g" not in curves:
+        pytest.skip("no curve of this method")
+    advantage, q, ratio = (
+        grid.astype(np.float32).astype(float)
+        for grid in np.meshgrid(
+            curves["grid_advantage"],
+            curves["grid_pi_old"],
+            curves["grid_ratio"],
+            indexing="ij",
+        )
+    )
+    if method == "aspo_archer_entropy_split":
+        gate = gates.Aspo()  # its curve is of tokens of low entropy
+    else:
+        gate = reference.gate_of(method)
+    with jax.enable_x64(True):
+        ours = ratio * gate(jnp.log(ratio), jnp.asarray(advantage), jnp.log(q))
+    valid = np.broadcast_to(curves["valid"] != 0, ours.shape)
+    expected = curves[f"{method}/g"]
+    np.testing.assert_allclose(ours[valid], expected[valid], rtol=1e-5, atol=1e-9)
+
+
+@per_token
 def test_gradient_where_ratios_are_extreme(method):
     inputs = reference.load("inputs_extreme")
-    expected = reference.load("extreme")[f"{method}/dloss_dlogp"]
+    arrays = reference.load("extreme")
+    if f"{method}/dloss_dlogp" not in arrays or "entropy_split" in method:
+        pytest.skip("no extreme numbers of this method")
     with jax.enable_x64(True):
-        ours = gradient(method, inputs, np.float64)
+        ours = gradient(method, inputs)
     # The released code of some methods does not clamp the ratio: only within the
     # clamp of this package do all agree. Beyond it no token has a gradient.
     inside = np.abs(inputs["log_prob"] - inputs["old_log_prob"]) < MAX_LOG_RATIO
+    expected = arrays[f"{method}/dloss_dlogp"]
     np.testing.assert_allclose(ours[inside], expected[inside], **reference.FLOAT64)
     np.testing.assert_array_equal(ours[~inside], 0)
 
 
-@every_method
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_extreme_ratios_leave_everything_finite(method, dtype):
-    inputs = reference.load("inputs_extreme")
-    batch, logprob = reference.batch(inputs, dtype)
-    gate = reference.gate_of(method)
-    value, ours = jax.value_and_grad(surrogate)(logprob, batch, gate)
-    assert np.isfinite(value) and value.dtype == jnp.float32
-    assert np.all(np.isfinite(ours.astype(np.float32)))
+def test_unilateral_sapo():
+    inputs = reference.load("inputs_main")
+    arrays = reference.load("own_unilateral_sapo")
+    gate = gates.UnilateralSapo(gates.Sapo(arrays["tau_pos"], arrays["tau_neg"]))
+    with jax.enable_x64(True):
+        log_ratio = jnp.asarray(inputs["log_prob"] - inputs["old_log_prob"])
+        value = gate(log_ratio, inputs["advantages"], inputs["old_log_prob"])
+        weight = jnp.exp(log_ratio) * value
+    np.testing.assert_allclose(weight, arrays["g"], rtol=1e-9, atol=1e-12)
+
+
+def test_width_and_both_gates_of_maspo():
+    inputs = reference.load("inputs_main")
+    arrays = reference.load("own_maspo_internals")
+    advantage, old = inputs["advantages"], inputs["old_log_prob"]
+    with jax.enable_x64(True):
+        log_ratio = jnp.asarray(inputs["log_prob"] - old)
+        sigma = gates.Maspo().sigma(advantage, old)
+        gate = gates.Maspo()(log_ratio, advantage, old)
+        both = gates.BilateralMaspo()(log_ratio, advantage, old)
+    # Without advantage there is no sign to choose a side by, and no gradient.
+    signed = advantage != 0
+    for ours, name in ((sigma, "sigma"), (gate, "gate"), (both, "gate_bilateral")):
+        np.testing.assert_allclose(
+            ours[signed], arrays[name][signed], rtol=1e-9, atol=1e-12, err_msg=name
+        )

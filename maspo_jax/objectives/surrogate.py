@@ -19,10 +19,23 @@ def log_ratios(logprob, batch):
 
 def gate_values(logprob, batch, gate):
     """Returns the gate of each token, a constant to the gradient. [N, T]."""
-    advantage = _trained(batch.advantage, batch)
-    old_logprob = _trained(batch.old_logprob, batch)
-    value = gate(log_ratios(logprob, batch), advantage, old_logprob)
+    value = gate(log_ratios(logprob, batch), *_anchors(batch))
     return jax.lax.stop_gradient(value)
+
+
+def fit(gate, logprob, batch, total):
+    """Returns the gate for one optimization batch: most gates as they are.
+
+    Args:
+        gate: a gate from `objectives.gates`.
+        logprob: [N, T] log-probability of each response token under the policy.
+        batch: the `TrainBatch` those tokens come from, or a part of it.
+        total: adds a number over the parts of the batch that are elsewhere.
+    """
+    if not hasattr(gate, "fit"):
+        return gate
+    tokens = (log_ratios(logprob, batch), *_anchors(batch))
+    return gate.fit(*map(jax.lax.stop_gradient, tokens), total)
 
 
 def surrogate(logprob, batch, gate):
@@ -48,6 +61,11 @@ def negative_log_likelihood(logprob, batch):
     """Returns the loss of supervised training: minus the weighted log-likelihood."""
     chex.assert_equal_shape([logprob, batch.weight])
     return -jnp.sum(batch.weight * _trained(logprob, batch))
+
+
+def _anchors(batch):
+    """Returns the advantage and log q of each token, zero on padding. [N, T] each."""
+    return _trained(batch.advantage, batch), _trained(batch.old_logprob, batch)
 
 
 def _trained(values, batch):

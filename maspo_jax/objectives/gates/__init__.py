@@ -1,0 +1,78 @@
+"""Gates: how much of each token's policy gradient a method lets through.
+
+Every method ascends
+
+    sum_t  weight_t * gate_t * ratio_t * advantage_t * grad log pi_t
+
+with ratio = pi / q, q the policy the ratio is anchored to. A gate is a function
+
+    gate(log_ratio, advantage, old_logprob) -> [...]
+
+of arrays of one shape, [...]: the clamped log-ratio, the advantage and log q of
+each token. It is a constant to the gradient. A gate of one is the plain
+importance-weighted policy gradient. Settings are pytree leaves: changing one does
+not recompile, and `jax.vmap` over a gate is a sweep. `check` refuses settings out
+of their range.
+
+A gate that looks beyond single tokens reads responses along the last axis and
+knows padding, which the surrogate replaces by zeros, from all three arrays being
+zero there. One that also chooses its settings from the whole optimization batch has
+
+    fit(log_ratio, advantage, old_logprob, total) -> gate
+
+where `total` adds a number over the parts of the batch that are elsewhere.
+"""
+
+from typing import Protocol
+
+import jax
+
+from maspo_jax.objectives.gates.clipping import Bapo, Clip, Dac, Dppo, PaperBapo
+from maspo_jax.objectives.gates.reweighting import (
+    Aspo,
+    CeGppo,
+    Cispo,
+    Gppo,
+    ImportanceSampling,
+    Reinforce,
+)
+from maspo_jax.objectives.gates.sequence import Gmpo, Gspo
+from maspo_jax.objectives.gates.settings import check, setting
+from maspo_jax.objectives.gates.soft import (
+    BilateralMaspo,
+    Dgpo,
+    Maspo,
+    Sapo,
+    UnilateralSapo,
+)
+
+__all__ = [
+    "Aspo",
+    "Bapo",
+    "BilateralMaspo",
+    "CeGppo",
+    "Cispo",
+    "Clip",
+    "Dac",
+    "Dgpo",
+    "Dppo",
+    "Gate",
+    "Gmpo",
+    "Gppo",
+    "Gspo",
+    "ImportanceSampling",
+    "Maspo",
+    "PaperBapo",
+    "Reinforce",
+    "Sapo",
+    "UnilateralSapo",
+    "check",
+    "setting",
+]
+
+
+class Gate(Protocol):
+    """What the surrogate asks of a method."""
+
+    def __call__(self, log_ratio, advantage, old_logprob) -> jax.Array:
+        """Returns the gate, [...], for arrays of one shape, [...]."""
