@@ -48,7 +48,8 @@ class Service:
     def submit(self, gold, answer):
         """Returns a `concurrent.futures.Future` of the outcome's name."""
         with self._lock:
-            if self._pool is None or self._pool.owner != os.getpid():
+            pool = self._pool
+            if pool is None or pool.stopped or pool.owner != os.getpid():
                 self._pool = _Pool(*self._settings)
                 self._finalizer = weakref.finalize(self, self._pool.close)
             return self._pool.submit(gold, answer)
@@ -59,7 +60,7 @@ class Service:
             pool, self._pool = self._pool, None
             if self._finalizer is not None:
                 self._finalizer.detach()
-            if pool is not None and pool.owner == os.getpid():
+            if pool is not None:
                 pool.close()
 
 
@@ -97,7 +98,8 @@ class _Pool:
         self.workers = []
         self.zygote = self.control = None
         self.failures = 0
-        self.closing = False
+        self.lock = threading.Lock()  # guards `waiting` against `stop`
+        self.closing = self.stopped = False
         self.wake_up, self.woken = socket.socketpair()
         self.wake_up.setblocking(False)
         self.selector = selectors.DefaultSelector()
@@ -109,16 +111,20 @@ class _Pool:
 
     def submit(self, gold, answer):
         check = _Check(gold, answer)
-        self.waiting.append(check)
+        with self.lock:
+            if self.stopped:
+                check.future.set_result("error")
+            else:
+                self.waiting.append(check)
         self.wake()
         return check.future
 
     def wake(self):
-        with contextlib.suppress(BlockingIOError):  # already awake
+        with contextlib.suppress(OSError):  # already awake, or already stopped
             self.wake_up.send(b"w")
 
     def close(self):
-        if self.closing:
+        if self.closing or self.owner != os.getpid():
             return
         self.closing = True
         self.wake()
@@ -245,8 +251,11 @@ class _Pool:
         self.stop_processes()
         if self.failures >= _RESTARTS:
             self.failures = 0
-            while self.waiting:
-                self.waiting.popleft().future.set_result("error")
+            self.give_up()
+
+    def give_up(self):
+        while self.waiting:
+            self.waiting.popleft().future.set_result("error")
 
     def stop_processes(self):
         for worker in list(self.workers):
@@ -263,8 +272,9 @@ class _Pool:
 
     def stop(self):
         self.stop_processes()
-        while self.waiting:
-            self.waiting.popleft().future.set_result("error")
+        with self.lock:
+            self.stopped = True
+        self.give_up()
         self.selector.close()
         self.woken.close()
         self.wake_up.close()

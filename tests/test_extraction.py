@@ -1,0 +1,111 @@
+"""Where the final answer of a response is found, and where none is."""
+
+import time
+
+import pytest
+
+from maspo_jax.rewards.extraction import LONGEST, extract, reference
+
+ANSWERS = ["42", r"\frac{1}{2}", r"\{1, 2\}", r"\text{a } {b}", "x_{1}", "(1, 2)"]
+EMPTY = [
+    "",
+    "   \n",
+    r"\boxed{}",
+    r"the answer is \boxed{ }",
+    "#### ",
+    "The answer is $",
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        r"so \boxed{%s}.",
+        r"$$\boxed {%s}$$ and more text",
+        r"first \boxed{7}, no: \fbox{%s}",
+        r"<think>\boxed{7}</think> Hence \boxed{%s}",
+        r"\boxed{\boxed{%s}}",
+        r"The answer is 7. \boxed{%s} and the answer is 8.",
+    ],
+)
+def test_the_last_complete_box_counts(answer, frame):
+    assert extract(frame.replace("%s", answer)).text == answer
+
+
+@pytest.mark.parametrize("answer", ["42", "1,234", "-5", "$x+1$", "3/4"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "The answer is %s.",
+        "**Final Answer:** %s",
+        "Answer: **%s**",
+        "long work\n#### %s",
+        "The answer is 7. No, wait: the answer is %s",
+        "<answer>%s</answer>",
+        "The final answer is: %s. I hope it is correct.",
+    ],
+)
+def test_without_a_box_the_last_statement_counts(answer, frame):
+    assert extract(frame.replace("%s", answer)).text == answer
+
+
+@pytest.mark.parametrize("response", EMPTY)
+def test_an_empty_answer_is_no_answer(response):
+    assert extract(response).text is None
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_box_that_never_closes_is_no_answer(answer):
+    assert extract(rf"so \boxed{{{answer}").text is None
+    assert extract(rf"\boxed{{7}} and then \boxed{{{answer}").text is None
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "Therefore there are 34 such numbers.",
+        "17 + 17 = 34",
+        "It may be 34 or 35.",
+        "<think>The answer is 34.</think>",
+        r"the answer is \frac{3",
+    ],
+)
+def test_the_last_number_of_a_text_is_no_answer(response):
+    assert extract(response).text is None
+
+
+@pytest.mark.parametrize(
+    "link", [", ", " and ", r"$ and $", r" \quad ", "; ", "$, $x=$"]
+)
+def test_adjacent_boxes_are_one_answer_only_to_a_list(link):
+    response = rf"the roots are \boxed{{1}}{link}\boxed{{2}}"
+    assert extract(response, many=True).text == "1, 2"
+    assert extract(response, many=False).text == "2"
+
+
+def test_boxes_with_prose_between_are_not_joined():
+    response = r"first \boxed{1}. But I forgot a case, so \boxed{2}"
+    assert extract(response, many=True).text == "2"
+
+
+@pytest.mark.parametrize(
+    "gold", ["5", " 5 ", r"\boxed{5}", "#### 5", r"so $\boxed{5}$"]
+)
+def test_references_are_unwrapped(gold):
+    assert reference(gold) == "5"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a ", "{", "}", "\\", r"\boxed{", r"\boxed{1} ", "answer is ", "#### ", "**",
+        "the final answer: ", "</think>", "\n", "$",
+    ],
+)  # fmt: skip
+def test_a_megabyte_takes_milliseconds(piece):
+    text = piece * (1_000_000 // len(piece))
+    started = time.perf_counter()
+    found = extract(text, many=True)
+    assert time.perf_counter() - started < 0.25  # in practice a fifth of this
+    assert found.text is None or len(found.text) <= LONGEST * 64
