@@ -1,34 +1,153 @@
 """The verifier as a training loop uses it: real processes, real kills."""
 
+import concurrent.futures
+import logging
+import os
+import pathlib
+import random
+import resource
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 
-from maspo_jax.rewards import Verifier, grade, is_correct, rates
+from maspo_jax.rewards import Verdict, Verifier, grade, is_correct, rates
+from maspo_jax.rewards.verdict import OUTCOMES
+
+# (gold, response, outcome); the last three need a worker.
+CASES = [
+    ("1/2", r"\boxed{0.5}", "correct"),
+    ("4", "The answer is 4.", "correct"),
+    ("x+1", r"\boxed{x+2}", "wrong"),
+    ("7", "no idea", "no_answer"),
+    ("7", r"\boxed{7}{8} \boxed{5|6}", "unparsed"),
+    (r"\{1,2\}", r"\boxed{2} and \boxed{1}", "correct"),
+    (r"\sqrt2+\sqrt5", r"\boxed{\sqrt{7+2\sqrt{10}}}", "correct"),
+    (r"\sin 2x", r"\boxed{2\sin x\cos x}", "correct"),
+    ("5", r"\boxed{9^{9^{9^{9}}}}", "wrong"),
+]
+GOLDS, RESPONSES, EXPECTED = map(list, zip(*CASES, strict=True))
 
 
-def test_scores_are_float32_in_order():
-    golds = ["1/2", "4", "x+1", "7"]
-    responses = [r"\boxed{0.5}", "The answer is 4.", r"\boxed{x+2}", "no idea"]
+@pytest.fixture(scope="module")
+def verifier():
     with Verifier() as verifier:
-        score = verifier.score(responses, golds)
+        yield verifier
+
+
+def test_scores_are_float32_in_order(verifier):
+    score = verifier.score(RESPONSES, GOLDS)
     assert score.dtype == np.float32
-    np.testing.assert_array_equal(score, [1, 1, 0, 0])
+    np.testing.assert_array_equal(score, [outcome == "correct" for outcome in EXPECTED])
 
 
-def test_undecided_pairs_are_proved_in_a_worker():
-    response = r"\boxed{\sqrt{7+2\sqrt{10}}}"
+def test_every_outcome_is_told_apart(verifier):
+    verdicts = verifier.grade(RESPONSES, GOLDS)
+    assert [verdict.outcome for verdict in verdicts] == EXPECTED
+    assert all(verdict.rule for verdict in verdicts)
+
+
+def test_the_rule_names_the_proof(verifier):
+    assert verifier.check(RESPONSES[6], GOLDS[6]).rule == "proof"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_verdict_does_not_depend_on_its_batch(seed):
+    order = list(range(len(CASES))) * 2
+    random.Random(seed).shuffle(order)
     with Verifier(workers=1) as verifier:
-        (verdict,) = verifier.grade([response], [r"\sqrt2+\sqrt5"])
-    assert (verdict.outcome, verdict.rule) == ("correct", "proof")
+        together = verifier.grade(
+            [RESPONSES[n] for n in order], [GOLDS[n] for n in order]
+        )
+        alone = [verifier.check(RESPONSES[n], GOLDS[n]) for n in order]
+    assert together == alone
+    assert [verdict.outcome for verdict in alone] == [EXPECTED[n] for n in order]
 
 
-def test_outcomes_are_counted():
+def test_responses_can_be_handed_over_one_by_one(verifier):
+    pending = [verifier.submit(*pair) for pair in zip(RESPONSES, GOLDS, strict=True)]
+    assert [collect().outcome for collect in reversed(pending)] == EXPECTED[::-1]
+
+
+def test_threads_share_a_verifier(verifier):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        outcomes = pool.map(lambda _: verifier.grade(RESPONSES, GOLDS), range(8))
+    assert all([v.outcome for v in verdicts] == EXPECTED for verdicts in outcomes)
+
+
+def test_a_batch_must_pair_up(verifier):
+    with pytest.raises(ValueError):
+        verifier.score(["5"], ["5", "6"])
+    assert verifier.score([], []).shape == (0,)
+
+
+def test_outcomes_are_counted_and_rated():
     with Verifier() as verifier:
-        verdicts = verifier.grade([r"\boxed{3}", r"\boxed{4}", ""], ["3", "3", "3"])
-        assert verifier.counts["correct"] == 1
-    assert rates(verdicts)["verifier/no_answer"] == 1 / 3
-    assert sum(rates(verdicts).values()) == 1
+        verdicts = verifier.grade(RESPONSES[:5], GOLDS[:5])
+        assert dict(verifier.counts) == {
+            name: EXPECTED[:5].count(name) for name in OUTCOMES
+        }
+    shares = rates(verdicts)
+    assert shares["verifier/correct"] == 2 / 5
+    assert sum(shares.values()) == pytest.approx(1)
+    assert set(rates([]).values()) == {0}
+
+
+def test_a_timeout_earns_nothing_and_raises_the_alarm(caplog):
+    with Verifier(deadline=0.0) as verifier, caplog.at_level(logging.WARNING):
+        verdicts = verifier.grade(RESPONSES[6:8], GOLDS[6:8])
+    assert [verdict.outcome for verdict in verdicts] == ["timeout", "timeout"]
+    assert "2 of 2 checks undecided" in caplog.text
+
+
+def test_a_fault_of_the_service_is_not_remembered():
+    with Verifier(deadline=30.0) as verifier:
+        collect = verifier.submit(RESPONSES[6], GOLDS[6])
+        verifier.close()
+        assert collect().outcome == "error"
+        assert verifier.check(RESPONSES[6], GOLDS[6]).outcome == "correct"
+
+
+def test_only_undecided_checks_start_a_process():
+    with Verifier() as verifier:
+        verifier.score(RESPONSES[:6], GOLDS[:6])
+        assert verifier._service._pool is None
+        verifier.score(RESPONSES, GOLDS)
+        zygote = verifier._service._pool.zygote.pid
+        libraries = pathlib.Path(f"/proc/{zygote}/maps").read_text()
+        assert "jaxlib" not in libraries
+
+
+def test_importing_loads_neither_jax_nor_sympy():
+    code = "import sys, maspo_jax.rewards as r; r.is_correct('#### 5', '5'); "
+    code += "print({'jax', 'sympy', 'mpmath', 'flax'} & set(sys.modules))"
+    here = pathlib.Path(__file__).parents[1]
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=here, capture_output=True, check=True
+    )
+    assert printed.stdout.decode().strip() == "set()"
+
+
+def test_many_batches_leave_nothing_behind(verifier):
+    def batches(count, start):
+        for n in range(start, start + count):
+            golds = [str(n), rf"\frac{{{n}}}{{7}}"]
+            responses = [rf"\boxed{{{n}.0}}", rf"\boxed{{{2 * n}/14}}"]
+            assert verifier.score(responses, golds).all()
+
+    verifier.score(RESPONSES, GOLDS)
+    batches(5_000, 0)  # fills the caches, which are bounded
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    descriptors = len(os.listdir("/proc/self/fd"))
+    batches(5_000, 5_000)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 30_000  # kilobytes
 
 
 def test_single_checks_need_no_verifier():
     assert is_correct(r"so \boxed{\frac{2}{4}}", r"\frac12")
-    assert grade(r"\boxed{3}", "4").outcome == "wrong"
+    assert not is_correct(r"so \boxed{\frac{3}{4}}", r"\frac12")
+    assert grade(r"\boxed{3}", "4") == Verdict("wrong", "3", "value")
+    assert grade(r"\boxed{2\sin x\cos x}", r"\sin 2x").reward == 1.0

@@ -126,14 +126,14 @@ def near_literal(gold, answer, relative=True):
     """Returns how far a value may be from the decimal that stands for it.
 
     That is one unit in the decimal's last place; None where no decimal stands
-    for an exact value: neither side is a long decimal, or both are, or the other
-    side is itself a finite decimal.
+    for an exact value: neither side is a long decimal, or both are, or it is a
+    whole number, or the other side is itself a finite decimal.
     """
     first, second = decimal(gold), decimal(answer)
     if (first is None) == (second is None):
         return None
     literal, other = (first, answer) if first else (second, gold)
-    if literal.digits < NEAR or not literal.value:
+    if literal.digits < NEAR or literal.value.denominator == 1:
         return None
     value = reading.number(other)
     if value is not None and _is_finite(value):

@@ -1,0 +1,52 @@
+"""The command line: one answer, or a file of cases."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from maspo_jax.rewards.__main__ import main
+
+
+@pytest.mark.parametrize(
+    "response, status, outcome", [("0.5", 0, "correct"), ("0.6", 1, "wrong")]
+)
+def test_a_response_from_a_file(tmp_path, capsys, response, status, outcome):
+    path = tmp_path / "response.txt"
+    path.write_text(rf"so \boxed{{{response}}}")
+    assert main([r"\frac12", "--response", str(path)]) == status
+    assert capsys.readouterr().out == f"{outcome}: value\nanswer: {response}\n"
+
+
+def test_a_response_from_standard_input():
+    done = subprocess.run(
+        [sys.executable, "-m", "maspo_jax.rewards", "7"],
+        input=b"The answer is 8.",
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout) == (1, b"wrong: value\nanswer: 8\n")
+
+
+def test_an_audit_prints_the_table_and_the_misses(tmp_path, capsys):
+    cases = [
+        {"id": "a", "kind": "int", "gold": "5", "response": "#### 5", "expected": True},
+        {"id": "b", "kind": "int", "gold": "5", "response": "#### 6", "expected": True},
+        {"id": "c", "kind": "arguable", "gold": "5", "response": "", "expected": True},
+        {"id": "d", "kind": "long", "gold": "5", "expected": "no_answer",
+         "response": "", "response_parts": [["5 ", 1000]]},
+    ]  # fmt: skip
+    path = tmp_path / "cases.jsonl"
+    path.write_text("\n".join(map(json.dumps, cases)))
+    assert main(["--audit", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["int", "2", "1", "0", "1"]
+    assert lines[4].split() == ["scored", "3", "2", "0", "1"]
+    assert lines[5].startswith("b int: expected True, wrong")
+    assert "checks/s" in lines[-1]
+
+
+def test_a_gold_or_an_audit_is_needed(capsys):
+    with pytest.raises(SystemExit):
+        main([])
+    assert "reference answer" in capsys.readouterr().err
