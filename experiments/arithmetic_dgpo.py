@@ -1,6 +1,6 @@
 """DGPO on the task of `arithmetic.py`.
 
-    python -m maspo_jax.train experiments/arithmetic_dgpo.py
+python -m maspo_jax.train experiments/arithmetic_dgpo.py
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """GRPO on the task of `arithmetic.py`.
 
-    python -m maspo_jax.train experiments/arithmetic_grpo.py
+python -m maspo_jax.train experiments/arithmetic_grpo.py
 """
 
 import dataclasses

@@ -12,15 +12,13 @@ import math
 import pathlib
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
 from maspo_jax.data import templates
-from maspo_jax.data.problems import Source
-from maspo_jax.data.tokenizer import Tokenizer
 from maspo_jax.models.decoder import DecoderConfig
-from maspo_jax.objectives import advantages, gates, token_weights
+from maspo_jax.objectives import advantages, token_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Optimization:
 class Phase:
     """A stretch of supervised updates on the solutions of one source."""
 
-    source: Source
+    source: Any  # a `data.problems.Source`
     updates: int
 
 
@@ -77,7 +75,7 @@ class Sampling:
 class Objective:
     """What is ascended."""
 
-    gate: gates.Gate
+    gate: Any  # a gate from `objectives.gates`, or one of yours
     advantage: tyro.conf.Fixed[Callable] = advantages.group_normalized
     weight: tyro.conf.Fixed[Callable] = token_weights.token_mean
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
@@ -106,7 +104,7 @@ class Grading:
 class HeldOut:
     """Problems the policy is measured on, greedily, and never trained on."""
 
-    source: Source
+    source: Any  # a `data.problems.Source`
     problems: int = 256
     every: int = 10  # steps
 
@@ -116,8 +114,8 @@ class Experiment:
     """Everything a run depends on."""
 
     policy: DecoderConfig
-    tokenizer: Tokenizer
-    train_set: Source
+    tokenizer: Any  # a `data.tokenizer.Tokenizer`
+    train_set: Any  # a `data.problems.Source`
     held_out: HeldOut
     sampling: Sampling
     objective: Objective
@@ -142,6 +140,8 @@ class Experiment:
 LAYOUT = ("fsdp", "updates.microbatches", "grading", "rollouts_every")
 
 
+# Fields typed `Any` hold one of several dataclasses: the command line offers the
+# settings of the one the experiment chose.
 def load(path, overrides=()):
     """Returns the experiment of a file, with leaves overridden.
 
@@ -168,7 +168,13 @@ def load(path, overrides=()):
             "maspo_jax.config.Experiment so"
         )
     prog = f"python -m maspo_jax.train {path}"
-    return tyro.cli(Experiment, default=experiment, args=list(overrides), prog=prog)
+    return tyro.cli(
+        Experiment,
+        default=experiment,
+        args=list(overrides),
+        prog=prog,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
 
 
 def validate(experiment, devices):
@@ -207,6 +213,7 @@ def validate(experiment, devices):
             f"sampling.temperature={sampling.temperature}: must be positive; a greedy "
             "policy has nothing to learn from"
         )
+    _divides("the number of devices", devices, "fsdp", experiment.fsdp)
     _divides("sampling.prompts", sampling.prompts, "devices", devices)
     _divides(
         "sampling.prompts", sampling.prompts, "updates.minibatches", updates.minibatches
@@ -217,8 +224,13 @@ def validate(experiment, devices):
         "devices * updates.microbatches",
         devices * updates.microbatches,
     )
+    total = experiment.steps * experiment.updates_per_step
+    _check_rise("optimization", experiment.optimization, total)
     if experiment.warm_up:
-        _divides("warm_up.batch", experiment.warm_up.batch, "devices", devices)
+        warm_up = experiment.warm_up
+        _divides("warm_up.batch", warm_up.batch, "devices", devices)
+        total = sum(phase.updates for phase in warm_up.phases)
+        _check_rise("warm_up.optimization", warm_up.optimization, total)
     if experiment.policy.vocabulary != experiment.tokenizer.size:
         raise ValueError(
             f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
@@ -230,6 +242,15 @@ def _divides(what, number, by_what, by):
     if number % by:
         raise ValueError(
             f"{what}={number} is not a multiple of {by_what}={by}; change one of them"
+        )
+
+
+def _check_rise(name, optimization, updates):
+    rise = optimization.warmup_updates
+    if not 0 <= rise < max(updates, 1):
+        raise ValueError(
+            f"{name}.warmup_updates={rise}: must be at least 0 and below the number of "
+            f"updates, {updates}"
         )
 
 

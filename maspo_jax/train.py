@@ -163,7 +163,9 @@ def conclude(folder, display):
     picture = draw_learning_curves([folder], folder / "learning_curve.png")
     display.note(f"The learning curve is in {picture}")
     display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
-    display.note(f"Compare runs: python -m maspo_jax.figures {folder} OTHER_RUN --out .")
+    display.note(
+        f"Compare runs: python -m maspo_jax.figures {folder} OTHER_RUN --out ."
+    )
 
 
 if __name__ == "__main__":

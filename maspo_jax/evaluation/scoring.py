@@ -1,6 +1,5 @@
 """Answers of a policy to held-out problems, graded."""
 
-import jax
 import numpy as np
 
 from maspo_jax import parallel
@@ -8,7 +7,9 @@ from maspo_jax.data import pipeline
 from maspo_jax.rollout.sampler import sample
 
 
-def accuracy(policy, problems, verifier, *, template, tokenizer, length, decoding, mesh, key):
+def accuracy(
+    policy, problems, verifier, *, template, tokenizer, length, decoding, mesh, key
+):
     """Returns how well a policy answers problems.
 
     Args:
@@ -33,8 +34,13 @@ def accuracy(policy, problems, verifier, *, template, tokenizer, length, decodin
     prompts = pipeline.ask(filled[own], template, tokenizer, length)
     rollout = sample(policy, parallel.spread(prompts, mesh), key, decoding, mesh)
     drawn = parallel.local(rollout.sequences)
-    texts = [tokenizer.decode(row[mask]) for row, mask in zip(drawn.response, drawn.mask, strict=True)]
-    golds = [problem.answer for problem in filled[own] for _ in range(decoding.responses)]
+    texts = [
+        tokenizer.decode(row[mask])
+        for row, mask in zip(drawn.response, drawn.mask, strict=True)
+    ]
+    golds = [
+        problem.answer for problem in filled[own] for _ in range(decoding.responses)
+    ]
     reward = parallel.everyone(verifier.score(texts, golds))
     tokens = parallel.everyone(drawn.mask.sum(axis=-1))
     count = len(problems) * decoding.responses

@@ -1,6 +1,6 @@
 """The verbs of one step: draw, grade, improve.
 
-    Prompts --draw--> Rollout --grade--> reward --improve--> TrainState, metrics
+Prompts --draw--> Rollout --grade--> reward --improve--> TrainState, metrics
 """
 
 import dataclasses

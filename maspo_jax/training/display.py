@@ -74,9 +74,7 @@ class Display:
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._name, self._begun, self._before = name, time.monotonic(), done
-        self._task = self._progress.add_task(
-            name, total=total, completed=done, left=""
-        )
+        self._task = self._progress.add_task(name, total=total, completed=done, left="")
         self._metrics = {}
 
     def stage(self, name):
@@ -92,12 +90,12 @@ class Display:
         spent = time.monotonic() - self._begun
         total = self._progress.tasks[0].total
         left = spent / max(step - self._before, 1) * (total - step)
-        self._progress.update(
-            self._task, completed=step, left=f"{_minutes(left)} left"
-        )
+        self._progress.update(self._task, completed=step, left=f"{_minutes(left)} left")
         news = self._live is None and time.monotonic() - self._spoke > SILENCE / 2
         if news or step == total:
-            self._say(f"{self._name} {step}/{total}, {_minutes(left)} left: {self._line()}")
+            self._say(
+                f"{self._name} {step}/{total}, {_minutes(left)} left: {self._line()}"
+            )
 
     def show(self, metrics):
         """Shows metrics that do not belong to a step."""

@@ -1,11 +1,11 @@
 """Reinforcement learning with verifiable rewards.
 
-    for each step:
-        draw G responses to each of P prompts from the policy
-        grade them
-        compare each with its group: the advantage
-        for each minibatch:
-            ascend the gated, importance-weighted policy gradient
+for each step:
+    draw G responses to each of P prompts from the policy
+    grade them
+    compare each with its group: the advantage
+    for each minibatch:
+        ascend the gated, importance-weighted policy gradient
 """
 
 import math
@@ -95,11 +95,13 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
             state, numbers, seen = algorithm.improve(state, rollout, reward, step)
         last = step == experiment.steps
         with clock("writing"):
-            refuse_non_finite(step, numbers)
+            metrics.refuse_non_finite(f"step {step}", numbers, "optimization")
             numbers |= describe(experiment, rollout, verdicts, reward)
             if step % experiment.rollouts_every == 0 or step == 1 or last:
                 rewards = parallel.everyone(reward)
-                metrics.write_rollouts(run.folder, step, experiment, problems, rewards, seen)
+                metrics.write_rollouts(
+                    run.folder, step, experiment, problems, rewards, seen
+                )
         if step % experiment.held_out.every == 0 or last:
             measure(run, step, state.policy, evaluate)
         report(run, step, numbers)
@@ -176,15 +178,3 @@ def report(run, step, numbers):
     }
     run.log.write("reinforcement", step, numbers)
     run.display.step(step, numbers)
-
-
-def refuse_non_finite(step, numbers):
-    """Raises if the loss or the gradient of a step was not finite."""
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(numbers[name]):
-            raise FloatingPointError(
-                f"{name} is {numbers[name]} at step {step}; the last checkpoint is from "
-                "before it. Lower optimization.learning_rate or "
-                "optimization.max_grad_norm, and start the same command again with "
-                "another --run"
-            )

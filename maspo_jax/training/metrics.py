@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import pathlib
 import time
 
@@ -75,6 +76,23 @@ class MetricsLog:
                 purge_step=self._kept.get(stage, -1) + 1,
             )
         return self._writers[stage]
+
+
+def refuse_non_finite(when, numbers, settings):
+    """Raises if a loss or a gradient is not finite.
+
+    Args:
+        when: says which update, for the message.
+        numbers: its metrics.
+        settings: the part of the experiment that says how large updates are.
+    """
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(numbers[name]):
+            raise FloatingPointError(
+                f"{name} is {numbers[name]} at {when}; nothing was saved after it. "
+                f"Lower {settings}.learning_rate or {settings}.max_grad_norm, and "
+                "start again with another --run"
+            )
 
 
 class Clock:

@@ -12,11 +12,6 @@ def learning_rate(settings, updates):
         updates: how many there will be; where a linear or cosine schedule ends.
     """
     peak, rise = settings.learning_rate, settings.warmup_updates
-    if updates and rise >= updates:
-        raise ValueError(
-            f"warmup_updates={rise} leaves none of the {updates} updates at the "
-            f"learning rate of {peak}; lower it"
-        )
     length = max(updates - rise, 1)
     fall = {
         "constant": optax.constant_schedule(peak),

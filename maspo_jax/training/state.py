@@ -42,8 +42,9 @@ def create(config, optimizer, mesh, key):
 def adopt(policy, optimizer, mesh):
     """Returns a `TrainState` that goes on from a policy with a fresh optimizer."""
     shardings = _shardings(skeleton(policy.config, optimizer, mesh))
+    policy = jax.device_put(policy, shardings.policy)
     begin = functools.partial(_begin, optimizer)
-    return jax.jit(begin, out_shardings=shardings, donate_argnums=0)(policy)
+    return jax.jit(begin, out_shardings=shardings)(policy)
 
 
 def _create(config, optimizer, key):

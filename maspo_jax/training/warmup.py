@@ -7,6 +7,7 @@ from maspo_jax.data import pipeline
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.training import state as states
 from maspo_jax.training.batches import demonstration_batch
+from maspo_jax.training.metrics import refuse_non_finite
 from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import imitate, make_update
 
@@ -31,16 +32,16 @@ def warm_up(run, checkpoints):
     if done is None:
         key = jax.random.key(experiment.seed)
         state = states.create(experiment.policy, optimizer, run.mesh, key)
-        done, position = 0, START
+        done, begin = 0, START
     else:
-        state, position = checkpoints.restore(skeleton)
+        state, begin = checkpoints.restore(skeleton)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     update = make_update(imitate, optimizer, run.mesh, specs)
     own = parallel.own_rows(settings.batch)
 
     run.display.begin("warm-up", done, total)
     run.display.stage("warming up")
-    for sequences, position in demonstrations(experiment, position):
+    for sequences, position in demonstrations(experiment, begin):
         batch = demonstration_batch(sequences, token_mean)
         batch = parallel.spread(jax.tree.map(lambda x: x[own], batch), run.mesh)
         state, metrics, _ = update(state, batch, None)
@@ -48,6 +49,7 @@ def warm_up(run, checkpoints):
         if done % SHOWN_EVERY == 0 or done == total:
             names = ("loss", "entropy", "grad_norm")
             shown = {name: float(metrics[name]) for name in names}
+            refuse_non_finite(f"update {done}", shown, "warm_up.optimization")
             run.log.write("warm_up", done, shown)
             run.display.step(done, shown)
             run.stop_if_asked(checkpoints, done, state, position)
@@ -81,9 +83,7 @@ def demonstrations(experiment, position):
         if index == position["phase"] and position["stream"]:
             taken = position["taken"]
             stream.set_state(position["stream"])
-        for taken in range(taken + 1, phase.updates + 1):
-            sequences = next(stream)
-            yield (
-                sequences,
-                {"phase": index, "taken": taken, "stream": stream.get_state()},
-            )
+        while taken < phase.updates:
+            sequences, taken = next(stream), taken + 1
+            behind = {"phase": index, "taken": taken, "stream": stream.get_state()}
+            yield sequences, behind

@@ -1,0 +1,48 @@
+"""Every part of a run, in seconds: too small to learn anything."""
+
+from maspo_jax.config import (
+    Experiment,
+    HeldOut,
+    Objective,
+    Optimization,
+    Phase,
+    Sampling,
+    Updates,
+    WarmUp,
+)
+from maspo_jax.data import arithmetic
+from maspo_jax.models.decoder import DecoderConfig
+from maspo_jax.objectives import gates
+
+tokenizer = arithmetic.tokenizer()
+
+experiment = Experiment(
+    policy=DecoderConfig(
+        vocabulary=tokenizer.size,
+        width=16,
+        depth=1,
+        query_heads=2,
+        key_value_heads=1,
+        head_width=8,
+        feed_forward=32,
+    ),
+    tokenizer=tokenizer,
+    train_set=arithmetic.Chains(numbers=2),
+    held_out=HeldOut(arithmetic.Chains(numbers=2, split="test"), problems=12, every=2),
+    warm_up=WarmUp(
+        phases=(
+            Phase(arithmetic.Chains(numbers=2, direct=0.5, seed=1), updates=20),
+            Phase(arithmetic.Chains(numbers=2, direct=1.0, seed=2), updates=20),
+        ),
+        optimization=Optimization(1e-2, warmup_updates=5, schedule="linear"),
+        batch=16,
+        checkpoint_every=10,
+    ),
+    sampling=Sampling(prompts=8, responses=4, prompt_length=6, response_length=14),
+    objective=Objective(gate=gates.Maspo()),
+    optimization=Optimization(1e-3),
+    updates=Updates(minibatches=2),
+    steps=4,
+    checkpoint_every=2,
+    rollouts_every=2,
+)

@@ -1,0 +1,78 @@
+"""An experiment is data: it can be overridden, written, read and compared."""
+
+import dataclasses
+import json
+import pathlib
+
+import pytest
+
+from maspo_jax import config
+from maspo_jax.objectives import gates
+
+ROOT = pathlib.Path(__file__).parent.parent
+FILES = sorted(
+    path
+    for folder in ("experiments", "tests/experiments")
+    for path in (ROOT / folder).glob("*.py")
+    if "experiment = " in path.read_text()
+)
+every_experiment = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+
+
+@every_experiment
+def test_every_experiment_can_run_on_one_and_on_eight_devices(path):
+    experiment = config.load(path)
+    for devices in (1, 8):
+        config.validate(experiment, devices)
+
+
+@every_experiment
+def test_every_experiment_comes_back_from_json(path):
+    experiment = config.load(path)
+    text = json.dumps(config.to_json(experiment))
+    assert config.from_json(json.loads(text)) == experiment
+
+
+@every_experiment
+def test_every_experiment_file_says_how_to_run_it(path):
+    if path.parent.name == "experiments" and path.parent.parent == ROOT:
+        assert f"python -m maspo_jax.train experiments/{path.name}" in path.read_text()
+
+
+def test_leaves_are_overridden_and_nothing_else_changes():
+    path = ROOT / "experiments" / "arithmetic.py"
+    words = [
+        "--objective.gate.alpha",
+        "0.5",
+        "--steps",
+        "7",
+        "--train-set.numbers",
+        "4",
+    ]
+    changed = config.load(path, words)
+    assert config.differences(changed, config.load(path)) == [
+        "objective.gate.alpha: 0.3 in the run, 0.5 here",
+        "steps: 40 in the run, 7 here",
+        "train_set.numbers: 6 in the run, 4 here",
+    ]
+
+
+def test_what_only_places_the_work_may_differ():
+    experiment = config.load(ROOT / "experiments" / "arithmetic.py")
+    updates = dataclasses.replace(experiment.updates, microbatches=2)
+    moved = dataclasses.replace(experiment, fsdp=2, updates=updates)
+    assert config.differences(moved, experiment) == []
+
+
+def test_another_class_is_another_experiment():
+    experiment = config.load(ROOT / "experiments" / "arithmetic.py")
+    objective = dataclasses.replace(experiment.objective, gate=gates.Clip())
+    other = dataclasses.replace(experiment, objective=objective)
+    assert any(
+        "objective.gate" in line for line in config.differences(other, experiment)
+    )
+
+
+def test_what_cannot_be_written_is_refused():
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        config.to_json(object())

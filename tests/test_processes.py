@@ -1,0 +1,149 @@
+"""Real processes: signals, sudden death, and two that compute as one."""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+TINY = "tests/experiments/tiny.py"
+STEPS = 30  # enough to be interrupted among
+LIMIT = 240  # seconds, far beyond what any of these takes
+
+
+def start(*words, devices=1, **options):
+    """Starts the training command in a process of its own."""
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "maspo_jax.train",
+            TINY,
+            "--steps",
+            str(STEPS),
+            *words,
+        ],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+
+
+def wait_for(condition, process):
+    """Waits until something has happened, as long as the process lives."""
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.005)
+
+
+def metrics(folder):
+    """Returns the metrics of a run that do not measure time."""
+    return [
+        {
+            name: value
+            for name, value in json.loads(line).items()
+            if not name.startswith("time/") and name != "tokens_per_second"
+        }
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of one process that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    process = start("--run", str(folder))
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    return folder
+
+
+@pytest.mark.parametrize(
+    "number, stage", [(signal.SIGINT, "warm_up"), (signal.SIGTERM, "reinforcement")]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(whole, tmp_path, number, stage):
+    folder = tmp_path / "run"
+    process = start("--run", str(folder))
+    log = folder / "metrics.jsonl"
+    wait_for(lambda: log.exists() and f'"{stage}"' in log.read_text(), process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 128 + number, output
+    assert "Traceback" not in output and "goes on from there" in output
+    assert len(metrics(folder)) < len(metrics(whole))
+    finish(folder, whole)
+
+
+def test_sudden_death_loses_nothing_before_the_checkpoint(whole, tmp_path):
+    folder = tmp_path / "run"
+    process = start("--run", str(folder))
+    checkpoint = folder / "checkpoints" / "reinforcement" / "2"
+    wait_for(checkpoint.exists, process)
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    finish(folder, whole)
+
+
+def finish(folder, whole):
+    """Starts a run again and compares it with one that nothing disturbed."""
+    process = start("--run", str(folder))
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    assert metrics(folder) == metrics(whole)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def test_two_processes_equal_one(whole, tmp_path):
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    pod = [
+        start("--run", str(folder), "--pod", f"{address}/{index}/2", devices=2)
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
+    assert f"after ({STEPS} steps)" in outputs[0]
+    got, expected = metrics(folder), metrics(whole)
+    assert len(got) == len(expected)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine.pop("stage") == theirs.pop("stage")
+        assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    parts = {path.name.split(".")[1] for path in (folder / "rollouts").iterdir()}
+    assert parts == {"0", "1"}
+
+
+def test_processes_that_disagree_stop_before_they_begin(tmp_path):
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    pod = [
+        start(
+            *("--run", str(folder), "--pod", f"{address}/{index}/2"),
+            *("--seed", str(index)),
+        )
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    for process, output in zip(pod, outputs, strict=True):
+        assert process.returncode == 2, output
+        assert "disagree about the experiment" in output
+    assert not folder.exists()

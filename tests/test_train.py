@@ -1,0 +1,321 @@
+"""The command, from its words to the folder it leaves."""
+
+import contextlib
+import io
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from maspo_jax import train
+from maspo_jax.training import loop, runs
+
+EXPERIMENTS = pathlib.Path(__file__).parent / "experiments"
+TINY = str(EXPERIMENTS / "tiny.py")
+
+
+def command(*words):
+    """Runs the command in this process. Returns its status and what it printed."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status = train.main([str(word) for word in words])
+        except SystemExit as exit:
+            status = exit.code
+    return status, output.getvalue() + errors.getvalue()
+
+
+def lines(folder):
+    """Returns all metrics of a run but those that measure time."""
+    return [
+        {
+            name: value
+            for name, value in json.loads(line).items()
+            if not name.startswith("time/") and name != "tokens_per_second"
+        }
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+def arrays(folder):
+    """Returns the bytes of every array of the newest checkpoint, by name."""
+    import orbax.checkpoint as ocp
+
+    stage = folder / "checkpoints" / "reinforcement"
+    newest = max(int(step.name) for step in stage.iterdir())
+    with ocp.StandardCheckpointer() as checkpointer:
+        restored = checkpointer.restore((stage / str(newest) / "state").absolute())
+    return {name: np.asarray(value).tobytes() for name, value in restored.items()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    status, output = command(TINY, "--run", folder)
+    assert status == 0, output
+    return folder, output
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    folder, output = finished
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.json",
+        "metrics.jsonl",
+        "tensorboard",
+        "rollouts",
+        "checkpoints",
+        "learning_curve.png",
+    }
+    assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "before (0 steps)" in output and "after (4 steps)" in output
+    assert "python -m maspo_jax.figures" in output
+    stages = [(line["stage"], line["step"]) for line in lines(folder)]
+    assert stages == [
+        *[("warm_up", step) for step in (10, 20, 30, 40)],
+        ("held_out", 0),
+        ("reinforcement", 1),
+        ("held_out", 2),
+        ("reinforcement", 2),
+        ("reinforcement", 3),
+        ("held_out", 4),
+        ("reinforcement", 4),
+    ]
+
+
+def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
+    for line in runs.read_metrics(finished[0], "reinforcement"):
+        assert {
+            "reward",
+            "length",
+            "entropy",
+            "out_of_band_last",
+            "utilization",
+            "mismatch_max",
+            "verifier/timeout",
+            "learning_rate",
+            "time/sampling",
+            "time/overhead_share",
+        } <= set(line)
+        assert line["mismatch_max"] < 1e-5
+        parts = [
+            line[f"time/{name}"]
+            for name in ("reading_problems", "sampling", "grading", "updating")
+        ]
+        assert 0 < sum(parts) <= line["time/step"]
+
+
+def test_tensorboard_reads_the_same_numbers(finished):
+    folder = finished[0]
+    (file,) = (folder / "tensorboard" / "reinforcement").iterdir()
+    data, seen = file.read_bytes(), {}
+    while data:  # records: length, checksum, event, checksum
+        size = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + size])
+        for value in event.summary.value:
+            seen[event.step, value.tag] = value.simple_value
+        data = data[16 + size :]
+    for line in runs.read_metrics(folder, "reinforcement"):
+        assert seen[line["step"], "reward"] == pytest.approx(line["reward"])
+        assert seen[line["step"], "loss"] == pytest.approx(line["loss"], rel=1e-6)
+
+
+def test_rollouts_can_be_read(finished):
+    folder = finished[0]
+    names = sorted(path.name for path in (folder / "rollouts").iterdir())
+    assert names == [f"step_00000{step}.jsonl" for step in (1, 2, 4)]
+    for path in (folder / "rollouts").iterdir():
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert len(rows) == 16  # the last of two minibatches of 8 x 4 responses
+        for row in rows:
+            assert len(row["tokens"]) == len(row["gate"]) == len(row["ratio"])
+            assert "".join(row["tokens"]) == row["response"]
+            assert row["reward"] in (0, 1)
+        for group in range(0, 16, 4):
+            assert len({row["question"] for row in rows[group : group + 4]}) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_killed_in_the_middle_goes_on_bit_equal(
+    finished, tmp_path, monkeypatch, step
+):
+    """Killed before a checkpoint, right after one, and between two."""
+    folder, report = tmp_path / "killed", loop.report
+
+    def killed(run, at, numbers):
+        report(run, at, numbers)
+        if at == step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "report", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command(TINY, "--run", folder)
+    monkeypatch.undo()
+    status, output = command(TINY, "--run", folder)
+    assert status == 0, output
+    assert lines(folder) == lines(finished[0])
+    assert arrays(folder) == arrays(finished[0])
+
+
+def test_a_warm_up_killed_in_the_middle_goes_on_bit_equal(
+    finished, tmp_path, monkeypatch
+):
+    from maspo_jax.training import metrics
+
+    folder, write = tmp_path / "killed", metrics.MetricsLog.write
+
+    def killed(log, stage, step, numbers):
+        write(log, stage, step, numbers)
+        if (stage, step) == ("warm_up", 30):  # in the second phase
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(metrics.MetricsLog, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        command(TINY, "--run", folder)
+    monkeypatch.undo()
+    status, output = command(TINY, "--run", folder)
+    assert status == 0, output
+    assert lines(folder) == lines(finished[0])
+    assert arrays(folder) == arrays(finished[0])
+
+
+def test_a_run_goes_on_with_another_layout(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "moved"
+    shutil.copytree(finished[0], folder)
+    shutil.rmtree(folder / "checkpoints" / "reinforcement" / "4")
+    status, output = command(TINY, "--run", folder, "--fsdp", 4)
+    assert status == 0, output
+    for got, expected in zip(lines(folder), lines(finished[0]), strict=True):
+        assert (got.pop("stage"), got.pop("step")) == (
+            expected.pop("stage"),
+            expected.pop("step"),
+        )
+        assert got == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_finished_run_is_only_shown_again(finished):
+    before = lines(finished[0])
+    status, output = command(TINY, "--run", finished[0])
+    assert status == 0 and "after (4 steps)" in output
+    assert lines(finished[0]) == before
+
+
+def test_another_experiment_does_not_touch_the_folder(finished):
+    before = lines(finished[0])
+    status, output = command(TINY, "--run", finished[0], "--objective.gate.alpha", 0.5)
+    assert status == 2
+    assert "objective.gate.alpha: 0.3 in the run, 0.5 here" in output
+    assert "--run" in output
+    assert lines(finished[0]) == before
+
+
+def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    status, output = command(TINY, "--run", tmp_path)
+    assert status == 2 and "holds no run" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--objective.gate.alhpa", 1], "objective.gate.alpha"),
+        (["--objective.gate.alpha", "much"], "'much'"),
+        (["--sampling.top-p", 0.9], "top-p"),
+        (["--sampling.prompts", 12], "sampling.prompts=12 is not a multiple of dev"),
+        (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
+        (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
+        (["--warm-up.batch", 12], "warm_up.batch=12 is not"),
+        (["--policy.vocabulary", 70], "the tokenizer has 76"),
+        (["--sampling.temperature", 0], "sampling.temperature=0"),
+        (["--sampling.prompt-length", 2], "Raise the length to at least"),
+        (["--sampling.response-length", 3], "Raise the length to at least"),
+        (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),
+        (["--steps", -1], "steps=-1"),
+        (["--fsdp", 3], "fsdp=3"),
+        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
+        (["--optimization.warmup-updates", 8], "warmup_updates=8"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, message):
+    folder = tmp_path / "run"
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 2
+    assert message in " ".join(output.replace("│", " ").split()), output
+    assert "Traceback" not in output
+    assert not folder.exists()
+
+
+def test_bad_experiment_files_are_refused(tmp_path):
+    status, output = command(tmp_path / "none.py")
+    assert status == 2 and "no experiment file" in output
+    (tmp_path / "empty.py").write_text("x = 1")
+    status, output = command(tmp_path / "empty.py")
+    assert status == 2 and "has no `experiment`" in output
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "train.jsonl"),
+        ("", "train.jsonl"),
+        ('{"problem": "1+1=?", "answer": "2"}\n{"problem": \n', "line 2"),
+        ('{"problem": "1+1=?", "answer": ""}\n', "line 1"),
+    ],
+    ids=["missing", "empty", "malformed", "unanswered"],
+)
+def test_bad_problem_files_are_refused(tmp_path, content, message):
+    file = tmp_path / "train.jsonl"
+    if content is not None:
+        file.write_text(content)
+    (tmp_path / "experiment.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from tiny import experiment
+from maspo_jax.data.problems import ProblemFile
+experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}))
+"""
+    )
+    folder = tmp_path / "run"
+    status, output = command(tmp_path / "experiment.py", "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def test_one_update_per_step_is_warned_of(tmp_path):
+    words = ["--updates.minibatches", 1, "--steps", 0]
+    status, output = command(TINY, "--run", tmp_path / "run", *words)
+    assert status == 0 and "all gates coincide" in output
+
+
+def test_without_words_the_command_explains_itself():
+    status, output = command()
+    assert status == 2 and "EXPERIMENT.py" in output
+    status, output = command("--help")
+    assert status == 0 and "EXPERIMENT.py" in output
+    status, output = command(TINY, "--help")
+    assert status == 0 and "--objective.gate.alpha" in output
+
+
+def test_an_update_that_is_not_finite_stops_the_run(tmp_path):
+    words = ["--warm-up.optimization.learning-rate", 1e38]
+    status, output = command(TINY, "--run", tmp_path / "run", *words)
+    assert status == 1
+    assert "Lower warm_up.optimization.learning_rate" in output
+
+
+def test_real_problems_run_from_the_file_to_the_metrics(shared, tmp_path):
+    folder = tmp_path / "run"
+    status, output = command(EXPERIMENTS / "gsm8k_bytes.py", "--run", folder)
+    assert status == 0, output
+    steps = runs.read_metrics(folder, "reinforcement")
+    assert [line["step"] for line in steps] == [1, 2]
+    assert all(line["length"] > 1 and line["updates"] for line in steps)
+    (rollouts, _) = sorted((folder / "rollouts").iterdir())
+    row = json.loads(rollouts.read_text().splitlines()[0])
+    assert len(row["question"]) > 40 and row["answer"]

@@ -1,0 +1,191 @@
+"""The layout of an update changes nothing but where it is computed."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import mesh_of
+
+from maspo_jax import parallel
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.token_weights import sequence_mean, token_mean
+from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.training import state as states
+from maspo_jax.training.update import imitate, make_score, make_update, reinforce
+from maspo_jax.types import Sequences, TrainBatch
+
+# Not Adam: it would blow up rounding errors of gradients that are zero. The limit on
+# the norm bites, so that a norm per device would be seen.
+OPTIMIZER = optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(1.0, momentum=0.9))
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_policy):
+    """Unequal lengths, an old policy nearby, both signs of advantage."""
+    rng = np.random.default_rng(0)
+    prompt_mask = np.arange(4)[None] >= rng.integers(0, 4, (16, 1))
+    mask = np.arange(7)[None] < rng.integers(1, 8, (16, 1))
+    sequences = Sequences(
+        rng.integers(0, 24, (16, 4), np.int32),
+        prompt_mask,
+        rng.integers(0, 24, (16, 7), np.int32),
+        mask,
+    )
+    logprob, _ = jax.jit(response_logprobs, static_argnums=2)(
+        tiny_policy, sequences, 1.0
+    )
+    old_logprob = np.asarray(logprob) + 0.5 * rng.standard_normal(mask.shape)
+    advantage = np.where(mask, rng.standard_normal((16, 1)), 0)
+    return TrainBatch(
+        sequences,
+        old_logprob.astype(np.float32),
+        advantage.astype(np.float32),
+        np.asarray(token_mean(mask), np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tiny_config, tiny_policy):
+    """Makes one update under a layout."""
+
+    def run(batch, gate, data=1, fsdp=1, microbatches=1, loss=reinforce):
+        mesh = mesh_of(data, fsdp)
+        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+        specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+        copy = jax.tree.map(jnp.array, tiny_policy)
+        state = states.adopt(copy, OPTIMIZER, mesh)
+        update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
+        state, metrics, trace = update(state, parallel.spread(batch, mesh), gate)
+        assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
+        return jax.device_get((state, metrics, trace))
+
+    return run
+
+
+LAYOUTS = [(8, 1, 1), (4, 2, 1), (1, 8, 1), (2, 2, 2), (1, 1, 4), (4, 2, 2), (1, 2, 8)]
+
+
+@pytest.mark.parametrize("loss", [reinforce, imitate])
+@pytest.mark.parametrize("data, fsdp, microbatches", LAYOUTS)
+def test_layout_does_not_change_the_update(run, batch, data, fsdp, microbatches, loss):
+    expected = run(batch, gates.Maspo(), loss=loss)
+    got = run(batch, gates.Maspo(), data, fsdp, microbatches, loss)
+    chex.assert_trees_all_close(
+        jax.tree.leaves(got), jax.tree.leaves(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_mean_per_device_would_be_noticed(run, batch):
+    """The rows are unequal enough for the layout test to mean something."""
+    whole = run(batch, gates.Maspo())[1]["loss"]
+    halves = []
+    for half in (slice(0, 8), slice(8, 16)):
+        part = jax.tree.map(lambda x, half=half: x[half], batch)
+        part = part.replace(
+            weight=np.asarray(token_mean(part.sequences.mask), np.float32)
+        )
+        halves.append(run(part, gates.Maspo())[1]["loss"])
+    assert abs(np.mean(halves) - whole) > 1e-3
+
+
+@pytest.mark.parametrize("weight", [token_mean, sequence_mean])
+def test_the_order_of_rows_does_not_matter(run, batch, weight):
+    batch = batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
+    order = np.random.default_rng(1).permutation(16)
+    shuffled = jax.tree.map(lambda x: x[order], batch)
+    (state, metrics, trace), other = (
+        run(batch, gates.Dgpo()),
+        run(shuffled, gates.Dgpo()),
+    )
+    chex.assert_trees_all_close(
+        jax.tree.leaves((state, metrics)), jax.tree.leaves(other[:2]), atol=1e-5
+    )
+    chex.assert_trees_all_close(trace.gate[order], other[2].gate, atol=1e-6)
+
+
+def test_what_stands_on_padding_does_not_matter(run, batch):
+    mask = batch.sequences.mask
+    garbage = batch.replace(
+        old_logprob=np.where(mask, batch.old_logprob, np.nan),
+        advantage=np.where(mask, batch.advantage, np.inf),
+        sequences=batch.sequences.replace(
+            response=np.where(mask, batch.sequences.response, 3)
+        ),
+    )
+    chex.assert_trees_all_equal(
+        jax.tree.leaves(run(garbage, gates.Clip())[:2]),
+        jax.tree.leaves(run(batch, gates.Clip())[:2]),
+    )
+
+
+def test_on_policy_every_gate_makes_the_same_update(run, batch, tiny_policy):
+    logprob, _ = jax.jit(response_logprobs, static_argnums=2)(
+        tiny_policy, batch.sequences, 1.0
+    )
+    batch = batch.replace(old_logprob=np.asarray(logprob))
+    expected = run(batch, gates.Clip())
+    assert expected[1]["grad_norm"] > 0.01
+    for gate in (gates.Maspo(), gates.Dgpo()):
+        chex.assert_trees_all_close(
+            jax.tree.leaves(run(batch, gate)[0]),
+            jax.tree.leaves(expected[0]),
+            atol=1e-6,
+        )
+
+
+def test_off_policy_gates_differ(run, batch):
+    norms = [
+        run(batch, gate)[1]["grad_norm"]
+        for gate in (gates.Clip(), gates.Maspo(), gates.Dgpo())
+    ]
+    assert len({round(float(norm), 5) for norm in norms}) == 3
+
+
+def test_settings_of_a_gate_do_not_recompile(tiny_config, batch):
+    mesh = mesh_of(2, 1)
+    skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    update = make_update(reinforce, OPTIMIZER, mesh, specs)
+    rows = parallel.spread(batch, mesh)
+    losses = []
+    for alpha in (0.1, 0.3, 0.9):
+        state = states.create(tiny_config, OPTIMIZER, mesh, jax.random.key(0))
+        _, metrics, _ = update(state, rows, gates.Maspo(alpha=alpha))
+        losses.append(float(metrics["loss"]))
+    assert update._cache_size() == 1
+    assert len(set(losses)) == 3
+
+
+def test_the_gradient_is_limited_as_a_whole(run, batch):
+    metrics = run(batch, gates.Clip(), 4, 2)[1]
+    assert metrics["grad_norm"] > 0.1
+    np.testing.assert_allclose(metrics["update_norm"], 0.05, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_scores_in_pieces_and_on_devices_are_the_same(tiny_policy, batch, pieces):
+    expected, _ = jax.jit(response_logprobs, static_argnums=2)(
+        tiny_policy, batch.sequences, 0.7
+    )
+    mesh = mesh_of(4, 2)
+    specs = parallel.specs(tiny_policy, mesh)
+    policy = jax.device_put(tiny_policy, parallel.shardings(specs, mesh))
+    score = make_score(mesh, specs, 0.7, pieces)
+    got = score(policy, parallel.spread(batch.sequences, mesh))
+    chex.assert_trees_all_close(np.asarray(got), np.asarray(expected), atol=1e-5)
+
+
+def test_a_narrow_policy_keeps_its_dtype(tiny_config, batch):
+    config = dataclasses.replace(tiny_config, dtype="bfloat16")
+    mesh = mesh_of(4, 2)
+    skeleton = states.skeleton(config, OPTIMIZER, mesh)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    state = states.create(config, OPTIMIZER, mesh, jax.random.key(0))
+    update = make_update(reinforce, OPTIMIZER, mesh, specs, microbatches=2)
+    state, metrics, _ = update(state, parallel.spread(batch, mesh), gates.Maspo())
+    assert state.policy.embedding.dtype == jnp.bfloat16
+    assert np.isfinite(metrics["loss"])
