@@ -18,11 +18,15 @@ WEIGHTS = [
     function
     for name, function in vars(token_weights).items()
     if inspect.isfunction(function) and not name.startswith("_")
-]
+] + [token_weights.SequenceSumOver(64)]
 every_gate = pytest.mark.parametrize(
     "gate", GATES, ids=lambda gate: type(gate).__name__
 )
-every_weight = pytest.mark.parametrize("weight", WEIGHTS, ids=lambda f: f.__name__)
+every_weight = pytest.mark.parametrize(
+    "weight",
+    WEIGHTS,
+    ids=lambda weight: getattr(weight, "__name__", type(weight).__name__),
+)
 
 
 def random_batch(seed=0, rows=8, length=12, weight=token_weights.token_mean):

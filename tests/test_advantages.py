@@ -10,7 +10,10 @@ RULES = [
     advantages.group_normalized,
     advantages.group_centered,
     advantages.leave_one_out,
+    advantages.length_centered,
+    advantages.rare_success,
 ]
+WHITENED = [advantages.whitened, advantages.group_whitened]
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda f: f.__name__)
 
 
@@ -45,7 +48,7 @@ def test_a_group_of_one_teaches_nothing(rule):
     assert not np.any(rule(jnp.array([[1.0], [0.0]]), np.ones((2, 3), bool)))
 
 
-@every_rule
+@pytest.mark.parametrize("rule", RULES[:4])
 def test_shifting_the_rewards_of_a_group_changes_nothing(rule):
     reward, mask = random_rewards()
     np.testing.assert_allclose(rule(reward + 3, mask), rule(reward, mask), atol=1e-5)
@@ -53,6 +56,7 @@ def test_shifting_the_rewards_of_a_group_changes_nothing(rule):
 
 @every_rule
 def test_the_advantages_of_a_group_cancel(rule):
+    """With responses of one length, where the length-weighted mean is the mean."""
     reward, mask = random_rewards()
     whole = np.ones_like(mask)
     advantage = np.asarray(rule(reward, whole))[:, 0].reshape(reward.shape)
@@ -83,6 +87,8 @@ def groups(arrays):
         (advantages.group_centered, "adv_grpo__norm_adv_by_std_in_grpo_False"),
         (advantages.leave_one_out, "adv_rloo"),
         (advantages.leave_one_out, "adv_rloo_vectorized"),
+        (advantages.length_centered, "adv_opo"),
+        (advantages.rare_success, "adv_gpg"),
     ],
 )
 def test_against_the_released_code(rule, column):
@@ -93,3 +99,120 @@ def test_against_the_released_code(rule, column):
             ours = rule(jnp.asarray(arrays["rewards"][rows])[None], mask[rows])
             theirs = np.where(mask[rows], arrays[column][rows], 0)
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
+
+
+@reference.needs_golden
+def test_normalization_variants():
+    arrays = reference.load("own_group_norm_variants")
+    variants = {
+        "ddof0_eps1e6": {"ddof": 0},
+        "ddof1_eps1e4": {"epsilon": 1e-4},
+        "ddof1_eps1e6_singleton_zero": {},
+    }
+    with jax.enable_x64(True):
+        for group in np.unique(arrays["group_ids"]):
+            rows = np.flatnonzero(arrays["group_ids"] == group)
+            reward, mask = (
+                jnp.asarray(arrays["rewards"][rows])[None],
+                np.ones((len(rows), 1)),
+            )
+            for name, options in variants.items():
+                ours = advantages.group_normalized(reward, mask != 0, **options)[:, 0]
+                np.testing.assert_allclose(ours, arrays[name][rows], rtol=1e-9)
+
+
+@reference.needs_golden
+@pytest.mark.parametrize(
+    "column", ["adv_reinforce_plus_plus", "adv_reinforce_plus_plus_baseline"]
+)
+def test_whitening_of_the_released_code(column):
+    arrays = reference.load("advantages")
+    mask = arrays["mask"] != 0
+    with jax.enable_x64(True):
+        reward = arrays["rewards"].copy()
+        if "baseline" in column:  # its groups of one keep their reward
+            for rows in groups(arrays):
+                group = jnp.asarray(reward[rows])[None]
+                reward[rows] = advantages.group_centered(group, mask[rows])[:, 0]
+        ours = advantages.whitened(jnp.asarray(reward)[:, None], jnp.asarray(mask))
+    theirs = np.where(mask, arrays[column], 0)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("rule", WHITENED)
+def test_whitened_advantages_have_mean_zero_and_variance_one(rule):
+    reward, mask = random_rewards(20)
+    advantage = np.asarray(rule(reward, mask))
+    np.testing.assert_allclose(advantage[mask].mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(advantage[mask].var(ddof=1), 1, rtol=1e-4)
+    assert not np.any(advantage[~mask])
+    assert np.all(np.isfinite(rule(reward * 0, mask)))
+    assert np.all(np.isfinite(rule(reward, np.zeros_like(mask))))
+
+
+def test_raw_is_the_reward():
+    reward, mask = random_rewards()
+    advantage = np.asarray(advantages.raw(reward, mask))
+    np.testing.assert_array_equal(advantage, np.where(mask, reward.reshape(-1, 1), 0))
+
+
+@reference.needs_golden
+def test_smoothed_over_visits():
+    arrays = reference.load("advantages_dcpo_sas")
+    for group in np.unique(arrays["group_ids"]):
+        rows = np.flatnonzero(arrays["group_ids"] == group)
+        first = rows[:1]
+        mask = arrays["mask"][rows] != 0
+        with jax.enable_x64(True):
+            history = advantages.History(
+                *(
+                    jnp.asarray(arrays[f"old_{name}"][first])
+                    for name in ("times", "mean", "std")
+                )
+            )
+            reward = jnp.asarray(arrays["rewards"][rows])[None]
+            ours, after = advantages.smoothed(reward, mask, history)
+        theirs = np.where(mask, arrays["adv"][rows], 0)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+        assert float(after.visits[0]) == arrays["old_times"][first[0]] + 1
+
+
+def test_smoothing_remembers_what_one_visit_cannot_say():
+    """A prompt solved by all now, and by none before, still has a lesson."""
+    mask = np.ones((4, 1), bool)
+    none = advantages.History(jnp.zeros(1), jnp.zeros(1), jnp.zeros(1))
+    first, history = advantages.smoothed(jnp.zeros((1, 4)), mask, none)
+    assert not np.any(first)
+    second, history = advantages.smoothed(jnp.ones((1, 4)), mask, history)
+    assert np.all(np.asarray(second) >= 0) and history.visits == 2
+    np.testing.assert_allclose([history.mean[0], history.deviation[0]], [0.5, 0.5])
+
+
+@reference.needs_golden
+def test_entropy_advantage():
+    inputs, arrays = (
+        reference.load("inputs_main"),
+        reference.load("own_entropy_advantage"),
+    )
+    with jax.enable_x64(True):
+        ours = advantages.entropy_shaped(
+            inputs["advantages"], inputs["entropy"], arrays["alpha"], arrays["kappa"]
+        )
+    np.testing.assert_allclose(ours, arrays["shaped_advantages"], rtol=1e-12)
+    added = np.asarray(ours) - inputs["advantages"]
+    np.testing.assert_allclose(added, arrays["psi"], atol=1e-12)
+
+
+def test_entropy_advantage_keeps_signs_and_gives_no_gradient():
+    advantage = jnp.array([-2.0, -0.1, 0.0, 0.1, 2.0])
+    entropy = jnp.full(5, 3.0)
+    shaped = advantages.entropy_shaped(advantage, entropy)
+    np.testing.assert_array_equal(np.sign(shaped), np.sign(advantage))
+    assert np.all(shaped >= advantage)
+    np.testing.assert_array_equal(
+        advantages.entropy_shaped(advantage, entropy, alpha=0.0), advantage
+    )
+    slope = jax.grad(lambda h: jnp.sum(advantages.entropy_shaped(advantage, h)))(
+        entropy
+    )
+    assert not np.any(slope)

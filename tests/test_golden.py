@@ -1,5 +1,7 @@
 """Gradients of the surrogate against those of the papers' released code."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -177,3 +179,16 @@ def test_width_and_both_gates_of_maspo():
         np.testing.assert_allclose(
             ours[signed], arrays[name][signed], rtol=1e-9, atol=1e-12, err_msg=name
         )
+
+
+def test_every_golden_file_is_used():
+    sources = "".join(
+        path.read_text() for path in pathlib.Path(__file__).parent.glob("*.py")
+    )
+    files = {path.stem for path in reference.FOLDER.glob("*.npz")}
+    methods = {f"policy_{method}" for method in reference.manifest()}
+    tested = {f"policy_{method}" for method in reference.select(without=())}
+    assert methods <= files and methods == tested
+    inputs = {reference.manifest()[name]["inputs"] for name in reference.manifest()}
+    others = files - methods - {name.removesuffix(".npz") for name in inputs}
+    assert {name for name in others if f'"{name}"' not in sources} == set()

@@ -50,6 +50,38 @@ def test_sequence_sum_weighs_the_mean_length(mask):
     np.testing.assert_allclose(value.sum(), mask.sum() / 5, rtol=1e-6)
 
 
+def test_only_token_mean_grows_with_the_batch(mask):
+    per_response = token_weights.only_token_mean(mask).sum(1)
+    np.testing.assert_allclose(per_response, mask.any(1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rule, weight",
+    [
+        ("token-mean__batch_num_tokens500_dp_size2", lambda mask: mask * 2 / 500),
+        (
+            "seq-mean-token-sum__global_batch_size32_dp_size2",
+            lambda mask: mask * 2 / 32,
+        ),
+        (
+            "seq-mean-token-mean__global_batch_size32_dp_size2",
+            lambda mask: token_weights.only_token_mean(mask) * 2 / 32,
+        ),
+    ],
+)
+@reference.needs_golden
+def test_a_shard_of_a_batch_is_weighed_by_the_whole(rule, weight):
+    """Released code that knows the size of the whole batch does as this package does.
+
+    It multiplies by the number of shards because it then averages over them.
+    """
+    arrays = reference.load("aggregation")
+    with jax.enable_x64(True):
+        ours = weight(jnp.asarray(arrays["mask"] != 0))
+    theirs = arrays[f"verl/dloss_dmat_{rule}"]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-12)
+
+
 @reference.needs_golden
 @pytest.mark.parametrize(
     "weight, rule",
@@ -57,6 +89,10 @@ def test_sequence_sum_weighs_the_mean_length(mask):
         (token_weights.token_mean, "token-mean"),
         (token_weights.sequence_mean, "seq-mean-token-mean"),
         (token_weights.sequence_sum, "seq-mean-token-sum"),
+        (
+            token_weights.SequenceSumOver(64),
+            "seq-mean-token-sum-norm__loss_scale_factor64",
+        ),
     ],
 )
 def test_against_the_released_code(weight, rule):
