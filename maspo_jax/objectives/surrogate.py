@@ -13,7 +13,7 @@ def log_ratios(logprob, batch):
     Replacing what stands on padding, instead of multiplying it by zero, lets
     padding hold anything, NaN included. [N, T], at least float32.
     """
-    difference = _trained(logprob, batch) - _trained(batch.old_logprob, batch)
+    difference = trained(logprob, batch) - trained(batch.old_logprob, batch)
     return jnp.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO)
 
 
@@ -52,7 +52,7 @@ def surrogate(logprob, batch, gate):
     """
     chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
     ratio = jnp.exp(log_ratios(logprob, batch))
-    advantage = _trained(batch.advantage, batch)
+    advantage = trained(batch.advantage, batch)
     gain = gate_values(logprob, batch, gate) * ratio * advantage
     return -jnp.sum(batch.weight * gain)
 
@@ -60,15 +60,15 @@ def surrogate(logprob, batch, gate):
 def negative_log_likelihood(logprob, batch):
     """Returns the loss of supervised training: minus the weighted log-likelihood."""
     chex.assert_equal_shape([logprob, batch.weight])
-    return -jnp.sum(batch.weight * _trained(logprob, batch))
+    return -jnp.sum(batch.weight * trained(logprob, batch))
 
 
 def _anchors(batch):
     """Returns the advantage and log q of each token, zero on padding. [N, T] each."""
-    return _trained(batch.advantage, batch), _trained(batch.old_logprob, batch)
+    return trained(batch.advantage, batch), trained(batch.old_logprob, batch)
 
 
-def _trained(values, batch):
-    """Replaces what stands on padding by zeros. [N, T], at least float32."""
+def trained(values, batch):
+    """Returns values with zeros where nothing is trained. [N, T], at least float32."""
     values = jnp.where(batch.weight != 0, values, 0)
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
