@@ -1,13 +1,29 @@
-"""Draws the curves of runs into one picture.
+"""Draws pictures: of the gates themselves, or the curves of runs.
 
+    python -m maspo_jax.figures gates --out DIR
     python -m maspo_jax.figures RUN [RUN ...] --out DIR
+
+`gates` needs no run: it draws the analytic figures of the MASPO and DGPO papers and
+computes their property table. A run folder of that name is ./gates.
 """
 
 import argparse
 import pathlib
 import sys
 
+from maspo_jax.figures import gate_curves, gate_maps, style, tables
 from maspo_jax.figures.training_curves import draw_learning_curves
+
+GATES = (
+    gate_curves.maspo,
+    gate_curves.dgpo,
+    gate_curves.weights,
+    gate_curves.relative_weights,
+    gate_maps.maspo_maps,
+    gate_maps.dac_bounds,
+    gate_maps.bapo_search,
+    gate_maps.utilization,
+)
 
 
 def main(words=None):
@@ -15,17 +31,32 @@ def main(words=None):
     parser = argparse.ArgumentParser(
         prog="python -m maspo_jax.figures", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run")
+    parser.add_argument(
+        "runs", nargs="+", metavar="gates | RUN", help="the gates, or folders of runs"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="for the pictures")
     arguments = parser.parse_args(words)
     folder = pathlib.Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
+    if arguments.runs == ["gates"]:
+        draw_gates(folder)
+        return 0
     try:
         print(draw_learning_curves(arguments.runs, folder / "learning_curves.png"))
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def draw_gates(folder):
+    """Draws every figure of the gates, and prints and writes the property table."""
+    for draw in GATES:
+        print(style.save(draw, folder))
+    table = tables.property_table()
+    path = folder / "gate_properties.md"
+    path.write_text(table, encoding="utf-8")
+    print(path, table, sep="\n\n")
 
 
 if __name__ == "__main__":

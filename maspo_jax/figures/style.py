@@ -1,0 +1,41 @@
+"""How every figure of gates looks, and how it is saved."""
+
+import pathlib
+
+import matplotlib
+import matplotlib.figure
+
+BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+SHADES = ("#56B4E9", "#0072B2", "#CC79A7", "#D55E00")  # of one family of curves
+SETTINGS = {
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "maspo_jax",  # the same drawing gives the same file
+}
+
+
+def save(draw, folder, **options):
+    """Draws a figure and saves it as PNG and as SVG.
+
+    Args:
+        draw: a function from an empty figure, and options; its name names the files.
+        folder: a path.
+        options: passed on.
+
+    Returns:
+        The path of the PNG.
+    """
+    path = pathlib.Path(folder) / f"{draw.__name__}.png"
+    with matplotlib.rc_context(SETTINGS):
+        figure = matplotlib.figure.Figure(layout="constrained")
+        draw(figure, **options)
+        figure.savefig(path, dpi=200)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path

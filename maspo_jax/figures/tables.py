@@ -1,0 +1,102 @@
+"""The property table of the DGPO paper, computed from the gates.
+
+The paper, arXiv 2603.14389, states these properties of each method in words; here
+every cell is evaluated. Dual clips, which a method may have or not, are left out.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from maspo_jax.figures.methods import METHODS, gate_on
+
+Q = 0.1  # probability under the anchor: ratios up to ten are possible
+ROWS = ("GRPO", "Clip-Higher", "DAC", "SAPO", "MASPO", "CISPO", "GPPO", "CE-GPPO")
+ROWS += ("ASPO", "DGPO")
+LARGEST_STEP = 0.02  # of g between neighbors on the grid; a jump is larger
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What a method does where it gates: left for A < 0, right for A > 0."""
+
+    explores: bool  # g > 0 everywhere
+    converges: bool  # W stays bounded as pi goes to 0 (left) or to 1 (right)
+    continuous: bool  # g has no jump
+    bias: float  # mean |W q - 1|, from the bound of PPO to twice as far
+
+
+@dataclasses.dataclass(frozen=True)
+class Properties:
+    """A row of the table."""
+
+    left: Side
+    right: Side
+    bias_inside: float  # mean |W q - 1| for ratios in [0.8, 1.2], both signs
+    reverse_left: float  # mean W q for A > 0 and ratios in [0.4, 0.8]
+    reverse_right: float  # mean W q for A < 0 and ratios in [1.2, 9]
+
+
+def properties(gate):
+    """Returns the `Properties` of a gate at q = 0.1, its dual clip left out."""
+    gate = gate.replace(dual=math.inf) if hasattr(gate, "dual") else gate
+    at = lambda ratio, advantage: gate_on(gate, ratio, advantage, Q)
+    distance = lambda ratio, advantage: float(np.mean(np.abs(at(ratio, advantage) - 1)))
+    left, right = np.linspace(0.4, 0.8, 401)[:-1], np.linspace(1.2, 2.4, 401)[1:]
+    inside = np.linspace(0.8, 1.2, 401)[1:-1]
+    return Properties(
+        _side(at, -1.0, np.exp(np.linspace(-7, 0, 20001)), distance(left, -1.0)),
+        _side(at, 1.0, np.linspace(1, 1 / Q, 20001), distance(right, 1.0)),
+        (distance(inside, 1.0) + distance(inside, -1.0)) / 2,
+        float(np.mean(at(left, 1.0))),
+        float(np.mean(at(np.linspace(1.2, 9, 401)[1:], -1.0))),
+    )
+
+
+def _side(at, advantage, ratio, bias):
+    weight = ratio * at(ratio, advantage)
+    # Ten times closer to the end: what diverges has grown, what is bounded has not.
+    ends = np.exp([-14.0, -14.0 - np.log(10)]) if advantage < 0 else ratio[-2:]
+    near, nearer = at(ends, advantage)
+    return Side(
+        explores=bool(np.all(weight > 0)),
+        converges=bool(nearer < 2 * max(near, 1)),
+        continuous=bool(np.max(np.abs(np.diff(weight))) < LARGEST_STEP),
+        bias=bias,
+    )
+
+
+def property_table():
+    """Returns the table as Markdown."""
+    lines = [
+        "| method | left: explores / converges / continuous | bias left "
+        "| right: explores / converges / continuous | bias right | bias inside "
+        "| reverse left | reverse right |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name in ROWS:
+        found = properties(METHODS[name][0])
+        lines.append(
+            f"| {name} | {_words(found.left)} | {found.left.bias:.2f} "
+            f"| {_words(found.right)} | {found.right.bias:.2f} "
+            f"| {_bias(found.bias_inside)} | {_pace(found.reverse_left)} "
+            f"| {_pace(found.reverse_right)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _words(side):
+    answers = (side.explores, side.converges, side.continuous)
+    return " / ".join("yes" if answer else "no" for answer in answers)
+
+
+def _bias(bias):
+    return "none" if bias < 1e-6 else f"{bias:.2f}"
+
+
+def _pace(weight):
+    """Says how an update that lags behind compares with plain importance sampling."""
+    if abs(weight - 1) < 1e-6:
+        return "unbiased"
+    return f"{'large' if weight > 1 else 'small'} ({weight:.2f})"

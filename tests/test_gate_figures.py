@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from matplotlib import image
+from members import GATES
+
+from maspo_jax.figures import __main__ as command
+from maspo_jax.figures import tables
+from maspo_jax.figures.methods import METHODS, gate_on
+from maspo_jax.objectives import gates
+
+# The table of the DGPO paper. Left and right: explores, converges, continuous.
+# Then: biased inside; the pace of lagging updates, reverse left and right.
+PAPER = {
+    "GRPO": ("no yes no", "no yes no", False, "unbiased", "unbiased"),
+    "CISPO": ("yes no yes", "yes yes yes", False, "large", "small"),
+    "GPPO": ("yes no yes", "yes yes yes", False, "unbiased", "unbiased"),
+    "CE-GPPO": ("yes no no", "yes yes yes", False, "unbiased", "unbiased"),
+    "ASPO": ("no yes no", "no yes no", True, "large", "small"),
+    "DGPO": ("yes yes yes", "yes yes yes", False, "unbiased", "unbiased"),
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_computed_properties_are_those_the_paper_states(name):
+    left, right, biased, *paces = PAPER[name]
+    found = tables.properties(METHODS[name][0])
+    for side, expected in ((found.left, left), (found.right, right)):
+        answers = [side.explores, side.converges, side.continuous]
+        assert answers == [word == "yes" for word in expected.split()]
+    assert (found.bias_inside > 1e-6) == biased
+    for weight, pace in zip(
+        (found.reverse_left, found.reverse_right), paces, strict=True
+    ):
+        assert tables._pace(weight).startswith(pace)
+
+
+def test_maspo_leaves_the_reverse_sides_alone_and_sapo_does_not():
+    ours, other = (tables.properties(METHODS[name][0]) for name in ("MASPO", "SAPO"))
+    assert ours.left.continuous and ours.right.converges
+    assert ours.reverse_left == ours.reverse_right == 1
+    assert other.reverse_left < 1 and other.reverse_right < 1
+
+
+def test_every_elementwise_gate_is_drawn():
+    special = {gates.Bapo, gates.PaperBapo, gates.Gspo, gates.Gmpo}
+    drawn = {type(gate) for gate, _, _ in METHODS.values()}
+    assert drawn == {type(gate) for gate in GATES} - special
+
+
+def test_a_grid_of_tokens_is_a_grid_of_single_tokens():
+    ratio = np.array([0.5, 1.0, 2.0])
+    value = gate_on(gates.Gspo(0.2, 0.2), ratio, 1.0, 0.1)
+    np.testing.assert_array_equal(value, [1, 1, 0])
+
+
+def test_the_command_draws_every_figure_and_the_table(tmp_path, capsys):
+    assert command.main(["gates", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for draw in command.GATES:
+        assert f"{draw.__name__}.png" in printed
+        picture = image.imread(tmp_path / f"{draw.__name__}.png")
+        assert picture.std() > 0.05  # not blank
+        assert "<svg" in (tmp_path / f"{draw.__name__}.svg").read_text()[:500]
+    table = (tmp_path / "gate_properties.md").read_text()
+    assert table in printed and table.count("\n") == 2 + len(tables.ROWS)
