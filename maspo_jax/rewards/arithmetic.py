@@ -85,7 +85,7 @@ def _digest(value):
 
 def monomial_key(monomial):
     """Returns a string that equal monomials share."""
-    return "".join(f"*{atom}^{power}" for atom, power in monomial)
+    return "".join(f"*{atom}^{_digest(power)}" for atom, power in monomial)
 
 
 def plus(a, b, budget):

@@ -103,7 +103,7 @@ def ball(node, point):
             return value / 100, error / 100 + EPSILON * abs(value)
         case ex.Degrees(arg=arg):
             value, error = ball(arg, point)
-            return math.radians(value), error / 50 + EPSILON * abs(value)
+            return value * math.pi / 180, error / 50 + EPSILON * abs(value)
         case ex.Based(digits=digits, base=base):
             return _rounded(int(digits, base))
         case ex.Call(name=name, args=args):
@@ -256,7 +256,7 @@ def _factorial(arg):
 
 
 def _binomial(top, bottom):
-    if top[1] or bottom[1] or top[0] != int(top[0]) or bottom[0] != int(bottom[0]):
+    if any(error or isinstance(x, complex) or x % 1 for x, error in (top, bottom)):
         raise Unknown("a binomial of no integers")
     if not (0 <= top[0] <= 500 and 0 <= bottom[0] <= 500):
         raise Unknown("a binomial of no small integers")

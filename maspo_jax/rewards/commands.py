@@ -11,6 +11,7 @@ from maspo_jax.rewards.tokens import Unreadable
 
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "<|": "|>"}
 _ACCENTS = frozenset(["overline", "vec", "hat", "widetilde", "tilde", "dot", "ddot"])
+_OF_SEVERAL = frozenset(["max", "min", "gcd", "lcm"])
 _INVERTIBLE = frozenset(["sin", "cos", "tan", "cot"])
 _TEN = ex.Num(Fraction(10))
 
@@ -172,6 +173,8 @@ def _function(parser, name):
         else:
             power = _argument_or_number(parser)
     args = _function_arguments(parser)
+    if len(args) > 1 and name not in _OF_SEVERAL:
+        raise Unreadable(f"{name} of several arguments")
     if name == "log":
         args = (*args, base or _TEN)
     elif name == "lg":

@@ -17,6 +17,7 @@ from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
 from maspo_jax.rewards.values import VALUES, every, match_values
 
+_OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 _HEDGES = frozenset(
     "not or maybe if otherwise unless either between perhaps nd st rd th".split()
 )
@@ -86,13 +87,15 @@ def _choice(tokens):
 
 def _chosen(label, tokens):
     """Whether an answer is that label, with or without the choice's text after it."""
+    if tokens[0].text.lower() in ("option", "choice") and len(tokens) > 1:
+        tokens = tokens[1:]
     texts = [token.text for token in tokens]
-    if texts and texts[0] in ("option", "choice", "Option", "Choice"):
-        texts = texts[1:]
     if len(texts) == 1 or (len(texts) == 2 and texts[1] == ")"):
         return texts[0].upper() == label
-    if texts[:1] == ["("] and texts[2:3] == [")"] and "(" not in texts[3:]:
-        return texts[1] == label
+    if texts[0] == "(" and texts[2:3] == [")"] and "(" not in texts[3:]:
+        rest = tokens[3] if len(tokens) > 3 else None
+        joined = rest is not None and rest.kind == "op" and rest.text not in _OPENERS
+        return None if joined else texts[1] == label
     if len(texts) > 2 and texts[1] == ":":
         return texts[0] == label
     return None

@@ -46,27 +46,45 @@ def normal(node):
 
 def same(left, right):
     """Returns True or False if the forms of two nodes decide, else None."""
-    try:
-        a, b = normal(left), normal(right)
-        if a == b:
-            return True
-        first, second = rational(a), rational(b)
-        if first is not None and second is not None:
-            return first == second
-        budget = Budget()
-        crossed = plus(
-            times((a[0], ONE[1]), (b[1], ONE[1]), budget),
-            times(times((b[0], ONE[1]), (a[1], ONE[1]), budget), constant(-1), budget),
-            budget,
-        )
-        if is_zero(crossed):
-            return True
-        # Different products of powers of primes are different numbers.
-        return False if is_product_of_primes(a) and is_product_of_primes(b) else None
-    except Undefined:
+    forms = [_form_or_none(node) for node in (left, right)]
+    if UNDEFINED in forms:
         return False
+    if None in forms:
+        return None
+    a, b = forms
+    if a == b:
+        return True
+    first, second = rational(a), rational(b)
+    if first is not None and second is not None:
+        return first == second
+    try:
+        if _crossed(a, b):
+            return True
     except Unsupported:
         return None
+    # Different products of powers of primes are different numbers.
+    return False if is_product_of_primes(a) and is_product_of_primes(b) else None
+
+
+UNDEFINED = object()
+
+
+def _form_or_none(node):
+    """Returns the form of a node, UNDEFINED, or None where it has none here."""
+    try:
+        return normal(node)
+    except Undefined:
+        return UNDEFINED
+    except Unsupported:
+        return None
+
+
+def _crossed(a, b):
+    """Whether two quotients agree after multiplying crosswise."""
+    budget = Budget()
+    left = times((a[0], ONE[1]), (b[1], ONE[1]), budget)
+    right = times((b[0], ONE[1]), (a[1], ONE[1]), budget)
+    return is_zero(plus(left, times(right, constant(-1), budget), budget))
 
 
 class _Normalizer:
