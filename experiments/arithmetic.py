@@ -27,7 +27,7 @@ experiment = Experiment(
     policy=DecoderConfig(vocabulary=tokenizer.size, width=64, depth=2),
     tokenizer=tokenizer,
     train_set=arithmetic.Chains(numbers=6),
-    held_out=HeldOut(arithmetic.Chains(numbers=6, split="test")),
+    held_out=HeldOut(arithmetic.Chains(numbers=6, split="test"), every=5),
     warm_up=WarmUp(
         phases=(
             Phase(arithmetic.Chains(numbers=6, direct=0.2, seed=1), updates=490),

@@ -103,8 +103,6 @@ def test_left_and_right_padding_change_nothing(tiny_policy):
             batch.response[row][mask[row]][None],
             np.ones((1, mask[row].sum()), bool),
         )
-        for got, expected in zip(
-            together, score(tiny_policy, alone, 1.0), strict=True
-        ):
+        for got, expected in zip(together, score(tiny_policy, alone, 1.0), strict=True):
             chex.assert_trees_all_close(got[row][mask[row]], expected[0], atol=1e-5)
             assert (got[row][~mask[row]] == 0).all()

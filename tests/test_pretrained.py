@@ -92,7 +92,9 @@ def test_tensors_come_back_bit_equal(family):
     tensors = pretrained.to_tensors(policy)
     again = pretrained.from_tensors(policy.config, tensors)
     assert jax.tree.structure(again) == jax.tree.structure(policy)
-    for ours, theirs in zip(jax.tree.leaves(policy), jax.tree.leaves(again), strict=True):
+    for ours, theirs in zip(
+        jax.tree.leaves(policy), jax.tree.leaves(again), strict=True
+    ):
         np.testing.assert_array_equal(ours, theirs)
 
 

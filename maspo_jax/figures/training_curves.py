@@ -28,24 +28,27 @@ def draw_learning_curves(folders, path):
         color = COLORS[index % len(COLORS)]
         steps = runs.read_metrics(folder, "reinforcement")
         held_out = runs.read_metrics(folder, "held_out")
-        plot(right, steps, "reward", color, f"{name}: reward", alpha=0.45)
-        plot(right, held_out, "accuracy", color, f"{name}: held-out", marker="o")
-        plot(long, steps, "length", color, f"{name}: sampled", alpha=0.45)
-        plot(long, held_out, "length", color, f"{name}: held-out", marker="o")
+        sampled, greedy = f"{name}, sampled", f"{name}, held-out, greedy"
+        plot(right, steps, "reward", color, sampled, alpha=0.45)
+        plot(right, held_out, "accuracy", color, greedy, marker="o", markersize=4)
+        plot(long, steps, "length", color, sampled, alpha=0.45)
+        plot(long, held_out, "length", color, greedy, marker="o", markersize=4)
         plot(outside, steps, "out_of_band_last", color, name)
-    right.set(title="Share of right answers", ylim=(0, 1))
+    right.set(title="Right answers", ylim=(0, 1))
     long.set(title="Response length (tokens)", ylim=(0, None))
     outside.set(
-        title="Uncertain tokens out of the ratio band,\nlast update of a step",
+        title="Uncertain tokens outside [0.8, 1.2]",
         ylim=(0, None),
     )
     for axes in (right, outside):
-        axes.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1))
+        axes.yaxis.set_major_formatter(
+            matplotlib.ticker.PercentFormatter(1, decimals=0)
+        )
     for axes in (right, long, outside):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    right.legend(fontsize=8, loc="lower right")
+        axes.legend(fontsize=8, loc="upper right" if axes is outside else "lower right")
     figure.savefig(path, dpi=150)
     return path
 

@@ -73,7 +73,7 @@ class Display:
         """Starts a series of `total` steps, `done` of them already behind."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._name, self._begun, self._before = name, time.monotonic(), done
+        self._name, self._measured = name, None
         self._task = self._progress.add_task(name, total=total, completed=done, left="")
         self._metrics = {}
 
@@ -87,14 +87,12 @@ class Display:
     def step(self, step, metrics):
         """Says that a step is done, and what came of it."""
         self._metrics |= metrics
-        spent = time.monotonic() - self._begun
-        total = self._progress.tasks[0].total
-        left = spent / max(step - self._before, 1) * (total - step)
-        self._progress.update(self._task, completed=step, left=f"{_minutes(left)} left")
+        total, left = self._progress.tasks[0].total, self._left(step)
+        self._progress.update(self._task, completed=step, left=left)
         news = self._live is None and time.monotonic() - self._spoke > SILENCE / 2
         if news or step == total:
             self._say(
-                f"{self._name} {step}/{total}, {_minutes(left)} left: {self._line()}"
+                f"{self._name} {step}/{total}{left and ', '}{left}: {self._line()}"
             )
 
     def show(self, metrics):
@@ -104,6 +102,19 @@ class Display:
     def note(self, text):
         """Says something that should stay on the screen."""
         self._say(text)
+
+    def _left(self, step):
+        """Returns the time left, judged by the steps behind the first.
+
+        The first one is no measure: it compiles.
+        """
+        if self._measured is None:
+            self._measured = time.monotonic(), step
+            return ""
+        begun, before = self._measured
+        total = self._progress.tasks[0].total
+        seconds = (time.monotonic() - begun) / (step - before) * (total - step)
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
 
     def _line(self):
         return ", ".join(
@@ -131,7 +142,3 @@ class Display:
             if self._live is None and quiet > SILENCE:
                 seconds = time.monotonic() - self._since
                 self._say(f"  ... {self._stage} ({seconds:.0f} s)")
-
-
-def _minutes(seconds):
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
