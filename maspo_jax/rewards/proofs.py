@@ -19,10 +19,11 @@ import zlib
 import mpmath
 import sympy
 
-from maspo_jax.rewards import balls, equivalence, precise, symbolic, values
+from maspo_jax.rewards import balls, equivalence, precise, reading, symbolic, values
 from maspo_jax.rewards import expression as ex
 
 DIGITS = 60  # beyond those the input itself needs
+MOST_DIGITS = 15_000
 POINTS = 6
 PROOF_SHARE = 0.4  # of the deadline: after it agreement stands without a proof
 _PIECEWISE = frozenset("abs floor ceil sgn max min mod gcd lcm re im arg".split())
@@ -65,7 +66,7 @@ class _Tally:
             return agreed
         if _proved(gold, answer, self.until):
             return True
-        if _literal_digits(gold) + _literal_digits(answer) > SMALL:
+        if _digits(gold) + _digits(answer) > SMALL:
             return None
         if _is_piecewise(gold) or _is_piecewise(answer):
             return None
@@ -79,16 +80,38 @@ def _is_piecewise(node):
     return any(call.name in _PIECEWISE for call in calls)
 
 
-def _literal_digits(node):
-    """Returns about how many digits all the numbers of a node have together."""
-    numbers = (below.value for below in ex.walk(node) if isinstance(below, ex.Num))
-    bits = sum(n.numerator.bit_length() + n.denominator.bit_length() for n in numbers)
+def _digits(node):
+    """Returns about how many digits the numbers of a node have, powers computed.
+
+    Two expressions this long may differ as late as at that digit, and no later
+    one needs to be looked at twice: it sets the precision of the probes.
+    """
+    total = 0
+    for below in ex.walk(node):
+        match below:
+            case ex.Num(value=value):
+                total += _length(value)
+            case ex.Pow(base=base, exponent=exponent):
+                size, power = reading.number(base), reading.number(exponent)
+                if size is not None and power is not None:
+                    total += int(abs(power) * _length(size))
+            case ex.Call(name="factorial" | "binomial", args=(first, *_)):
+                count = reading.number(first)
+                if count is not None:
+                    total += int(abs(count) * _length(count))
+    return total
+
+
+def _length(value):
+    bits = value.numerator.bit_length() + value.denominator.bit_length() - 1
     return 1 + bits * 3 // 10
 
 
 def _agree(gold, answer):
     """True if all probes agree, False if one disagrees, None if none can be had."""
-    digits = DIGITS + 2 * (_literal_digits(gold) + _literal_digits(answer))
+    digits = DIGITS + 3 * (_digits(gold) + _digits(answer))
+    if digits > MOST_DIGITS:
+        return None
     literal = values.near_literal(gold, answer)
     seen = 0
     for point in _points(gold, answer):
