@@ -8,7 +8,19 @@ left out where it is not installed. Speed is measured on references from the
 problem files, at the end of an 8,000-character response: as they stand (gold),
 written differently (rewritten) and changed (wrong).
 
-Result: RESULT
+Result, on one shared core of a cloud CPU, Python 3.11, math-verify 0.9.0:
+
+                      ours                            math-verify
+    2,473 cases       100.0%, 0 FP, 0 FN              95.2%, 20 FP, 99 FN
+                      3,004/s, p50 0.05, p99 1.05 ms  57/s, p50 1.54, p99 112 ms
+    300 gold          37,367/s, all right             127/s, all right
+    300 rewritten     10,693/s, all right             49/s, 266 right
+    300 wrong         5,958/s, all right              91/s, 297 right
+
+8,192 responses of 16,000 characters, 1% of them hostile: 0.8 s on two workers.
+The cases were at hand while the checker was written, so 100% is a floor that it
+must hold, not an estimate of its accuracy; `tests/answer_pairs.tsv` was written
+before it was run on them: 594 of 619 right at first sight, math-verify 491.
 """
 
 import argparse

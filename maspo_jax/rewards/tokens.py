@@ -42,7 +42,8 @@ _LEXEME = re.compile(
   | (?P<commas> \d{1,3} (?:(?:,|\{,\}|,\\!)\d{3})+ (?!\d) (?!,\d) (?:\.\d+)? )
   | (?P<num> (?:\d+(?:\.\d+)?|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
   | \\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*(?P<null>\.)?
-  | (?P<degree> \^\s*(?:\{\s*)? \\(?:circ|degree)(?![A-Za-z]) (?:\s*\})? )
+  | (?P<degree> \^\s* (?: \{\s*\\(?:circ|degree)\s*\}
+                       | \\(?:circ|degree)(?![A-Za-z]) ) )
   | \\(?P<begin>begin|end)\s*\{(?P<env>[a-z]+)\*?\} (?:\{[clr|@{} ]*\})?
   | \\mathbb\s*\{?\s*(?P<field>[A-Z])\s*\}?
   | (?P<long> \*\* | <= | >= | != | == | \.\.\.+ )
