@@ -4,9 +4,18 @@ import time
 
 import pytest
 
-from maspo_jax.rewards.extraction import LONGEST, extract, reference
+from maspo_jax.rewards.extraction import LONGEST, TAIL, extract, reference
 
-ANSWERS = ["42", r"\frac{1}{2}", r"\{1, 2\}", r"\text{a } {b}", "x_{1}", "(1, 2)"]
+ANSWERS = [
+    "42",
+    r"\frac{1}{2}",
+    r"\{1, 2\}",
+    r"\left\{ x \right.",
+    r"a\} \}",
+    r"\text{a } {b}",
+    "x_{1}",
+    "(1, 2)",
+]
 EMPTY = [
     "",
     "   \n",
@@ -109,3 +118,8 @@ def test_a_megabyte_takes_milliseconds(piece):
     found = extract(text, many=True)
     assert time.perf_counter() - started < 0.25  # in practice a fifth of this
     assert found.text is None or len(found.text) <= LONGEST * 64
+
+
+def test_only_the_end_of_a_response_is_searched():
+    assert extract(r"\boxed{5}" + "a " * 1_000).text == "5"
+    assert extract(r"\boxed{5}" + "a " * TAIL).text is None

@@ -66,6 +66,7 @@ def test_commas_that_do_not_group_thousands_separate(text, count):
     [
         "5 6", "5|6", r"5\mid 6", "5 +", "(5", "5)", r"\frac{1}", "5}{", "^2", "5..6",
         r"\unknown{5}", "x=", r"\begin{pmatrix}1", r"9+\text{maybe}", "import os",
+        r"\ln(x,2)",
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(text):

@@ -105,6 +105,19 @@ def test_a_zygote_killed_from_outside_is_replaced():
         service.close()
 
 
+def test_workers_do_not_outlive_their_zygote():
+    service = Service(workers=2, deadline=PATIENCE, check=CHECK)
+    try:
+        stuck = [service.submit("gold", "loop in C") for _ in range(2)]
+        wait_until(lambda: len(members(service)) == 3)
+        processes = members(service)
+        service._pool.zygote.kill()
+        wait_until(lambda: not any(map(alive, processes)))
+    finally:
+        service.close()
+    assert {future.result(PATIENCE) for future in stuck} == {"error"}
+
+
 def test_a_zygote_that_cannot_start_is_an_error_and_not_a_hang():
     service = Service(check="no_such_module:judge")
     try:
@@ -185,15 +198,22 @@ def test_no_orphan_outlives_its_parent(ending):
         if "sleep" in ending:
             parent.kill()
     assert len(processes) == 3
+    wait_until(lambda: not any(map(alive, processes)))
+
+
+def wait_until(condition):
+    """Waits for something that takes a moment, and fails if it never comes."""
     limit = time.monotonic() + PATIENCE
-    while any(map(alive, processes)) and time.monotonic() < limit:
-        time.sleep(0.05)
-    assert not any(map(alive, processes))
+    while not condition() and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert condition()
 
 
 def members(service):
-    """Returns the process ids of a service's zygote and workers."""
+    """Returns the process ids of a service's zygote, once it has one, and workers."""
     pool = service._pool
+    if pool.zygote is None:
+        return []
     return [pool.zygote.pid, *(worker.pid for worker in pool.workers)]
 
 

@@ -113,6 +113,27 @@ def test_comparing_is_symmetric(left, right):
     assert balls.differ(left, right) == balls.differ(right, left)
 
 
+@given(trees, trees)
+@laws
+def test_probes_do_not_depend_on_the_order(left, right):
+    there, back = balls.points(NAMES, left, right), balls.points(NAMES, right, left)
+    assert list(there) == list(back)
+
+
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        (r"\sqrt{xy}", r"\sqrt x\sqrt y"),
+        (r"\sqrt{x^2}", "x"),
+        (r"(x^3)^{1/3}", "x"),
+        (r"\sqrt{-x}", r"i\sqrt{x}"),
+        (r"\ln(xy)", r"\ln x+\ln y"),
+    ],
+)
+def test_identities_of_positive_numbers_are_no_proof(left, right):
+    assert normal.same(parse(left), parse(right)) is not True
+
+
 @given(trees)
 @laws
 def test_everything_defined_equals_itself(node):

@@ -117,8 +117,6 @@ def _boxed(text, start, many):
         if run and not _connects(text[end : run[-1][0]]):
             break
         run.append((begin, content))
-        if not many:
-            break
     if not run:
         return Extraction(None, "box never closes")
     if len(run) == 1:

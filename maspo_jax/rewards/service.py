@@ -212,12 +212,15 @@ class _Pool:
         if self.zygote is None:
             self.start()
         ours, theirs = socket.socketpair()
-        with theirs:
-            socket.send_fds(self.control, [b"F\0\0\0\0"], [theirs.fileno()])
-        reply = self.control.recv(4)
-        if len(reply) < 4:
+        try:
+            with theirs:
+                socket.send_fds(self.control, [b"F\0\0\0\0"], [theirs.fileno()])
+            reply = self.control.recv(4)
+            if len(reply) < 4:
+                raise ConnectionError("the zygote is gone")
+        except OSError:
             ours.close()
-            raise ConnectionError("the zygote is gone")
+            raise
         worker = _Worker(struct.unpack("<i", reply)[0], ours)
         self.workers.append(worker)
         self.selector.register(ours, selectors.EVENT_READ, worker)
