@@ -15,6 +15,7 @@ import rich.progress
 import rich.table
 
 SILENCE = 4.0  # seconds without a line after which one says what is under way
+COMPILED = {"warming up", "sampling", "updating", "evaluating"}  # the first time
 SHOWN = {  # metric -> (label, format)
     "reward": ("reward", "{:.2f}"),
     "accuracy": ("held-out accuracy", "{:.1%}"),
@@ -78,8 +79,8 @@ class Display:
         self._metrics = {}
 
     def stage(self, name):
-        """Says what is under way; whatever comes first is compiled first."""
-        first = name not in self._seen
+        """Says what is under way."""
+        first = name in COMPILED - self._seen
         self._seen.add(name)
         self._stage = f"compiling, then {name}" if first else name
         self._since = time.monotonic()

@@ -52,6 +52,7 @@ def warm_up(run, checkpoints):
             refuse_non_finite(f"update {done}", shown, "warm_up.optimization")
             run.log.write("warm_up", done, shown)
             run.display.step(done, shown)
+            run.display.stage("warming up")
             run.stop_if_asked(checkpoints, done, state, position)
         if done % settings.checkpoint_every == 0 or done == total:
             checkpoints.save(done, state, position)
