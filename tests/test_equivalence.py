@@ -55,7 +55,7 @@ def test_equality_is_symmetric(verifier, pair):
 
 NUMBERS = [
     "0", "1", "-1", "2", r"\frac12", "0.3", r"\frac13", r"\sqrt2", "10^{-9}", r"\pi",
-    "e", r"\ln 2", "i", r"2^{-99}", "20001", "20000", "10!", r"\infty",
+    "e", r"\ln 2", r"\ln(-2)", "i", r"2^{-99}", "20001", "20000", "10!", r"\infty",
 ]  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def main(control_fd, check, deadline, memory):
     control = socket.socket(fileno=control_fd)
     module, _, name = check.partition(":")
     judge = getattr(importlib.import_module(module), name)
-    parent = os.getppid()
+    parent, own = os.getppid(), os.getpid()
     control.sendall(b"R")
     children = set()
     while os.getppid() == parent:
@@ -56,7 +56,7 @@ def main(control_fd, check, deadline, memory):
             child = os.fork()
             if child == 0:
                 control.close()
-                _work(channel, judge, deadline, memory)
+                _work(channel, judge, deadline, memory, own)
             channel.close()
             children.add(child)
             control.sendall(struct.pack("<i", child))
@@ -73,10 +73,11 @@ def _end(pid):
     os.waitpid(pid, 0)
 
 
-def _work(channel, judge, deadline, memory):
+def _work(channel, judge, deadline, memory, zygote):
     """Answers requests in a forked child; never returns."""
     status = 1
     try:
+        _die_with(zygote)
         _confine(memory)
         for _ in range(CHECKS):
             request = _receive(channel)
@@ -98,10 +99,16 @@ def _outcome(judge, request, deadline):
         return _BYTES["error"]
 
 
-def _confine(memory):
-    """Leaves a worker nothing but its channel, some memory and processor time."""
+def _die_with(zygote):
+    """Has this worker killed when the zygote dies, or ends it if that is over."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != zygote:
+        os._exit(1)
+
+
+def _confine(memory):
+    """Leaves a worker nothing but its channel, some memory and processor time."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
