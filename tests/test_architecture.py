@@ -19,7 +19,7 @@ LAYERS = (
     {"types", "parallel"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "testbeds"},
     {"figures"},
     {"train", "evaluate", "sweeps", "plan"},
 )

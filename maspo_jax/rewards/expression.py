@@ -254,3 +254,11 @@ def _repeating(text):
     scale = 10 ** len(decimals)
     tail = Fraction(int(period), (10 ** len(period) - 1) * scale)
     return Num(Fraction(int((whole + decimals) or "0"), scale) + tail)
+
+
+def ratio(parts):
+    """Returns values between colons; a unit behind the last belongs to the whole."""
+    last = parts[-1]
+    if isinstance(last, Quantity):
+        return Quantity(Ratio((*parts[:-1], last.value)), last.words)
+    return Ratio(tuple(parts))

@@ -113,7 +113,7 @@ class _Parser:
         parts = [self.quantity()]
         while not self.in_set and self.accept(":"):
             parts.append(self.quantity())
-        return _ratio(parts) if len(parts) > 1 else parts[0]
+        return ex.ratio(parts) if len(parts) > 1 else parts[0]
 
     def quantity(self):
         if self.at("-") and self.peek().kind == "word":
@@ -347,10 +347,3 @@ class _Parser:
 
 _FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
-
-
-def _ratio(parts):
-    last = parts[-1]
-    if isinstance(last, ex.Quantity):
-        return ex.Quantity(ex.Ratio((*parts[:-1], last.value)), last.words)
-    return ex.Ratio(tuple(parts))
