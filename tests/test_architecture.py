@@ -18,7 +18,7 @@ every_file = pytest.mark.parametrize(
 LAYERS = (
     {"types", "parallel"},
     {"data", "models", "rewards", "objectives"},
-    {"rollout", "config"},
+    {"rollout", "config", "testbeds"},
     {"training", "evaluation", "testbeds"},
     {"figures"},
     {"train", "evaluate", "sweeps", "plan"},
