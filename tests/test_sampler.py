@@ -73,7 +73,9 @@ def test_log_probabilities_equal_those_of_the_trainer(draw, tiny_policy, tempera
     sequences = jax.tree.map(jnp.asarray, rollout.sequences)
     score = jax.jit(response_logprobs, static_argnums=2)
     logprob, _ = score(tiny_policy, sequences, temperature)
-    chex.assert_trees_all_close(rollout.logprob, np.asarray(logprob), atol=1e-5)
+    chex.assert_trees_all_close(
+        rollout.logprob, np.asarray(logprob), rtol=1e-5, atol=1e-5
+    )
     assert (rollout.logprob[~rollout.sequences.mask] == 0).all()
 
 
