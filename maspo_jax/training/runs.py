@@ -6,7 +6,7 @@ import pathlib
 
 import jax
 
-from maspo_jax import config
+from maspo_jax import config, parallel
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
@@ -14,6 +14,8 @@ from maspo_jax.training.metrics import Clock, MetricsLog
 
 def open_run(folder, experiment):
     """Creates the folder of a run, or returns to it.
+
+    The first process of a pod decides for all, so that none sees a folder half made.
 
     Args:
         folder: where; created if it is not there.
@@ -27,27 +29,37 @@ def open_run(folder, experiment):
             has been written then.
     """
     folder = pathlib.Path(folder)
-    file = folder / "config.json"
-    if file.exists():
+    refusal = None
+    if jax.process_index() == 0:
+        refusal = _refusal(folder, experiment)
+        if refusal is None and not (folder / "config.json").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / "config.json.partial"
+            partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
+            partial.rename(folder / "config.json")
+    if parallel.largest(refusal is not None):
+        raise ValueError(refusal or f"the first process refused {folder}")
+    return folder
+
+
+def _refusal(folder, experiment):
+    """Returns why a folder cannot hold the run, or None."""
+    if (folder / "config.json").exists():
         differences = config.differences(experiment, read_experiment(folder))
-        if differences:
-            raise ValueError(
-                f"{folder} holds a run of a different experiment:\n  "
-                + "\n  ".join(differences)
-                + "\nGive this one another folder with --run, or remove that one."
-            )
-        return folder
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(
+        if not differences:
+            return None
+        listed = "\n  ".join(differences)
+        return (
+            f"{folder} holds a run of a different experiment:\n  {listed}\n"
+            "Give this one another folder with --run, or remove that one."
+        )
+    partial = folder / "config.json.partial"  # of a start that was cut off
+    if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - {partial}):
+        return (
             f"{folder} exists and holds no run (it has no config.json); "
             "give another folder with --run"
         )
-    if jax.process_index() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "config.json.partial"
-        partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
-        partial.rename(file)
-    return folder
+    return None
 
 
 def read_experiment(folder):
