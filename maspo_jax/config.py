@@ -18,7 +18,8 @@ import tyro
 
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
-from maspo_jax.objectives import advantages, token_weights
+from maspo_jax.objectives import advantages, gates, token_weights
+from maspo_jax.objectives.terms import Terms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +82,16 @@ class Objective:
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
     # before the first update (as in the papers), or those the sampler stored.
     anchor: Literal["trainer", "sampler"] = "trainer"
+    entropy_advantage: float = 0.0  # alpha of `advantages.entropy_shaped`
+    entropy_kappa: float = 2.0  # its kappa
+    entropy_bonus: float = 0.0  # times the mean entropy of tokens, in nats
+
+    @property
+    def terms(self):
+        """What the update takes of it, as a pytree."""
+        return Terms(
+            self.gate, self.entropy_advantage, self.entropy_kappa, self.entropy_bonus
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,8 +198,10 @@ def validate(experiment, devices):
     sampling, updates = experiment.sampling, experiment.updates
     for name, value in leaves(experiment).items():
         if isinstance(value, float) and not math.isfinite(value):
-            if name != "objective.gate.dual":
+            # Some settings of gates may be infinite: they say so themselves.
+            if math.isnan(value) or not name.startswith("objective.gate."):
                 raise ValueError(f"{name}={value}: must be finite")
+    gates.check(experiment.objective.gate)
     for name, value in {
         "sampling.prompts": sampling.prompts,
         "sampling.responses": sampling.responses,

@@ -19,7 +19,7 @@ LAYERS = (
     {"types", "parallel"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
-    {"training", "evaluation", "testbeds"},
+    {"training", "evaluation"},
     {"figures"},
     {"train", "evaluate", "sweeps", "plan"},
 )

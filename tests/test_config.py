@@ -5,6 +5,7 @@ import json
 import pathlib
 
 import pytest
+from members import every_gate
 
 from maspo_jax import config
 from maspo_jax.objectives import gates
@@ -16,6 +17,13 @@ FILES = sorted(
     for path in (ROOT / folder).glob("*.py")
     if "experiment = " in path.read_text()
 )
+
+
+@pytest.fixture
+def experiment():
+    return config.load(ROOT / "experiments" / "arithmetic.py")
+
+
 every_experiment = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
@@ -76,3 +84,27 @@ def test_another_class_is_another_experiment():
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(TypeError, match="cannot be written as JSON"):
         config.to_json(object())
+
+
+@pytest.mark.parametrize(
+    "gate, message",
+    [
+        (gates.Maspo(sigma_base=0.0), "Maspo.sigma_base=0.0"),
+        (gates.Dgpo(m=-1.0), "Dgpo.m=-1.0"),
+        (gates.Clip(dual=1.0), "Clip.dual=1.0"),
+        (gates.UnilateralSapo(gates.Sapo(tau_positive=-1.0)), "tau_positive=-1.0"),
+    ],
+)
+def test_bad_settings_of_a_gate_are_refused_by_name(experiment, gate, message):
+    objective = dataclasses.replace(experiment.objective, gate=gate)
+    with pytest.raises(ValueError, match=message):
+        config.validate(dataclasses.replace(experiment, objective=objective), 1)
+
+
+@every_gate
+def test_every_gate_survives_the_record_of_a_run(experiment, gate):
+    objective = dataclasses.replace(experiment.objective, gate=gate)
+    mine = dataclasses.replace(experiment, objective=objective)
+    config.validate(mine, 1)
+    text = json.dumps(config.to_json(mine))
+    assert config.from_json(json.loads(text)) == mine

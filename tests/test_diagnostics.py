@@ -1,17 +1,24 @@
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from conftest import mesh_of
 from members import every_gate, random_batch
 
+from maspo_jax import parallel
 from maspo_jax.objectives import diagnostics, gates
 from maspo_jax.objectives.surrogate import fit, gate_values
+
+# Compiled once for all gates: they differ only in the values they give.
+measure = jax.jit(diagnostics.diagnose)
+summarize = jax.jit(diagnostics.summarize)
 
 
 def metrics(logprob, batch, gate):
     value = gate_values(logprob, batch, gate)
-    entropy = np.ones_like(logprob)
-    return diagnostics.summarize(diagnostics.diagnose(logprob, entropy, value, batch))
+    return summarize(measure(logprob, np.ones_like(logprob), value, batch))
 
 
 @every_gate
@@ -27,15 +34,23 @@ def test_on_policy_everything_passes(gate):
 def test_sums_add_over_the_parts_of_a_batch(gate):
     batch, logprob = random_batch()
     value, entropy = gate_values(logprob, batch, gate), -logprob
-    part = lambda rows: diagnostics.diagnose(
+    part = lambda rows: measure(
         logprob[rows],
         entropy[rows],
         value[rows],
         jax.tree.map(lambda x: x[rows], batch),
     )
     whole = part(slice(None))
-    for name, total in jax.tree.map(np.add, part(slice(3)), part(slice(3, 8))).items():
-        np.testing.assert_allclose(total, whole[name], rtol=1e-5, err_msg=name)
+    parts = part(slice(3)), part(slice(3, 8))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+    mesh = mesh_of(1, 1)
+    combined = jax.shard_map(
+        lambda measured: diagnostics.combine(measured, parallel.AXES),
+        mesh=mesh,
+        in_specs=parallel.WHOLE,
+        out_specs=parallel.WHOLE,
+    )(stacked)
+    chex.assert_trees_all_close(combined, whole, rtol=1e-5)
 
 
 @every_gate
@@ -85,5 +100,45 @@ def test_utilization_of_the_golden_batch(method):
         batch, logprob = reference.batch(inputs, weight=weight)
         gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
         found = metrics(logprob, batch, gate)
-    expected = entry["own_metrics"]["utilisation_vs_is"]
-    np.testing.assert_allclose(found["utilization"], expected, rtol=1e-6)
+    for ours, theirs in (
+        ("utilization", "utilisation_vs_is"),
+        ("weight_mean", "weight_mean"),
+        ("weight_max", "weight_max"),
+        ("zero_gradient_positive", "zero_grad_frac_pos"),
+        ("zero_gradient_negative", "zero_grad_frac_neg"),
+    ):
+        expected = entry["own_metrics"][theirs]
+        np.testing.assert_allclose(found[ours], expected, rtol=1e-5, err_msg=ours)
+
+
+def test_numbers_by_hand():
+    """Four tokens: two of each sign, one of each moved far with the advantage."""
+    old = np.log(np.array([[0.5, 0.05, 0.5, 5e-4]], np.float32))
+    ratio = np.array([[1.5, 1.1, 0.5, 2.0]], np.float32)
+    advantage = np.array([[1.0, 1.0, -1.0, -1.0]], np.float32)
+    weight = np.full_like(old, 0.25)
+    batch, _ = random_batch()
+    batch = batch.replace(old_logprob=old, advantage=advantage, weight=weight)
+    found = metrics(old + np.log(ratio), batch, gates.Clip())
+    expected = {
+        "zero_gradient_positive": 0.5,
+        "zero_gradient_negative": 0.5,
+        "gated_positive": 0.5,
+        "gated_negative": 0.5,
+        "weight_mean": 3.1 / 4,
+        "weight_max": 2.0,
+        "ratio_max": 2.0,
+        "steepness_max": np.log10(1 / 5e-4),
+        "utilization": 3.1 / 5.1,
+        "effective_share": 5.1**2 / (4 * np.sum(ratio**2)),
+        "gate_p01": 0.0,
+        "gate_p50": 0.0,
+        "gate": 0.5,
+        "q_below_0.9_positive_share": 0.25,
+        "q_below_0.9_positive_closed": 1.0,
+        "q_below_0.1_positive_weight": 1.1,
+        "q_below_0.001_negative_weight": 2.0,
+        "q_below_1_negative_share": 0.0,
+    }
+    for name, number in expected.items():
+        np.testing.assert_allclose(found[name], number, rtol=1e-5, err_msg=name)

@@ -9,9 +9,11 @@ import numpy as np
 import optax
 import pytest
 from conftest import mesh_of
+from members import every_gate
 
 from maspo_jax import parallel
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.terms import Terms
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.training import state as states
@@ -59,7 +61,7 @@ def run(tiny_config, tiny_policy):
         copy = jax.tree.map(jnp.array, tiny_policy)
         state = states.adopt(copy, OPTIMIZER, mesh)
         update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
-        state, metrics, trace = update(state, parallel.spread(batch, mesh), gate)
+        state, metrics, trace = update(state, parallel.spread(batch, mesh), Terms(gate))
         assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
         return jax.device_get((state, metrics, trace))
 
@@ -154,7 +156,7 @@ def test_settings_of_a_gate_do_not_recompile(tiny_config, batch):
     losses = []
     for alpha in (0.1, 0.3, 0.9):
         state = states.create(tiny_config, OPTIMIZER, mesh, jax.random.key(0))
-        _, metrics, _ = update(state, rows, gates.Maspo(alpha=alpha))
+        _, metrics, _ = update(state, rows, Terms(gates.Maspo(alpha=alpha)))
         losses.append(float(metrics["loss"]))
     assert update._cache_size() == 1
     assert len(set(losses)) == 3
@@ -186,6 +188,34 @@ def test_a_narrow_policy_keeps_its_dtype(tiny_config, batch):
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     state = states.create(config, OPTIMIZER, mesh, jax.random.key(0))
     update = make_update(reinforce, OPTIMIZER, mesh, specs, microbatches=2)
-    state, metrics, _ = update(state, parallel.spread(batch, mesh), gates.Maspo())
+    state, metrics, _ = update(
+        state, parallel.spread(batch, mesh), Terms(gates.Maspo())
+    )
     assert state.policy.embedding.dtype == jnp.bfloat16
     assert np.isfinite(metrics["loss"])
+
+
+@pytest.mark.parametrize(
+    "kind, data, fsdp, microbatches",
+    [(gates.Bapo, 4, 2, 1), (gates.Bapo, 2, 2, 2), (gates.PaperBapo, 1, 1, 4)],
+)
+def test_bounds_are_fitted_to_the_whole_batch(
+    run, batch, kind, data, fsdp, microbatches
+):
+    """No device and no microbatch may search for bounds of its own."""
+    gate = kind(target=0.97 if kind is gates.Bapo else 0.5)
+    expected = run(batch, gate)
+    found = run(batch, gate, data, fsdp, microbatches)
+    chex.assert_trees_all_close(found[0].policy, expected[0].policy, atol=1e-5)
+    np.testing.assert_array_equal(found[2].gate, expected[2].gate)
+
+
+@pytest.mark.slow
+@every_gate
+def test_every_gate_trains_in_microbatches_on_devices(run, batch, gate):
+    expected, found = run(batch, gate), run(batch, gate, 2, 2, 2)
+    chex.assert_trees_all_close(found[0].policy, expected[0].policy, atol=1e-5)
+    for name in expected[1]:
+        np.testing.assert_allclose(
+            found[1][name], expected[1][name], rtol=1e-3, atol=1e-5, err_msg=name
+        )

@@ -96,7 +96,7 @@ class Algorithm:
             updates.epochs,
         ):
             batch = self.take(whole, prompts)
-            state, metrics, trace = self.update(state, batch, objective.gate)
+            state, metrics, trace = self.update(state, batch, objective.terms)
             history.append(metrics)
         history = jax.device_get(history)
         numbers = {name: float(value) for name, value in numbers.items()}

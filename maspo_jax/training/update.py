@@ -13,12 +13,8 @@ import optax
 from flax import struct
 
 from maspo_jax import parallel
-from maspo_jax.objectives import diagnostics
-from maspo_jax.objectives.surrogate import (
-    gate_values,
-    negative_log_likelihood,
-    surrogate,
-)
+from maspo_jax.objectives import diagnostics, terms
+from maspo_jax.objectives.surrogate import fit, gate_values, negative_log_likelihood
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.types import TrainState
 
@@ -31,30 +27,39 @@ class Trace:
     gate: jax.Array  # [N, T]
 
 
-def reinforce(logprob, entropy, batch, gate):
-    """The loss of reinforcement learning, with sums for metrics and a `Trace`."""
-    value = gate_values(logprob, batch, gate)
-    sums = diagnostics.diagnose(logprob, entropy, value, batch)
-    return surrogate(logprob, batch, gate), (sums, Trace(logprob, value))
+def reinforce(logprob, entropy, batch, method):
+    """The loss of reinforcement learning, with what to measure and a `Trace`."""
+    rows = terms.shape(entropy, batch, method)
+    gate = fit(method.gate, logprob, rows, everywhere)
+    value = gate_values(logprob, rows, gate)
+    measured = diagnostics.diagnose(logprob, entropy, value, rows)
+    loss = terms.loss(logprob, entropy, batch, method.replace(gate=gate))
+    return loss, (measured, Trace(logprob, value))
 
 
-def imitate(logprob, entropy, batch, gate):
-    """The loss of supervised training, with sums for metrics and a `Trace`."""
-    del gate
+def imitate(logprob, entropy, batch, method):
+    """The loss of supervised training, with what to measure and a `Trace`."""
+    del method
     value = jnp.ones_like(logprob)
     on_policy = batch.replace(old_logprob=logprob)
-    sums = diagnostics.diagnose(logprob, entropy, value, on_policy)
-    return negative_log_likelihood(logprob, batch), (sums, Trace(logprob, value))
+    measured = diagnostics.diagnose(logprob, entropy, value, on_policy)
+    return negative_log_likelihood(logprob, batch), (measured, Trace(logprob, value))
+
+
+def everywhere(number):
+    """Adds a number up over all devices, per device."""
+    return jax.lax.psum(number, parallel.AXES)
 
 
 def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
-    """Returns `update(state, batch, gate) -> state, metrics, trace`, compiled.
+    """Returns `update(state, batch, method) -> state, metrics, trace`, compiled.
 
-    The state is donated. Settings of the gate may change without compiling again.
+    The state is donated. Settings of the method, an `objectives.terms.Terms`, may
+    change without compiling again.
 
     Args:
         loss: `reinforce` or `imitate`: a function of [N, T] log-probabilities,
-            [N, T] entropies, the batch and the gate.
+            [N, T] entropies, the batch and the method.
         optimizer: an Optax transformation.
         mesh: the mesh the batch is split over by rows.
         specs: the `PartitionSpec` of every leaf of the policy.
@@ -62,25 +67,31 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         microbatches: parts of each device's rows whose gradients are added up.
     """
 
-    def gradients(policy, batch, gate):
+    def gradients(policy, batch, method):
         mine = parallel.vary(policy)
+        pieces = _split(batch, microbatches)
+        if microbatches > 1 and hasattr(getattr(method, "gate", None), "fit"):
+            scores = lambda rows: _logprobs(mine, rows.sequences, specs, temperature)
+            method = _fit_first(scores, pieces, method)
 
         def objective(policy, rows):
             logprob, entropy = _logprobs(policy, rows.sequences, specs, temperature)
-            return loss(logprob, entropy, rows, gate)
+            return loss(logprob, entropy, rows, method)
 
         def accumulate(total, rows):
-            (value, (sums, trace)), grads = jax.value_and_grad(objective, has_aux=True)(
-                mine, rows
-            )
-            return jax.tree.map(jnp.add, total, grads), ((value, sums), trace)
+            (value, (measured, trace)), grads = jax.value_and_grad(
+                objective, has_aux=True
+            )(mine, rows)
+            return jax.tree.map(jnp.add, total, grads), (value, measured, trace)
 
         zeros = jax.tree.map(jnp.zeros_like, mine)
-        grads, (sums, trace) = jax.lax.scan(
-            accumulate, zeros, _split(batch, microbatches)
+        grads, (values, measured, trace) = jax.lax.scan(accumulate, zeros, pieces)
+        measured = diagnostics.combine(measured, parallel.AXES)
+        return (
+            (everywhere(values.sum()), measured),
+            _join(trace),
+            parallel.add_copies(grads, specs),
         )
-        sums = jax.tree.map(lambda part: jax.lax.psum(part.sum(), parallel.AXES), sums)
-        return sums, _join(trace), parallel.add_copies(grads, specs)
 
     gradients = jax.shard_map(
         gradients,
@@ -90,15 +101,15 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     )
 
     @functools.partial(jax.jit, donate_argnames="state")
-    def update(state, batch, gate):
-        (value, sums), trace, grads = gradients(state.policy, batch, gate)
+    def update(state, batch, method):
+        (value, measured), trace, grads = gradients(state.policy, batch, method)
         steps, opt_state = optimizer.update(grads, state.opt_state, state.policy)
         policy = optax.apply_updates(state.policy, steps)
         metrics = {
             "loss": value,
             "grad_norm": optax.tree.norm(grads),
             "update_norm": optax.tree.norm(steps),
-            **diagnostics.summarize(sums),
+            **diagnostics.summarize(measured),
         }
         return TrainState(state.updates + 1, policy, opt_state), metrics, trace
 
@@ -125,6 +136,15 @@ def make_score(mesh, specs, temperature=1.0, pieces=1):
     return jax.jit(
         jax.shard_map(score, mesh=mesh, in_specs=(specs, rows), out_specs=rows)
     )
+
+
+def _fit_first(scores, pieces, method):
+    """Fits a gate to all microbatches before the first of them is used, per device."""
+    logprob, entropy = jax.lax.scan(lambda _, rows: (None, scores(rows)), None, pieces)[
+        1
+    ]
+    rows = terms.shape(_join(entropy), _join(pieces), method)
+    return method.replace(gate=fit(method.gate, _join(logprob), rows, everywhere))
 
 
 def _logprobs(policy, sequences, specs, temperature):
