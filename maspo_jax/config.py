@@ -148,7 +148,7 @@ class Experiment:
 
 
 # May differ when a run is resumed: none of them changes what is computed.
-LAYOUT = ("fsdp", "updates.microbatches", "grading", "rollouts_every")
+LAYOUT = ("fsdp", "updates.microbatches", "grading.workers", "rollouts_every")
 
 
 # Fields typed `Any` hold one of several dataclasses: the command line offers the
@@ -196,7 +196,7 @@ def validate(experiment, devices):
         devices: how many devices it is to run on.
     """
     sampling, updates = experiment.sampling, experiment.updates
-    for name, value in leaves(experiment).items():
+    for name, value in leaves(to_json(experiment)).items():
         if isinstance(value, float) and not math.isfinite(value):
             # Some settings of gates may be infinite: they say so themselves.
             if math.isnan(value) or not name.startswith("objective.gate."):
@@ -215,12 +215,27 @@ def validate(experiment, devices):
         "checkpoint_every": experiment.checkpoint_every,
         "rollouts_every": experiment.rollouts_every,
         "grading.workers": experiment.grading.workers,
+        **{
+            f"warm_up.{name}": getattr(experiment.warm_up, name)
+            for name in ("batch", "checkpoint_every")
+            if experiment.warm_up
+        },
         "fsdp": experiment.fsdp,
     }.items():
         if value < 1:
             raise ValueError(f"{name}={value}: must be at least 1")
-    if experiment.steps < 0:
-        raise ValueError(f"steps={experiment.steps}: must not be negative")
+    for name, value in {"steps": experiment.steps, "seed": experiment.seed}.items():
+        if value < 0:
+            raise ValueError(f"{name}={value}: must not be negative")
+    if experiment.grading.deadline <= 0:
+        raise ValueError(
+            f"grading.deadline={experiment.grading.deadline}: must be positive seconds"
+        )
+    if experiment.policy.dtype != "float32":
+        raise ValueError(
+            f"policy.dtype={experiment.policy.dtype!r}: small updates would vanish in "
+            "it; train in float32"
+        )
     if sampling.temperature <= 0:
         raise ValueError(
             f"sampling.temperature={sampling.temperature}: must be positive; a greedy "
@@ -296,25 +311,26 @@ def from_json(data):
     return _find(data["class"])(**fields)
 
 
-def leaves(part, prefix=""):
-    """Returns {dotted name: value} for every setting of a part of an experiment."""
+def leaves(data, prefix=""):
+    """Returns {dotted name: value} for what `to_json` returned."""
+    if isinstance(data, list) and any(isinstance(item, dict) for item in data):
+        data = dict(enumerate(data))
+    if not isinstance(data, dict):
+        return {prefix[:-1]: data}
     found = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        name = prefix + field.name
-        if dataclasses.is_dataclass(value):
-            found[name] = _name(type(value))
-            found |= leaves(value, name + ".")
-        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
-            for index, item in enumerate(value):
-                found |= leaves(item, f"{name}.{index}.")
-        else:
-            found[name] = to_json(value)
+    for name, item in data.items():
+        found |= leaves(item, f"{prefix}{name}.")
     return found
 
 
 def differences(mine, theirs):
-    """Returns a line for each leaf that differs and changes what is computed."""
+    """Returns a line for each leaf that differs and changes what is computed.
+
+    Args:
+        mine: an experiment, as `to_json` returns it.
+        theirs: that of a run, likewise. As plain data it can be compared even where
+            a class of it, such as a gate of an experiment file, cannot be imported.
+    """
     mine, theirs = leaves(mine), leaves(theirs)
     return [
         f"{name}: {theirs.get(name)!r} in the run, {mine.get(name)!r} here"
@@ -329,4 +345,10 @@ def _name(thing):
 
 def _find(name):
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{name} of the run's config.json cannot be imported; put the file that "
+            "defines it on PYTHONPATH"
+        ) from error

@@ -2,7 +2,8 @@
 
 The mesh has two axes. Every batch is split by rows over both. A matrix of the
 policy, and of the optimizer state shaped like it, is split over `fsdp` and
-repeated over `data`; it is gathered where it is used, one layer at a time.
+repeated over `data`; an update gathers it where it is used, one layer at a time. The
+sampler gathers the whole policy: decoding reads all of it at every token.
 
 Functions whose docstring says "per device" run inside `jax.shard_map`; the others
 run on the host or on global arrays.
@@ -54,7 +55,10 @@ def make_mesh(fsdp=1):
             f"choose one of {[n for n in range(1, devices + 1) if devices % n == 0]}"
         )
     axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
-    return jax.make_mesh((devices // fsdp, fsdp), AXES, axis_types=axis_types)
+    # In the order of processes, so that a process holds neighboring rows.
+    ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    grid = np.array(ordered).reshape(devices // fsdp, fsdp)
+    return jax.sharding.Mesh(grid, AXES, axis_types=axis_types)
 
 
 def specs(tree, mesh):

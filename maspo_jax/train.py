@@ -108,17 +108,21 @@ def run(experiment, folder):
 def check_data(experiment):
     """Refuses problems that do not fit, before anything is compiled or written."""
     sampling, warm_up = experiment.sampling, experiment.warm_up
-    asked = [(experiment.train_set, None), (experiment.held_out.source, None)]
-    length = sampling.response_length
+    length = sampling.prompt_length
+    asked = [
+        (experiment.train_set, length, None),
+        (experiment.held_out.source, length, None),
+    ]
     if warm_up:
-        length = warm_up.response_length or length
-        asked += [(phase.source, length) for phase in warm_up.phases]
-    for source, response_length in asked:
+        length = warm_up.prompt_length or length
+        longest = warm_up.response_length or sampling.response_length
+        asked += [(phase.source, length, longest) for phase in warm_up.phases]
+    for source, prompt_length, response_length in asked:
         pipeline.check(
             source,
             experiment.template,
             experiment.tokenizer,
-            prompt_length=sampling.prompt_length,
+            prompt_length=prompt_length,
             response_length=response_length,
             rows=None if isinstance(source, ProblemFile) else 256,
         )

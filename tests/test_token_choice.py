@@ -34,6 +34,17 @@ def test_tokens_without_weight_are_never_drawn():
     assert set(np.unique(categorical(weight, keys(DRAWS)))) == {3, 9}
 
 
+@pytest.mark.parametrize("width", [400, 5000])
+def test_rounding_of_long_sums_draws_no_token_without_weight(width):
+    keys = jax.random.split(jax.random.key(width), 3)
+    weight = jax.random.uniform(keys[0], (500, width))
+    weight = jnp.where(jax.random.bernoulli(keys[1], 0.5, weight.shape), weight, 0)
+    uniform = jax.random.uniform(keys[2], (500,))
+    for at in (uniform, jnp.zeros(500), jnp.full(500, np.nextafter(np.float32(1), 0))):
+        index = jax.jit(inverse_cdf)(weight, at)
+        assert (jnp.take_along_axis(weight, index[:, None], axis=1) > 0).all()
+
+
 @pytest.mark.parametrize("uniform", [0.0, 0.5, np.nextafter(np.float32(1), 0)])
 def test_every_quantile_falls_on_a_token_with_weight(uniform):
     weight = jnp.array([[0.0, 0.3, 0.0, 0.7, 0.0]])

@@ -235,6 +235,12 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sampling.response-length", 3], "Raise the length to at least"),
         (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),
         (["--steps", -1], "steps=-1"),
+        (["--seed", -1], "seed=-1"),
+        (["--grading.deadline", 0], "grading.deadline=0"),
+        (["--policy.dtype", "bfloat16"], "train in float32"),
+        (["--warm-up.batch", 0], "warm_up.batch=0"),
+        (["--warm-up.checkpoint-every", 0], "warm_up.checkpoint_every=0"),
+        (["--warm-up.prompt-length", 2], "Raise the length to at least"),
         (["--fsdp", 3], "fsdp=3"),
         (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
         (["--optimization.warmup-updates", 8], "warmup_updates=8"),
@@ -285,6 +291,33 @@ experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}
     status, output = command(tmp_path / "experiment.py", "--run", folder)
     assert status == 2 and message in output, output
     assert not folder.exists()
+
+
+def test_a_gate_of_your_own_can_be_resumed(tmp_path):
+    (tmp_path / "own_gate.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from flax import struct
+from tiny import experiment
+from maspo_jax.config import Objective
+
+@struct.dataclass
+class Half:
+    share: float = 0.5
+
+    def __call__(self, log_ratio, advantage, old_logprob):
+        return self.share + 0 * log_ratio
+
+experiment = dataclasses.replace(experiment, objective=Objective(Half()), steps=1)
+"""
+    )
+    words = [tmp_path / "own_gate.py", "--run", tmp_path / "run"]
+    for _ in range(2):
+        status, output = command(*words)
+        assert status == 0, output
+    status, output = command(*words, "--objective.gate.share", 0.4)
+    assert status == 2 and "objective.gate.share: 0.5 in the run" in output
 
 
 def test_one_update_per_step_is_warned_of(tmp_path):

@@ -17,9 +17,12 @@ def inverse_cdf(weight, uniform):
     Returns:
         [B] int32, distributed as `weight` if `uniform` is uniform.
     """
-    total = jnp.cumsum(weight, axis=-1)
-    quantile = (uniform * total[:, -1])[:, None]
-    return jnp.sum(total <= quantile, axis=-1, dtype=jnp.int32)
+    # A parallel cumsum may fall, or rise where there is no weight, by rounding: only
+    # tokens with weight count, and the largest of their sums is the whole.
+    total = jnp.where(weight > 0, jnp.cumsum(weight, axis=-1), 0)
+    whole = jnp.max(total, axis=-1)
+    quantile = (uniform * whole)[:, None]
+    return jnp.argmax((total > quantile) & (weight > 0), axis=-1).astype(jnp.int32)
 
 
 def categorical(weight, keys):

@@ -31,21 +31,30 @@ def open_run(folder, experiment):
     folder = pathlib.Path(folder)
     refusal = None
     if jax.process_index() == 0:
-        refusal = _refusal(folder, experiment)
-        if refusal is None and not (folder / "config.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            partial = folder / "config.json.partial"
-            partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
-            partial.rename(folder / "config.json")
+        try:
+            refusal = _refusal(folder, experiment) or _create(folder, experiment)
+        except OSError as error:  # or the other processes would wait for this one
+            refusal = str(error)
     if parallel.largest(refusal is not None):
         raise ValueError(refusal or f"the first process refused {folder}")
     return folder
 
 
+def _create(folder, experiment):
+    """Makes the folder with its `config.json`, whole or not at all."""
+    if not (folder / "config.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / "config.json.partial"
+        partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
+        partial.rename(folder / "config.json")
+
+
 def _refusal(folder, experiment):
     """Returns why a folder cannot hold the run, or None."""
     if (folder / "config.json").exists():
-        differences = config.differences(experiment, read_experiment(folder))
+        differences = config.differences(
+            config.to_json(experiment), json.loads((folder / "config.json").read_text())
+        )
         if not differences:
             return None
         listed = "\n  ".join(differences)

@@ -46,15 +46,18 @@ def warm_up(run, checkpoints):
         batch = parallel.spread(jax.tree.map(lambda x: x[own], batch), run.mesh)
         state, metrics, _ = update(state, batch, None)
         done += 1
-        if done % SHOWN_EVERY == 0 or done == total:
+        due = done % settings.checkpoint_every == 0 or done == total
+        showing = done % SHOWN_EVERY == 0 or done == total
+        if due or showing:
             names = ("loss", "entropy", "grad_norm")
             shown = {name: float(metrics[name]) for name in names}
             refuse_non_finite(f"update {done}", shown, "warm_up.optimization")
+        if showing:
             run.log.write("warm_up", done, shown)
             run.display.step(done, shown)
             run.display.stage("warming up")
             run.stop_if_asked(checkpoints, done, state, position)
-        if done % settings.checkpoint_every == 0 or done == total:
+        if due:
             checkpoints.save(done, state, position)
     return state.policy
 
