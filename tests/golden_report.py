@@ -46,9 +46,8 @@ def main():
         for method, entry in reference.manifest().items():
             gate = type(reference.gate_of(method)).__name__
             worst = [f"{deviation(method, kind):.0e}" for kind in (float, np.float32)]
-            print(
-                f"| {method} | {entry['repo'].replace('+', '/')} | {gate} | {' | '.join(worst)} |"
-            )
+            source = entry["repo"].replace("+", "/")
+            print(f"| {method} | {source} | {gate} | {' | '.join(worst)} |")
 
 
 if __name__ == "__main__":
