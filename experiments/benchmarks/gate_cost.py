@@ -1,0 +1,97 @@
+"""What an update costs with each gate, beside hard clipping, and what measuring costs.
+
+    python experiments/benchmarks/gate_cost.py
+
+A policy of 4 M parameters, 32 responses of 64 tokens; the median over rounds of the
+time of one update over that of hard clipping in the same round. Obtained on 2 shared
+CPU cores (3.8 M parameters, 0.63 s an update): every gate within 3.2% of hard
+clipping, none dearer by more than 0.8%; without measuring, -0.5%; hard clipping against
+itself, 0.2%.
+"""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from maspo_jax import parallel
+from maspo_jax.models.decoder import Decoder, DecoderConfig
+from maspo_jax.objectives import diagnostics, gates, terms
+from maspo_jax.objectives.terms import Terms
+from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.training import state as states
+from maspo_jax.training.update import Trace, make_update, reinforce
+from maspo_jax.types import Sequences, TrainBatch
+
+CONFIG = DecoderConfig(
+    vocabulary=512,
+    width=256,
+    depth=5,
+    query_heads=4,
+    key_value_heads=2,
+    head_width=64,
+    feed_forward=704,
+)
+GATES = (gates.Clip(), gates.Maspo(), gates.Dgpo(), gates.Sapo(), gates.Aspo())
+GATES += (gates.Dac(), gates.Gspo(), gates.Bapo())
+ROUNDS = 15
+
+
+def unmeasured(logprob, entropy, batch, method):
+    """`reinforce` without its measurements: zeros in their place."""
+    shapes = jax.eval_shape(diagnostics.diagnose, logprob, entropy, entropy, batch)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) * logprob[0, 0], shapes)
+    loss = terms.loss(logprob, entropy, batch, method)
+    return loss, (zeros, Trace(logprob, logprob))
+
+
+def random_batch(rows=32, prompt=16, length=64):
+    """Returns responses of random tokens under an old policy that is far away."""
+    draw = np.random.default_rng(0)
+    tokens = lambda width: draw.integers(0, CONFIG.vocabulary, (rows, width), np.int32)
+    mask = np.ones((rows, length), bool)
+    sequences = Sequences(
+        tokens(prompt), np.ones((rows, prompt), bool), tokens(length), mask
+    )
+    old = draw.normal(-6, 0.3, mask.shape).astype(np.float32)
+    advantage = np.broadcast_to(draw.normal(0, 1, (rows, 1)), mask.shape)
+    weight = np.asarray(token_mean(mask), np.float32)
+    return TrainBatch(sequences, old, advantage.astype(np.float32), weight)
+
+
+def main():
+    """Prints the table."""
+    mesh, optimizer = parallel.make_mesh(), optax.sgd(1e-3)
+    skeleton = states.skeleton(CONFIG, optimizer, mesh)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    policy = Decoder(CONFIG, nnx.Rngs(0))
+    size = sum(leaf.size for leaf in jax.tree.leaves(policy))
+    state = states.adopt(policy, optimizer, mesh)
+    batch = parallel.spread(random_batch(), mesh)
+    update = make_update(reinforce, optimizer, mesh, specs)
+    bare = make_update(unmeasured, optimizer, mesh, specs)
+    runs = {type(gate).__name__: (update, Terms(gate)) for gate in GATES}
+    runs["Clip again"] = runs["Clip"]
+    runs["Clip, not measured"] = (bare, Terms(gates.Clip()))
+    seconds = {name: [] for name in runs}
+    for turn in range(ROUNDS + 1):
+        for name, (step, method) in runs.items():
+            start = time.perf_counter()
+            state, metrics, _ = jax.block_until_ready(step(state, batch, method))
+            if turn:  # the first compiles
+                seconds[name].append(time.perf_counter() - start)
+    print(f"{size / 1e6:.1f} M parameters, {ROUNDS} rounds")
+    for name, times in seconds.items():
+        ratios = [a / b for a, b in zip(times, seconds["Clip"], strict=True)]
+        print(
+            f"{name:20} {statistics.median(times):.3f} s  "
+            f"{statistics.median(ratios) - 1:+.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()
