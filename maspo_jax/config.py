@@ -18,8 +18,7 @@ import tyro
 
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
-from maspo_jax.objectives import advantages, gates, token_weights
-from maspo_jax.objectives.terms import Terms
+from maspo_jax.objectives import advantages, checks, token_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +81,12 @@ class Objective:
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
     # before the first update (as in the papers), or those the sampler stored.
     anchor: Literal["trainer", "sampler"] = "trainer"
+    correction: Any = None  # of the sampler, from `objectives.correction`
+    overlong_buffer: int = 0  # tokens before the limit where a penalty begins; 0: none
+    overlong_factor: float = 1.0  # the penalty at the limit
     entropy_advantage: float = 0.0  # alpha of `advantages.entropy_shaped`
     entropy_kappa: float = 2.0  # its kappa
     entropy_bonus: float = 0.0  # times the mean entropy of tokens, in nats
-
-    @property
-    def terms(self):
-        """What the update takes of it, as a pytree."""
-        return Terms(
-            self.gate, self.entropy_advantage, self.entropy_kappa, self.entropy_bonus
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,19 +184,14 @@ def load(path, overrides=()):
 
 
 def validate(experiment, devices):
-    """Refuses an experiment that cannot run, before anything is compiled.
-
-    Args:
-        experiment: the `Experiment`.
-        devices: how many devices it is to run on.
-    """
+    """Refuses an experiment that cannot run on so many devices, before compiling."""
     sampling, updates = experiment.sampling, experiment.updates
     for name, value in leaves(to_json(experiment)).items():
         if isinstance(value, float) and not math.isfinite(value):
-            # Some settings of gates may be infinite: they say so themselves.
+            # Those of a gate may be infinite where `gates.check` lets them.
             if math.isnan(value) or not name.startswith("objective.gate."):
                 raise ValueError(f"{name}={value}: must be finite")
-    gates.check(experiment.objective.gate)
+    checks.check_objective(experiment.objective, sampling.response_length)
     for name, value in {
         "sampling.prompts": sampling.prompts,
         "sampling.responses": sampling.responses,

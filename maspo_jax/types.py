@@ -56,6 +56,7 @@ class TrainBatch:
     old_logprob: jax.Array  # [N, T] under the policy the ratio is anchored to
     advantage: jax.Array  # [N, T]
     weight: jax.Array  # [N, T]
+    factor: jax.Array | None = None  # [N, T] of the weight, to correct the sampler
 
 
 @struct.dataclass

@@ -7,6 +7,7 @@ from conftest import mesh_of
 
 from maspo_jax import parallel
 from maspo_jax.objectives.advantages import group_normalized
+from maspo_jax.objectives.correction import TokenTruncated
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.training import batches
 from maspo_jax.types import Rollout, Sequences
@@ -67,3 +68,20 @@ def test_demonstrations_are_weighed_over_the_whole_batch(rollout):
     mask = rollout.sequences.mask
     np.testing.assert_allclose(batch.weight[mask], 1 / mask.sum(), rtol=1e-6)
     assert (batch.weight[~mask] == 0).all()
+
+
+def test_a_correction_stays_with_its_tokens(rollout):
+    """The sampler was half as sure of everything as the trainer is."""
+    mesh = mesh_of(2, 1)
+    assemble = batches.make_assemble(
+        group_normalized, token_mean, mesh, TokenTruncated(1.5)
+    )
+    reward = np.arange(16, dtype=np.float32).reshape(4, 4) ** 2
+    half = np.where(np.arange(16) < 8, np.log(2), np.log(1.2)).astype(np.float32)
+    old = rollout.logprob + half[:, None]
+    whole = assemble(*(parallel.spread(x, mesh) for x in (rollout, old, reward)))
+    part = batches.make_take(token_mean, 4, mesh)(whole, np.array([3, 1], np.int32))
+    part = parallel.local(part)
+    mask = part.sequences.mask
+    expected = np.where(np.arange(8) < 4, 1.2, 1.5)[:, None] * mask / mask.sum()
+    np.testing.assert_allclose(part.weight, expected, rtol=1e-5)

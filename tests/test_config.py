@@ -9,6 +9,8 @@ from members import every_gate
 
 from maspo_jax import config
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.correction import TokenTruncated
+from maspo_jax.objectives.terms import terms_of
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
@@ -110,3 +112,30 @@ def test_every_gate_survives_the_record_of_a_run(experiment, gate):
     config.validate(mine, 1)
     text = json.dumps(config.to_json(mine))
     assert config.from_json(json.loads(text)) == mine
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"correction": TokenTruncated(), "anchor": "sampler"}, "correction: ratios"),
+        ({"correction": TokenTruncated(-1.0)}, "TokenTruncated.cap=-1.0"),
+        ({"overlong_buffer": 51}, "overlong_buffer=51"),
+        ({"entropy_advantage": 0.4, "entropy_kappa": 1.0}, "entropy_kappa=1.0"),
+    ],
+)
+def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
+    objective = dataclasses.replace(experiment.objective, **change)
+    with pytest.raises(ValueError, match=message):
+        config.validate(dataclasses.replace(experiment, objective=objective), 1)
+
+
+def test_a_correction_survives_the_record_and_the_command_line(experiment):
+    objective = dataclasses.replace(
+        experiment.objective, correction=TokenTruncated(3.0)
+    )
+    mine = dataclasses.replace(experiment, objective=objective)
+    config.validate(mine, 1)
+    assert config.from_json(config.to_json(mine)) == mine
+    words = ["--objective.overlong-buffer", "8", "--objective.entropy-bonus", "0.01"]
+    changed = config.load(ROOT / "experiments" / "arithmetic.py", words).objective
+    assert changed.overlong_buffer == 8 and terms_of(changed).entropy_bonus == 0.01

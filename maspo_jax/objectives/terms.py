@@ -26,6 +26,16 @@ class Terms:
     kl: Callable = struct.field(pytree_node=False, default=kl.k3)  # the distance
 
 
+def terms_of(objective):
+    """Returns the `Terms` of a `config.Objective`."""
+    return Terms(
+        objective.gate,
+        objective.entropy_advantage,
+        objective.entropy_kappa,
+        objective.entropy_bonus,
+    )
+
+
 def shape(entropy, batch, terms):
     """Returns the batch with the advantages that the surrogate is to see."""
     advantage = entropy_shaped(

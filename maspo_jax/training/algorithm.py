@@ -12,7 +12,9 @@ import optax
 
 from maspo_jax import config, parallel
 from maspo_jax.objectives import diagnostics
+from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
+from maspo_jax.rewards.shaping import overlong_penalty
 from maspo_jax.rollout.sampler import Decoding, sample
 from maspo_jax.training import batches
 from maspo_jax.training import state as states
@@ -84,6 +86,18 @@ class Algorithm:
         mask = rollout.sequences.mask
         logprob = self.score(state.policy, rollout.sequences)
         numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
+        if not np.all(np.isfinite(reward)):
+            raise ValueError(
+                "a reward is not a number: correct the function that gave it"
+            )
+        if objective.overlong_buffer:
+            length = parallel.local(mask).sum(-1)
+            reward = reward + overlong_penalty(
+                length,
+                sampling.response_length,
+                objective.overlong_buffer,
+                objective.overlong_factor,
+            ).astype(np.float32)
         reward = parallel.spread(reward.reshape(-1, sampling.responses), self.mesh)
         anchors = {"trainer": logprob, "sampler": rollout.logprob}
         whole = self.assemble(rollout, anchors[objective.anchor], reward)
@@ -96,7 +110,7 @@ class Algorithm:
             updates.epochs,
         ):
             batch = self.take(whole, prompts)
-            state, metrics, trace = self.update(state, batch, objective.terms)
+            state, metrics, trace = self.update(state, batch, terms_of(objective))
             history.append(metrics)
         history = jax.device_get(history)
         numbers = {name: float(value) for name, value in numbers.items()}
@@ -129,7 +143,9 @@ def build(experiment, mesh, verifier):
         optimizer,
         skeleton,
         make_score(mesh, specs, temperature, updates.minibatches * parts),
-        batches.make_assemble(objective.advantage, objective.weight, mesh),
+        batches.make_assemble(
+            objective.advantage, objective.weight, mesh, objective.correction
+        ),
         batches.make_take(objective.weight, sampling.responses, mesh),
         make_update(reinforce, optimizer, mesh, specs, temperature, parts),
     )

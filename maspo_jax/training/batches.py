@@ -32,20 +32,23 @@ def order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
-def make_assemble(advantage, weight, mesh):
+def make_assemble(advantage, weight, mesh, correction=None):
     """Returns `assemble(rollout, old_logprob, reward) -> TrainBatch`, compiled.
 
     Args:
         advantage: a function from `objectives.advantages`.
         weight: a function from `objectives.token_weights`.
         mesh: the mesh all of them are split over by rows; reward is [P, G].
+        correction: from `objectives.correction`, or None.
     """
 
     def assemble(rollout, old_logprob, reward):
         mask = rollout.sequences.mask
-        return TrainBatch(
-            rollout.sequences, old_logprob, advantage(reward, mask), weight(mask)
+        factor = correction and correction(old_logprob, rollout.logprob, mask)
+        batch = TrainBatch(
+            rollout.sequences, old_logprob, advantage(reward, mask), None, factor
         )
+        return _weigh(batch, weight)
 
     return jax.jit(assemble, out_shardings=jax.NamedSharding(mesh, parallel.ROWS))
 
@@ -66,9 +69,15 @@ def make_take(weight, responses, mesh):
     def take(batch, prompts):
         rows = (prompts[:, None] * responses + jnp.arange(responses)[None]).reshape(-1)
         batch = jax.tree.map(lambda x: x[rows], batch)
-        return batch.replace(weight=weight(batch.sequences.mask))
+        return _weigh(batch, weight)
 
     return take
+
+
+def _weigh(batch, weight):
+    """Returns the batch with its weights, corrected ones no longer sum to one."""
+    value = weight(batch.sequences.mask)
+    return batch.replace(weight=value if batch.factor is None else value * batch.factor)
 
 
 def demonstration_batch(sequences, weight):
