@@ -186,11 +186,7 @@ def load(path, overrides=()):
 def validate(experiment, devices):
     """Refuses an experiment that cannot run on so many devices, before compiling."""
     sampling, updates = experiment.sampling, experiment.updates
-    for name, value in leaves(to_json(experiment)).items():
-        if isinstance(value, float) and not math.isfinite(value):
-            # Those of a gate may be infinite where `gates.check` lets them.
-            if math.isnan(value) or not name.startswith("objective.gate."):
-                raise ValueError(f"{name}={value}: must be finite")
+    _check_finite(leaves(to_json(experiment)))
     checks.check_objective(experiment.objective, sampling.response_length)
     for name, value in {
         "sampling.prompts": sampling.prompts,
@@ -254,6 +250,14 @@ def validate(experiment, devices):
             f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
             f"{experiment.tokenizer.size} tokens; make them equal"
         )
+
+
+def _check_finite(settings):
+    for name, value in settings.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            # Those of a gate may be infinite where `gates.check` lets them.
+            if math.isnan(value) or not name.startswith("objective.gate."):
+                raise ValueError(f"{name}={value}: must be finite")
 
 
 def _divides(what, number, by_what, by):
