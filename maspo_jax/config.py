@@ -8,7 +8,6 @@ the run as JSON, from which its parts can be built again.
 import dataclasses
 import importlib
 import importlib.util
-import math
 import pathlib
 import sys
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import tyro
 
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
-from maspo_jax.objectives import advantages, checks, token_weights
+from maspo_jax.objectives import advantages, token_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,8 +157,10 @@ def load(path, overrides=()):
             an unknown name ends the program with the closest known one.
     """
     path = pathlib.Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no experiment file {path}")
+    if not path.is_file() or path.suffix != ".py":
+        raise FileNotFoundError(
+            f"no experiment file {path}: give a Python file that ends in .py"
+        )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent))
@@ -181,99 +182,6 @@ def load(path, overrides=()):
         prog=prog,
         config=(tyro.conf.AvoidSubcommands,),
     )
-
-
-def validate(experiment, devices):
-    """Refuses an experiment that cannot run on so many devices, before compiling."""
-    sampling, updates = experiment.sampling, experiment.updates
-    _check_finite(leaves(to_json(experiment)))
-    checks.check_objective(experiment.objective, sampling.response_length)
-    for name, value in {
-        "sampling.prompts": sampling.prompts,
-        "sampling.responses": sampling.responses,
-        "sampling.prompt_length": sampling.prompt_length,
-        "sampling.response_length": sampling.response_length,
-        "updates.minibatches": updates.minibatches,
-        "updates.epochs": updates.epochs,
-        "updates.microbatches": updates.microbatches,
-        "held_out.problems": experiment.held_out.problems,
-        "held_out.every": experiment.held_out.every,
-        "checkpoint_every": experiment.checkpoint_every,
-        "rollouts_every": experiment.rollouts_every,
-        "grading.workers": experiment.grading.workers,
-        **{
-            f"warm_up.{name}": getattr(experiment.warm_up, name)
-            for name in ("batch", "checkpoint_every")
-            if experiment.warm_up
-        },
-        "fsdp": experiment.fsdp,
-    }.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1")
-    for name, value in {"steps": experiment.steps, "seed": experiment.seed}.items():
-        if value < 0:
-            raise ValueError(f"{name}={value}: must not be negative")
-    if experiment.grading.deadline <= 0:
-        raise ValueError(
-            f"grading.deadline={experiment.grading.deadline}: must be positive seconds"
-        )
-    if experiment.policy.dtype != "float32":
-        raise ValueError(
-            f"policy.dtype={experiment.policy.dtype!r}: small updates would vanish in "
-            "it; train in float32"
-        )
-    if sampling.temperature <= 0:
-        raise ValueError(
-            f"sampling.temperature={sampling.temperature}: must be positive; a greedy "
-            "policy has nothing to learn from"
-        )
-    _divides("the number of devices", devices, "fsdp", experiment.fsdp)
-    _divides("sampling.prompts", sampling.prompts, "devices", devices)
-    _divides(
-        "sampling.prompts", sampling.prompts, "updates.minibatches", updates.minibatches
-    )
-    _divides(
-        "the responses of a minibatch",
-        sampling.prompts // updates.minibatches * sampling.responses,
-        "devices * updates.microbatches",
-        devices * updates.microbatches,
-    )
-    total = experiment.steps * experiment.updates_per_step
-    _check_rise("optimization", experiment.optimization, total)
-    if experiment.warm_up:
-        warm_up = experiment.warm_up
-        _divides("warm_up.batch", warm_up.batch, "devices", devices)
-        total = sum(phase.updates for phase in warm_up.phases)
-        _check_rise("warm_up.optimization", warm_up.optimization, total)
-    if experiment.policy.vocabulary != experiment.tokenizer.size:
-        raise ValueError(
-            f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
-            f"{experiment.tokenizer.size} tokens; make them equal"
-        )
-
-
-def _check_finite(settings):
-    for name, value in settings.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            # Those of a gate may be infinite where `gates.check` lets them.
-            if math.isnan(value) or not name.startswith("objective.gate."):
-                raise ValueError(f"{name}={value}: must be finite")
-
-
-def _divides(what, number, by_what, by):
-    if number % by:
-        raise ValueError(
-            f"{what}={number} is not a multiple of {by_what}={by}; change one of them"
-        )
-
-
-def _check_rise(name, optimization, updates):
-    rise = optimization.warmup_updates
-    if not 0 <= rise < max(updates, 1):
-        raise ValueError(
-            f"{name}.warmup_updates={rise}: must be at least 0 and below the number of "
-            f"updates, {updates}"
-        )
 
 
 def to_json(value):

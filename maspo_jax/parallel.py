@@ -36,6 +36,8 @@ def join(pod):
     try:
         address, index, count = pod.split("/")
         index, count = int(index), int(count)
+        if not (0 <= index < count and address.rpartition(":")[2].isdecimal()):
+            raise ValueError(pod)
     except ValueError as error:
         raise ValueError(
             f"pod={pod!r}: expected 'auto' or 'HOST:PORT/INDEX/COUNT', for "

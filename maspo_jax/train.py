@@ -17,7 +17,7 @@ import sys
 import jax
 import rich.table
 
-from maspo_jax import config, parallel
+from maspo_jax import config, parallel, validation
 from maspo_jax.data import pipeline
 from maspo_jax.data.problems import ProblemFile
 from maspo_jax.evaluation import scoring
@@ -26,7 +26,8 @@ from maspo_jax.rewards import Verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training import loop, runs
 from maspo_jax.training.display import Display
-from maspo_jax.training.interrupts import Interrupted
+from maspo_jax.training.interrupts import Interrupted, at_once
+from maspo_jax.training.keys import key_for
 
 
 def main(words=None):
@@ -46,7 +47,15 @@ def main(words=None):
         print(__doc__)
         return 0 if {"-h", "--help"} & set(overrides) else 2
     keep_freed_memory()
+    with at_once():
+        return start(arguments, overrides)
+
+
+def start(arguments, overrides):
+    """Prepares and runs what the command line says. Returns the exit status."""
     try:
+        if arguments.pod:
+            print(f"waiting for all processes of the pod ({arguments.pod})", flush=True)
         parallel.join(arguments.pod)
         experiment = config.load(arguments.experiment, overrides)
         name = pathlib.Path(arguments.experiment).stem
@@ -75,7 +84,7 @@ def keep_freed_memory():
 
 def prepare(experiment, folder):
     """Refuses what cannot run; else creates the folder of the run and returns it."""
-    config.validate(experiment, jax.device_count())
+    validation.validate(experiment, jax.device_count())
     check_data(experiment)
     parallel.same_everywhere(str(config.to_json(experiment)), "the experiment")
     return runs.open_run(folder, experiment)
@@ -151,7 +160,7 @@ def measure(experiment, verifier, policy, mesh):
             temperature=0.0,
         ),
         mesh=mesh,
-        key=jax.random.key(experiment.seed),
+        key=key_for("evaluation", experiment.seed),
     )
 
 

@@ -4,17 +4,22 @@ The default device is a CPU everywhere, so that the tests mean the same on a lap
 and on a machine with accelerators. Compiled programs are kept on disk between runs.
 """
 
+import contextlib
+import io
+import json
 import pathlib
 
 import jax
 import pytest
 from flax import nnx
 
-from maspo_jax import parallel
+from maspo_jax import parallel, train
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
+EXPERIMENTS = ROOT / "tests" / "experiments"
+TINY = str(EXPERIMENTS / "tiny.py")
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -71,3 +76,26 @@ def mesh_of(data, fsdp):
     kinds = (jax.sharding.AxisType.Auto,) * 2
     devices = jax.devices()[: data * fsdp]
     return jax.make_mesh((data, fsdp), parallel.AXES, kinds, devices=devices)
+
+
+def command(*words):
+    """Runs the command in this process. Returns its status and what it printed."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status = train.main([str(word) for word in words])
+        except SystemExit as exit:
+            status = exit.code
+    return status, output.getvalue() + errors.getvalue()
+
+
+def measured(folder):
+    """Returns all metrics of a run but those that measure time."""
+    return [
+        {
+            name: value
+            for name, value in json.loads(line).items()
+            if not name.startswith("time/") and name != "tokens_per_second"
+        }
+        for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]

@@ -19,7 +19,7 @@ LAYERS = (
     {"types", "parallel"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "validation"},
     {"figures"},
     {"train", "evaluate", "sweeps", "plan"},
 )

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 from members import every_gate
 
-from maspo_jax import config
+from maspo_jax import config, validation
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.correction import TokenTruncated
 from maspo_jax.objectives.terms import terms_of
@@ -37,7 +37,7 @@ def differences(mine, theirs):
 def test_every_experiment_can_run_on_one_and_on_eight_devices(path):
     experiment = config.load(path)
     for devices in (1, 8):
-        config.validate(experiment, devices)
+        validation.validate(experiment, devices)
 
 
 @every_experiment
@@ -102,14 +102,14 @@ def test_what_cannot_be_written_is_refused():
 def test_bad_settings_of_a_gate_are_refused_by_name(experiment, gate, message):
     objective = dataclasses.replace(experiment.objective, gate=gate)
     with pytest.raises(ValueError, match=message):
-        config.validate(dataclasses.replace(experiment, objective=objective), 1)
+        validation.validate(dataclasses.replace(experiment, objective=objective), 1)
 
 
 @every_gate
 def test_every_gate_survives_the_record_of_a_run(experiment, gate):
     objective = dataclasses.replace(experiment.objective, gate=gate)
     mine = dataclasses.replace(experiment, objective=objective)
-    config.validate(mine, 1)
+    validation.validate(mine, 1)
     text = json.dumps(config.to_json(mine))
     assert config.from_json(json.loads(text)) == mine
 
@@ -126,7 +126,7 @@ def test_every_gate_survives_the_record_of_a_run(experiment, gate):
 def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
     objective = dataclasses.replace(experiment.objective, **change)
     with pytest.raises(ValueError, match=message):
-        config.validate(dataclasses.replace(experiment, objective=objective), 1)
+        validation.validate(dataclasses.replace(experiment, objective=objective), 1)
 
 
 def test_a_correction_survives_the_record_and_the_command_line(experiment):
@@ -134,7 +134,7 @@ def test_a_correction_survives_the_record_and_the_command_line(experiment):
         experiment.objective, correction=TokenTruncated(3.0)
     )
     mine = dataclasses.replace(experiment, objective=objective)
-    config.validate(mine, 1)
+    validation.validate(mine, 1)
     assert config.from_json(config.to_json(mine)) == mine
     words = ["--objective.overlong-buffer", "8", "--objective.entropy-bonus", "0.01"]
     changed = config.load(ROOT / "experiments" / "arithmetic.py", words).objective

@@ -35,14 +35,19 @@ def test_a_silence_is_broken(monkeypatch):
 
 
 def test_only_the_first_time_says_that_it_compiles():
+    def row(display):
+        return [*display._render().columns[0].cells][1]
+
     def use(display):
         display.begin("step", 0, 2)
-        for _ in range(2):
-            display.stage("sampling")
-        assert display._render().row_count == 3
+        display.stage("sampling")
+        assert "compiling, then sampling" in row(display)
+        display.stage("sampling")
+        assert "sampling" in row(display) and "compiling" not in row(display)
+        display.stage("writing")
+        assert "compiling" not in row(display)
 
-    text = shown(True, use)
-    assert "step" in text
+    assert "step" in shown(True, use)
 
 
 @pytest.mark.parametrize("terminal", [True, False])

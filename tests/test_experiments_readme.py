@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from maspo_jax import config
+from maspo_jax import config, validation
 from maspo_jax.objectives import gates
 
 FOLDER = pathlib.Path(__file__).parent.parent / "experiments"
@@ -34,7 +34,7 @@ def printed(tmp_path, monkeypatch):
 def test_the_example_is_a_method(printed):
     words = ["--objective.gate.width", "0.3"]
     experiment = config.load(printed / "my_method.py", words)
-    config.validate(experiment, 1)
+    validation.validate(experiment, 1)
     gate = experiment.objective.gate
     assert gate.width == 0.3
     log_ratio = jnp.array([0.0, 0.3, -0.3])
@@ -45,7 +45,7 @@ def test_the_example_is_a_method(printed):
 def test_its_settings_are_checked_like_any_other(printed):
     experiment = config.load(printed / "my_method.py", ["--objective.gate.width", "0"])
     with pytest.raises(ValueError, match="LogGaussian.width=0.0"):
-        config.validate(experiment, 1)
+        validation.validate(experiment, 1)
 
 
 def test_every_link_leads_somewhere():

@@ -77,7 +77,9 @@ def test_a_process_on_its_own_owns_every_row():
     parallel.join(None)
 
 
-@pytest.mark.parametrize("pod", ["", "localhost:1", "localhost:1/0", "a/b/c"])
+@pytest.mark.parametrize(
+    "pod", ["", "host:1", "host:1/0", "a/b/c", "host:x/0/2", "host:1/2/2"]
+)
 def test_a_pod_that_cannot_be_read_is_refused(pod):
     with pytest.raises(ValueError, match="HOST:PORT/INDEX/COUNT"):
         parallel.join(pod)

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from conftest import measured
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = "tests/experiments/tiny.py"
@@ -53,18 +54,6 @@ def wait_for(condition, process):
         time.sleep(0.005)
 
 
-def metrics(folder):
-    """Returns the metrics of a run that do not measure time."""
-    return [
-        {
-            name: value
-            for name, value in json.loads(line).items()
-            if not name.startswith("time/") and name != "tokens_per_second"
-        }
-        for line in (folder / "metrics.jsonl").read_text().splitlines()
-    ]
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run of one process that nothing disturbed."""
@@ -87,7 +76,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(whole, tmp_path, number, st
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number, output
     assert "Traceback" not in output and "goes on from there" in output
-    assert len(metrics(folder)) < len(metrics(whole))
+    assert len(measured(folder)) < len(measured(whole))
     finish(folder, whole)
 
 
@@ -106,7 +95,7 @@ def finish(folder, whole):
     process = start("--run", str(folder))
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output
-    assert metrics(folder) == metrics(whole)
+    assert measured(folder) == measured(whole)
 
 
 def free_port():
@@ -115,22 +104,47 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def test_two_processes_equal_one(whole, tmp_path):
-    folder, address = tmp_path / "run", f"localhost:{free_port()}"
-    pod = [
-        start("--run", str(folder), "--pod", f"{address}/{index}/2", devices=2)
-        for index in range(2)
-    ]
+@pytest.mark.parametrize("fsdp", [1, 4])
+def test_two_processes_equal_one_and_go_on_after_a_signal(whole, tmp_path, fsdp):
+    """With fsdp of 4, each process holds half of one copy of the policy."""
+    folder = tmp_path / "run"
+
+    def start_pod():
+        address = f"localhost:{free_port()}"
+        return [
+            start(
+                *("--run", str(folder), "--fsdp", str(fsdp)),
+                *("--pod", f"{address}/{index}/2"),
+                devices=2,
+            )
+            for index in range(2)
+        ]
+
+    pod, log = start_pod(), folder / "metrics.jsonl"
+    wait_for(lambda: log.exists() and '"reinforcement"' in log.read_text(), pod[0])
+    pod[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    status = 128 + signal.SIGTERM
+    assert [process.returncode for process in pod] == [status] * 2, "\n".join(outputs)
+    pod = start_pod()
     outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
     assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
     assert f"after ({STEPS} steps)" in outputs[0]
-    got, expected = metrics(folder), metrics(whole)
+    got, expected = measured(folder), measured(whole)
     assert len(got) == len(expected)
     for mine, theirs in zip(got, expected, strict=True):
         assert mine.pop("stage") == theirs.pop("stage")
         assert mine == pytest.approx(theirs, rel=1e-3, abs=1e-4)
-    parts = {path.name.split(".")[1] for path in (folder / "rollouts").iterdir()}
-    assert parts == {"0", "1"}
+    assert answers(folder, "step_000001.*.jsonl") == answers(whole, "step_000001.jsonl")
+
+
+def answers(folder, files):
+    """Returns which problem each response of some rollout files answers."""
+    return sorted(
+        (row["problem"], row["response"], row["reward"])
+        for file in (folder / "rollouts").glob(files)
+        for row in map(json.loads, file.read_text().splitlines())
+    )
 
 
 def test_processes_that_disagree_stop_before_they_begin(tmp_path):

@@ -1,43 +1,14 @@
 """The command, from its words to the folder it leaves."""
 
-import contextlib
-import io
 import json
-import pathlib
 import shutil
 
 import numpy as np
 import pytest
+from conftest import EXPERIMENTS, TINY, command, measured
 from tensorboardX.proto.event_pb2 import Event
 
-from maspo_jax import train
 from maspo_jax.training import loop, runs
-
-EXPERIMENTS = pathlib.Path(__file__).parent / "experiments"
-TINY = str(EXPERIMENTS / "tiny.py")
-
-
-def command(*words):
-    """Runs the command in this process. Returns its status and what it printed."""
-    output, errors = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        try:
-            status = train.main([str(word) for word in words])
-        except SystemExit as exit:
-            status = exit.code
-    return status, output.getvalue() + errors.getvalue()
-
-
-def lines(folder):
-    """Returns all metrics of a run but those that measure time."""
-    return [
-        {
-            name: value
-            for name, value in json.loads(line).items()
-            if not name.startswith("time/") and name != "tokens_per_second"
-        }
-        for line in (folder / "metrics.jsonl").read_text().splitlines()
-    ]
 
 
 def arrays(folder):
@@ -73,7 +44,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert "before (0 steps)" in output and "after (4 steps)" in output
     assert "python -m maspo_jax.figures" in output
-    stages = [(line["stage"], line["step"]) for line in lines(folder)]
+    stages = [(line["stage"], line["step"]) for line in measured(folder)]
     assert stages == [
         *[("warm_up", step) for step in (10, 20, 30, 40)],
         ("held_out", 0),
@@ -138,25 +109,34 @@ def test_rollouts_can_be_read(finished):
             assert len({row["question"] for row in rows[group : group + 4]}) == 1
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    "where, step", [("report", 1), ("report", 2), ("stop", 2), ("report", 3)]
+)
 def test_a_run_killed_in_the_middle_goes_on_bit_equal(
-    finished, tmp_path, monkeypatch, step
+    finished, tmp_path, monkeypatch, where, step
 ):
-    """Killed before a checkpoint, right after one, and between two."""
-    folder, report = tmp_path / "killed", loop.report
+    """Killed before any checkpoint, before one, right after one, and between two."""
+    folder = tmp_path / "killed"
+    report, stop = loop.report, runs.Run.stop_if_asked
 
-    def killed(run, at, numbers):
+    def killed_reporting(run, at, numbers):
         report(run, at, numbers)
-        if at == step:
+        if (where, step) == ("report", at):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "report", killed)
+    def killed_after_saving(run, checkpoints, at, *rest):
+        stop(run, checkpoints, at, *rest)
+        if (where, step, rest[-1]) == ("stop", at, "steps"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "report", killed_reporting)
+    monkeypatch.setattr(runs.Run, "stop_if_asked", killed_after_saving)
     with pytest.raises(KeyboardInterrupt):
         command(TINY, "--run", folder)
     monkeypatch.undo()
     status, output = command(TINY, "--run", folder)
     assert status == 0, output
-    assert lines(folder) == lines(finished[0])
+    assert measured(folder) == measured(finished[0])
     assert arrays(folder) == arrays(finished[0])
 
 
@@ -178,7 +158,7 @@ def test_a_warm_up_killed_in_the_middle_goes_on_bit_equal(
     monkeypatch.undo()
     status, output = command(TINY, "--run", folder)
     assert status == 0, output
-    assert lines(folder) == lines(finished[0])
+    assert measured(folder) == measured(finished[0])
     assert arrays(folder) == arrays(finished[0])
 
 
@@ -188,7 +168,7 @@ def test_a_run_goes_on_with_another_layout(finished, tmp_path, monkeypatch):
     shutil.rmtree(folder / "checkpoints" / "reinforcement" / "4")
     status, output = command(TINY, "--run", folder, "--fsdp", 4)
     assert status == 0, output
-    for got, expected in zip(lines(folder), lines(finished[0]), strict=True):
+    for got, expected in zip(measured(folder), measured(finished[0]), strict=True):
         assert (got.pop("stage"), got.pop("step")) == (
             expected.pop("stage"),
             expected.pop("step"),
@@ -197,100 +177,19 @@ def test_a_run_goes_on_with_another_layout(finished, tmp_path, monkeypatch):
 
 
 def test_a_finished_run_is_only_shown_again(finished):
-    before = lines(finished[0])
+    before = measured(finished[0])
     status, output = command(TINY, "--run", finished[0])
     assert status == 0 and "after (4 steps)" in output
-    assert lines(finished[0]) == before
+    assert measured(finished[0]) == before
 
 
 def test_another_experiment_does_not_touch_the_folder(finished):
-    before = lines(finished[0])
+    before = measured(finished[0])
     status, output = command(TINY, "--run", finished[0], "--objective.gate.alpha", 0.5)
     assert status == 2
     assert "objective.gate.alpha: 0.3 in the run, 0.5 here" in output
     assert "--run" in output
-    assert lines(finished[0]) == before
-
-
-def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious")
-    status, output = command(TINY, "--run", tmp_path)
-    assert status == 2 and "holds no run" in output
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-
-
-@pytest.mark.parametrize(
-    "words, message",
-    [
-        (["--objective.gate.alhpa", 1], "objective.gate.alpha"),
-        (["--objective.gate.alpha", "much"], "'much'"),
-        (["--sampling.top-p", 0.9], "top-p"),
-        (["--sampling.prompts", 12], "sampling.prompts=12 is not a multiple of dev"),
-        (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
-        (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
-        (["--warm-up.batch", 12], "warm_up.batch=12 is not"),
-        (["--policy.vocabulary", 70], "the tokenizer has 76"),
-        (["--sampling.temperature", 0], "sampling.temperature=0"),
-        (["--sampling.prompt-length", 2], "Raise the length to at least"),
-        (["--sampling.response-length", 3], "Raise the length to at least"),
-        (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),
-        (["--steps", -1], "steps=-1"),
-        (["--seed", -1], "seed=-1"),
-        (["--grading.deadline", 0], "grading.deadline=0"),
-        (["--policy.dtype", "bfloat16"], "train in float32"),
-        (["--warm-up.batch", 0], "warm_up.batch=0"),
-        (["--warm-up.checkpoint-every", 0], "warm_up.checkpoint_every=0"),
-        (["--warm-up.prompt-length", 2], "Raise the length to at least"),
-        (["--fsdp", 3], "fsdp=3"),
-        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
-        (["--optimization.warmup-updates", 8], "warmup_updates=8"),
-    ],
-    ids=lambda value: value[0] if isinstance(value, list) else "",
-)
-def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, message):
-    folder = tmp_path / "run"
-    status, output = command(TINY, "--run", folder, *words)
-    assert status == 2
-    assert message in " ".join(output.replace("│", " ").split()), output
-    assert "Traceback" not in output
-    assert not folder.exists()
-
-
-def test_bad_experiment_files_are_refused(tmp_path):
-    status, output = command(tmp_path / "none.py")
-    assert status == 2 and "no experiment file" in output
-    (tmp_path / "empty.py").write_text("x = 1")
-    status, output = command(tmp_path / "empty.py")
-    assert status == 2 and "has no `experiment`" in output
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (None, "train.jsonl"),
-        ("", "train.jsonl"),
-        ('{"problem": "1+1=?", "answer": "2"}\n{"problem": \n', "line 2"),
-        ('{"problem": "1+1=?", "answer": ""}\n', "line 1"),
-    ],
-    ids=["missing", "empty", "malformed", "unanswered"],
-)
-def test_bad_problem_files_are_refused(tmp_path, content, message):
-    file = tmp_path / "train.jsonl"
-    if content is not None:
-        file.write_text(content)
-    (tmp_path / "experiment.py").write_text(
-        f"""
-import dataclasses, sys
-sys.path.insert(0, {str(EXPERIMENTS)!r})
-from tiny import experiment
-from maspo_jax.data.problems import ProblemFile
-experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}))
-"""
-    )
-    folder = tmp_path / "run"
-    status, output = command(tmp_path / "experiment.py", "--run", folder)
-    assert status == 2 and message in output, output
-    assert not folder.exists()
+    assert measured(finished[0]) == before
 
 
 def test_a_gate_of_your_own_can_be_resumed(tmp_path):

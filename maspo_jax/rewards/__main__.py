@@ -22,12 +22,16 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if (options.gold is None) == (options.audit is None):
         parser.error("give a reference answer or --audit, one of the two")
+    try:
+        text = None if options.audit else _response(options.response)
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"--response {options.response}: {error}")
     with Verifier(workers=1, deadline=options.deadline) as verifier:
         if options.audit:
             results = audit(read_cases(options.audit), verifier.check)
             print(report(results))
             return 0
-        verdict = verifier.check(_response(options.response), options.gold)
+        verdict = verifier.check(text, options.gold)
     print(f"{verdict.outcome}: {verdict.rule}")
     print(f"answer: {verdict.answer}")
     return 0 if verdict.outcome == "correct" else 1

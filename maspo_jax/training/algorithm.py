@@ -18,6 +18,7 @@ from maspo_jax.rewards.shaping import overlong_penalty
 from maspo_jax.rollout.sampler import Decoding, sample
 from maspo_jax.training import batches
 from maspo_jax.training import state as states
+from maspo_jax.training.keys import key_for
 from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import Trace, make_score, make_update, reinforce
 from maspo_jax.types import TrainBatch, TrainState
@@ -49,7 +50,7 @@ class Algorithm:
 
     def draw(self, policy, prompts, step):
         """Returns the `Rollout` of a step, from the prompts of this process."""
-        key = jax.random.fold_in(jax.random.key(self.experiment.seed), step)
+        key = jax.random.fold_in(key_for("sampling", self.experiment.seed), step)
         prompts = parallel.spread(prompts, self.mesh)
         rollout = sample(policy, prompts, key, self.decoding, self.mesh)
         return jax.block_until_ready(rollout)

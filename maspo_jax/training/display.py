@@ -22,7 +22,7 @@ SHOWN = {  # metric -> (label, format)
     "length": ("length", "{:.1f}"),
     "entropy": ("entropy", "{:.2f}"),
     "loss": ("loss", "{:.3f}"),
-    "out_of_band": ("out of band", "{:.1%}"),
+    "out_of_band_last": ("out of band, last update", "{:.1%}"),
     "tokens_per_second": ("tokens/s", "{:,.0f}"),
 }
 

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: finish the step, save, and go."""
 
+import contextlib
 import signal
 import threading
 
@@ -8,18 +9,35 @@ from maspo_jax import parallel
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextlib.contextmanager
+def at_once():
+    """Lets a signal end the process while there is nothing to save.
+
+    The system does it, not Python: a `KeyboardInterrupt` would be lost where it
+    happens to be raised in a callback of JAX, and would wait for compiled code.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 class Interrupted(Exception):
     """The run was asked to stop and has saved its state."""
 
-    def __init__(self, number, steps):
-        super().__init__(f"stopped by {signal.Signals(number).name} after {steps}")
+    def __init__(self, number, done):
+        super().__init__(f"stopped by {signal.Signals(number).name} after {done}")
         self.exit_status = 128 + number  # what a shell reports for this signal
 
 
 class Interrupts:
     """Notes a request to stop until the loop asks for it.
 
-    A second signal of the same kind acts at once, as if this class were not there.
+    A second signal of the same kind ends the process at once.
     Outside the main thread it notes nothing.
     """
 
@@ -45,7 +63,8 @@ class Interrupts:
 
     def _note(self, number, frame):
         self._number = number
-        signal.signal(number, self._before[number])
+        signal.signal(number, signal.SIG_DFL)
+        self._display.console.show_cursor(True)
         self._display.note(
             f"{signal.Signals(number).name}: saving after this step "
             "(again to stop at once)"

@@ -21,6 +21,7 @@ from maspo_jax.training import metrics
 from maspo_jax.training import state as states
 from maspo_jax.training.checkpoints import Checkpoints
 from maspo_jax.training.interrupts import Interrupts
+from maspo_jax.training.keys import key_for
 from maspo_jax.training.optimizer import learning_rate
 from maspo_jax.training.runs import Run
 from maspo_jax.training.warmup import warm_up
@@ -70,7 +71,7 @@ def begin(run, algorithm, checkpoints):
     if experiment.warm_up:
         policy = warm_up(run, checkpoints)
         return states.adopt(policy, algorithm.optimizer, run.mesh), None
-    key = jax.random.key(experiment.seed)
+    key = key_for("initialization", experiment.seed)
     return states.create(experiment.policy, algorithm.optimizer, run.mesh, key), None
 
 
@@ -108,7 +109,7 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
         with clock("saving"):
             if step % experiment.checkpoint_every == 0 or last:
                 checkpoints.save(step, state, stream.get_state())
-        run.stop_if_asked(checkpoints, step, state, stream.get_state())
+        run.stop_if_asked(checkpoints, step, state, stream.get_state(), "steps")
 
 
 def problem_stream(experiment, position):

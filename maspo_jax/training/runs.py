@@ -53,7 +53,7 @@ def _refusal(folder, experiment):
     """Returns why a folder cannot hold the run, or None."""
     if (folder / "config.json").exists():
         differences = config.differences(
-            config.to_json(experiment), json.loads((folder / "config.json").read_text())
+            config.to_json(experiment), _read_config(folder)
         )
         if not differences:
             return None
@@ -73,10 +73,19 @@ def _refusal(folder, experiment):
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    file = pathlib.Path(folder) / "config.json"
+    return config.from_json(_read_config(pathlib.Path(folder)))
+
+
+def _read_config(folder):
+    file = folder / "config.json"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of a run: no config.json")
-    return config.from_json(json.loads(file.read_text()))
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is not JSON ({error}); restore it, or give another --run"
+        ) from error
 
 
 def read_metrics(folder, stage):
@@ -100,9 +109,12 @@ class Run:
     display: Display
     interrupts: Interrupts
 
-    def stop_if_asked(self, checkpoints, steps, state, position):
-        """Saves and raises `Interrupted` if a signal has come."""
+    def stop_if_asked(self, checkpoints, steps, state, position, unit):
+        """Saves and raises `Interrupted` if a signal has come.
+
+        The first four are what a checkpoint holds; `unit` is what `steps` counts.
+        """
         number = self.interrupts.requested
         if number:
             checkpoints.save(steps, state, position)
-            raise Interrupted(number, steps)
+            raise Interrupted(number, f"{steps} {unit}")

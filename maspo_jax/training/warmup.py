@@ -7,6 +7,7 @@ from maspo_jax.data import pipeline
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.training import state as states
 from maspo_jax.training.batches import demonstration_batch
+from maspo_jax.training.keys import key_for
 from maspo_jax.training.metrics import refuse_non_finite
 from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import imitate, make_update
@@ -30,7 +31,7 @@ def warm_up(run, checkpoints):
     skeleton = states.skeleton(experiment.policy, optimizer, run.mesh)
     done = checkpoints.newest
     if done is None:
-        key = jax.random.key(experiment.seed)
+        key = key_for("initialization", experiment.seed)
         state = states.create(experiment.policy, optimizer, run.mesh, key)
         done, begin = 0, START
     else:
@@ -56,7 +57,7 @@ def warm_up(run, checkpoints):
             run.log.write("warm_up", done, shown)
             run.display.step(done, shown)
             run.display.stage("warming up")
-            run.stop_if_asked(checkpoints, done, state, position)
+            run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
         if due:
             checkpoints.save(done, state, position)
     return state.policy

@@ -1,0 +1,132 @@
+"""What cannot run gets one clear error, before anything is written."""
+
+import pytest
+from conftest import EXPERIMENTS, TINY, command
+
+
+def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    status, output = command(TINY, "--run", tmp_path)
+    assert status == 2 and "holds no run" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--objective.gate.alhpa", 1], "objective.gate.alpha"),
+        (["--objective.gate.alpha", "much"], "'much'"),
+        (["--sampling.top-p", 0.9], "top-p"),
+        (["--sampling.prompts", 12], "sampling.prompts=12 is not a multiple of dev"),
+        (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
+        (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
+        (["--warm-up.batch", 12], "warm_up.batch=12 is not"),
+        (["--policy.vocabulary", 70], "the tokenizer has 76"),
+        (["--sampling.temperature", 0], "sampling.temperature=0"),
+        (["--sampling.prompt-length", 2], "Raise the length to at least"),
+        (["--sampling.response-length", 3], "Raise the length to at least"),
+        (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),
+        (["--steps", -1], "steps=-1"),
+        (["--seed", -1], "seed=-1"),
+        (["--optimization.learning-rate", -1], "optimization.learning_rate=-1"),
+        (["--optimization.max-grad-norm", 0], "optimization.max_grad_norm=0"),
+        (["--warm-up.optimization.learning-rate", 0], "warm_up.optimization.learn"),
+        (["--sampling.responses", 1], "sampling.responses=1"),
+        (["--train-set.size", 3], "train_set has 3 problems"),
+        (["--objective.gate.alpha", -1], "Maspo.alpha=-1"),
+        (["--grading.deadline", 0], "grading.deadline=0"),
+        (["--policy.dtype", "bfloat16"], "train in float32"),
+        (["--warm-up.batch", 0], "warm_up.batch=0"),
+        (["--warm-up.checkpoint-every", 0], "warm_up.checkpoint_every=0"),
+        (["--warm-up.prompt-length", 2], "Raise the length to at least"),
+        (["--fsdp", 3], "fsdp=3"),
+        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
+        (["--optimization.warmup-updates", 8], "warmup_updates=8"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, message):
+    folder = tmp_path / "run"
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 2
+    assert message in " ".join(output.replace("│", " ").split()), output
+    assert "Traceback" not in output
+    assert not folder.exists()
+
+
+def test_bad_experiment_files_are_refused(tmp_path):
+    status, output = command(tmp_path / "none.py")
+    assert status == 2 and "no experiment file" in output
+    (tmp_path / "notes.md").write_text("# Notes")
+    status, output = command(tmp_path / "notes.md")
+    assert status == 2 and "ends in .py" in output
+    (tmp_path / "empty.py").write_text("x = 1")
+    status, output = command(tmp_path / "empty.py")
+    assert status == 2 and "has no `experiment`" in output
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "train.jsonl"),
+        ("", "train.jsonl"),
+        ('{"problem": "1+1=?", "answer": "2"}\n{"problem": \n', "line 2"),
+        ('{"problem": "1+1=?", "answer": ""}\n', "line 1"),
+    ],
+    ids=["missing", "empty", "malformed", "unanswered"],
+)
+def test_bad_problem_files_are_refused(tmp_path, content, message):
+    file = tmp_path / "train.jsonl"
+    if content is not None:
+        file.write_text(content)
+    (tmp_path / "experiment.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from tiny import experiment
+from maspo_jax.data.problems import ProblemFile
+experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}))
+"""
+    )
+    folder = tmp_path / "run"
+    status, output = command(tmp_path / "experiment.py", "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "kind, body, message",
+    [
+        ("dataclasses.dataclass(frozen=True)", "log_ratio", "flax.struct.dataclass"),
+        ("struct.dataclass", "1.0", "one gate per token"),
+    ],
+)
+def test_a_gate_that_cannot_work_is_refused(tmp_path, kind, body, message):
+    (tmp_path / "own_gate.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from flax import struct
+from tiny import experiment
+from maspo_jax.config import Objective
+
+@{kind}
+class Mine:
+    share: float = 0.5
+
+    def __call__(self, log_ratio, advantage, old_logprob):
+        return {body}
+
+experiment = dataclasses.replace(experiment, objective=Objective(Mine()))
+"""
+    )
+    folder = tmp_path / "run"
+    status, output = command(tmp_path / "own_gate.py", "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def test_a_broken_config_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    status, output = command(TINY, "--run", tmp_path)
+    assert status == 2 and "config.json is not JSON" in output
