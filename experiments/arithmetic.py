@@ -30,8 +30,8 @@ experiment = Experiment(
     held_out=HeldOut(arithmetic.Chains(numbers=6, split="test"), every=5),
     warm_up=WarmUp(
         phases=(
-            Phase(arithmetic.Chains(numbers=6, direct=0.2, seed=1), updates=490),
-            Phase(arithmetic.Chains(numbers=6, direct=0.8, seed=2), updates=210),
+            Phase(arithmetic.Chains(numbers=6, direct=0.2, seed=1), updates=800),
+            Phase(arithmetic.Chains(numbers=6, direct=0.8, seed=2), updates=200),
         ),
         optimization=Optimization(
             3e-3, warmup_updates=50, schedule="linear", beta2=0.999

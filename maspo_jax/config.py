@@ -142,7 +142,7 @@ class Experiment:
 
 
 # May differ when a run is resumed: none of them changes what is computed.
-LAYOUT = ("fsdp", "updates.microbatches", "grading.workers", "rollouts_every")
+LAYOUT = {"fsdp", "updates.microbatches", "grading.workers", "rollouts_every"}
 
 
 # Fields typed `Any` hold one of several dataclasses: the command line offers the
@@ -228,16 +228,20 @@ def leaves(data, prefix=""):
 def differences(mine, theirs):
     """Returns a line for each leaf that differs and changes what is computed.
 
+    More steps only go on, unless the learning rate falls towards the last of them.
+
     Args:
         mine: an experiment, as `to_json` returns it.
         theirs: that of a run, likewise. As plain data it can be compared even where
             a class of it, such as a gate of an experiment file, cannot be imported.
     """
     mine, theirs = leaves(mine), leaves(theirs)
+    constant = mine.get("optimization.schedule") == "constant"
+    free = LAYOUT | {"steps"} if constant else LAYOUT
     return [
         f"{name}: {theirs.get(name)!r} in the run, {mine.get(name)!r} here"
         for name in sorted(mine.keys() | theirs.keys())
-        if mine.get(name) != theirs.get(name) and not name.startswith(LAYOUT)
+        if mine.get(name) != theirs.get(name) and name not in free
     ]
 
 

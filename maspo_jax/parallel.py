@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 AXES = ("data", "fsdp")
+JOIN_TIMEOUT = 60  # seconds
 ROWS = jax.P(AXES)
 WHOLE = jax.P()
 
@@ -31,7 +32,13 @@ def join(pod):
     if pod is None:
         return
     if pod == "auto":
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise ValueError(
+                f"pod='auto': JAX recognizes no cluster here ({error}); give "
+                "'HOST:PORT/INDEX/COUNT' to each process"
+            ) from error
         return
     try:
         address, index, count = pod.split("/")
@@ -43,8 +50,17 @@ def join(pod):
             f"pod={pod!r}: expected 'auto' or 'HOST:PORT/INDEX/COUNT', for "
             "example 'localhost:1234/0/2' for the first of two processes"
         ) from error
+    print(
+        f"process {index} of {count}: waiting for the others at {address}; JAX aborts "
+        f"this one if they have not come within {JOIN_TIMEOUT} s",
+        flush=True,
+    )
     jax.distributed.initialize(
-        address, count, index, initialization_timeout=60, heartbeat_timeout_seconds=20
+        address,
+        count,
+        index,
+        initialization_timeout=JOIN_TIMEOUT,
+        heartbeat_timeout_seconds=20,
     )
 
 

@@ -63,6 +63,5 @@ class TrainBatch:
 class TrainState:
     """Everything an update changes."""
 
-    updates: jax.Array  # [] int32, optimizer updates made so far
     policy: Any  # a `models.decoder.Decoder`
     opt_state: Any  # of the Optax optimizer, shaped like the policy

@@ -1,6 +1,9 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
+import dataclasses
 import math
+import types
+import typing
 
 from maspo_jax import config
 from maspo_jax.objectives import checks
@@ -8,6 +11,7 @@ from maspo_jax.objectives import checks
 
 def validate(experiment, devices):
     """Refuses an experiment that cannot run on so many devices, before compiling."""
+    _check_types(experiment)
     sampling, updates = experiment.sampling, experiment.updates
     _check_finite(config.leaves(config.to_json(experiment)))
     checks.check_objective(experiment.objective, sampling.response_length)
@@ -73,6 +77,28 @@ def validate(experiment, devices):
             f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
             f"{experiment.tokenizer.size} tokens; make them equal"
         )
+
+
+def _check_types(part, prefix=""):
+    """Refuses values, in any part of an experiment, that are not what fields say."""
+    for field in dataclasses.fields(part):
+        name, kind, value = prefix + field.name, field.type, getattr(part, field.name)
+        if typing.get_origin(kind) is typing.Literal:
+            if value not in typing.get_args(kind):
+                choices = ", ".join(typing.get_args(kind))
+                raise ValueError(f"{name}={value!r}: choose one of {choices}")
+        elif isinstance(kind, type | types.UnionType) and kind is not typing.Any:
+            wanted = int | float if kind is float else kind
+            if not isinstance(value, wanted) or (
+                isinstance(value, bool) and kind is not bool
+            ):
+                wanted = getattr(kind, "__name__", kind)
+                raise ValueError(f"{name}={value!r}: must be of type {wanted}")
+        for number, item in enumerate(value) if isinstance(value, tuple) else ():
+            if dataclasses.is_dataclass(item):
+                _check_types(item, f"{name}.{number}.")
+        if dataclasses.is_dataclass(value):
+            _check_types(value, f"{name}.")
 
 
 def _check_group(experiment):

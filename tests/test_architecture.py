@@ -21,6 +21,7 @@ LAYERS = (
     {"rollout", "config", "testbeds"},
     {"training", "evaluation", "validation"},
     {"figures"},
+    {"job"},
     {"train", "evaluate", "sweeps", "plan"},
 )
 

@@ -58,7 +58,7 @@ def test_leaves_are_overridden_and_nothing_else_changes():
     words = [
         "--objective.gate.alpha",
         "0.5",
-        "--steps",
+        "--seed",
         "7",
         "--train-set.numbers",
         "4",
@@ -66,7 +66,7 @@ def test_leaves_are_overridden_and_nothing_else_changes():
     changed = config.load(path, words)
     assert differences(changed, config.load(path)) == [
         "objective.gate.alpha: 0.3 in the run, 0.5 here",
-        "steps: 40 in the run, 7 here",
+        "seed: 0 in the run, 7 here",
         "train_set.numbers: 6 in the run, 4 here",
     ]
 
@@ -76,6 +76,41 @@ def test_what_only_places_the_work_may_differ():
     updates = dataclasses.replace(experiment.updates, microbatches=2)
     moved = dataclasses.replace(experiment, fsdp=2, updates=updates)
     assert differences(moved, experiment) == []
+
+
+@pytest.mark.parametrize("schedule, free", [("constant", True), ("cosine", False)])
+def test_more_steps_go_on_unless_the_schedule_ends_with_them(schedule, free):
+    experiment = config.load(ROOT / "experiments" / "arithmetic.py")
+    optimization = dataclasses.replace(experiment.optimization, schedule=schedule)
+    experiment = dataclasses.replace(experiment, optimization=optimization)
+    longer = dataclasses.replace(experiment, steps=experiment.steps + 1)
+    assert (differences(longer, experiment) == []) == free
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"steps": "3"}, "steps='3': must be of type int"),
+        ({"fsdp": 1.0}, "fsdp=1.0: must be of type int"),
+        ({"seed": True}, "seed=True: must be of type int"),
+        ({"policy": None}, "policy=None: must be of type DecoderConfig"),
+        ({"optimization": config.Optimization("1")}, "optimization.learning_rate='1'"),
+        ({"optimization": config.Optimization(1.0, schedule="flat")}, "constant, lin"),
+        (
+            {"warm_up": config.WarmUp((config.Phase(None, "9"),), None)},
+            "warm_up.phases.0.updates='9'",
+        ),
+    ],
+    ids=str,
+)
+def test_values_of_another_type_are_refused_by_name(experiment, change, message):
+    with pytest.raises(ValueError, match=message):
+        validation.validate(dataclasses.replace(experiment, **change), 1)
+
+
+def test_whole_numbers_are_numbers(experiment):
+    optimization = config.Optimization(1, max_grad_norm=1)
+    validation.validate(dataclasses.replace(experiment, optimization=optimization), 1)
 
 
 def test_another_class_is_another_experiment():

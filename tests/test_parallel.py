@@ -1,5 +1,7 @@
 """How arrays are laid out, and what comes back."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,22 @@ def test_the_mesh_covers_all_devices():
         mesh = parallel.make_mesh(fsdp)
         assert dict(mesh.shape) == {"data": 8 // fsdp, "fsdp": fsdp}
         assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
+
+
+def test_a_process_holds_neighboring_rows_whatever_the_order_of_devices(monkeypatch):
+    """On a pod, JAX may list the devices of different processes in turns."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Device:
+        process_index: int
+        id: int
+
+    devices = [Device(number % 2, number) for number in (3, 0, 2, 1)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(jax, "device_count", lambda: len(devices))
+    monkeypatch.setattr(jax.sharding, "Mesh", lambda grid, *_, **__: grid)
+    grid = parallel.make_mesh(2)
+    assert [device.process_index for device in grid.flat] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("fsdp", [0, 3, 16])

@@ -76,8 +76,17 @@ def test_a_signal_saves_and_the_same_command_goes_on(whole, tmp_path, number, st
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number, output
     assert "Traceback" not in output and "goes on from there" in output
+    assert f"{number.name}: saving after this step" in output
     assert len(measured(folder)) < len(measured(whole))
     finish(folder, whole)
+
+
+def test_before_there_is_anything_to_save_a_signal_ends_the_process(tmp_path):
+    process = start("--run", str(tmp_path / "run"))
+    assert "loading JAX" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGINT and output == ""
 
 
 def test_sudden_death_loses_nothing_before_the_checkpoint(whole, tmp_path):

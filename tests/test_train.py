@@ -183,6 +183,30 @@ def test_a_finished_run_is_only_shown_again(finished):
     assert measured(finished[0]) == before
 
 
+def test_a_folder_in_use_is_refused(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    before = (folder / "config.json").stat()
+    with runs.opened(folder, runs.read_experiment(folder)):
+        status, output = command(TINY, "--run", folder)
+    assert status == 2 and "another process is working in" in output
+    assert "Traceback" not in output
+    status, output = command(TINY, "--run", folder)
+    assert status == 0, output
+    assert before.st_size == (folder / "config.json").stat().st_size
+
+
+def test_a_finished_run_goes_on_for_more_steps(finished, tmp_path):
+    folder, whole = tmp_path / "longer", tmp_path / "whole"
+    shutil.copytree(finished[0], folder)
+    for run in (folder, whole):
+        status, output = command(TINY, "--run", run, "--steps", 6)
+        assert status == 0 and "after (6 steps)" in output, output
+    assert runs.read_experiment(folder).steps == 6
+    assert measured(folder) == measured(whole)
+    assert arrays(folder) == arrays(whole)
+
+
 def test_another_experiment_does_not_touch_the_folder(finished):
     before = measured(finished[0])
     status, output = command(TINY, "--run", finished[0], "--objective.gate.alpha", 0.5)

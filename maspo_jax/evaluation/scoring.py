@@ -4,6 +4,7 @@ import numpy as np
 
 from maspo_jax import parallel
 from maspo_jax.data import pipeline
+from maspo_jax.rollout.grading import grade
 from maspo_jax.rollout.sampler import sample
 
 
@@ -33,16 +34,9 @@ def accuracy(
     own = parallel.own_rows(rows)
     prompts = pipeline.ask(filled[own], template, tokenizer, length)
     rollout = sample(policy, parallel.spread(prompts, mesh), key, decoding, mesh)
-    drawn = parallel.local(rollout.sequences)
-    texts = [
-        tokenizer.decode(row[mask])
-        for row, mask in zip(drawn.response, drawn.mask, strict=True)
-    ]
-    golds = [
-        problem.answer for problem in filled[own] for _ in range(decoding.responses)
-    ]
-    reward = parallel.everyone(verifier.score(texts, golds))
-    tokens = parallel.everyone(drawn.mask.sum(axis=-1))
+    verdicts = grade(verifier, tokenizer, filled[own], rollout.sequences)
+    reward = parallel.everyone(np.array([verdict.reward for verdict in verdicts]))
+    tokens = parallel.everyone(parallel.local(rollout.sequences.mask).sum(axis=-1))
     count = len(problems) * decoding.responses
     return {
         "accuracy": float(np.mean(reward[:count])),

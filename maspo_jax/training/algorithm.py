@@ -15,6 +15,7 @@ from maspo_jax.objectives import diagnostics
 from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.shaping import overlong_penalty
+from maspo_jax.rollout.grading import grade
 from maspo_jax.rollout.sampler import Decoding, sample
 from maspo_jax.training import batches
 from maspo_jax.training import state as states
@@ -57,18 +58,8 @@ class Algorithm:
 
     def grade(self, problems, rollout):
         """Returns the verdict on each response of this process to its problems."""
-        drawn = parallel.local(rollout.sequences)
-        decode = self.experiment.tokenizer.decode
-        texts = [
-            decode(row[mask])
-            for row, mask in zip(drawn.response, drawn.mask, strict=True)
-        ]
-        golds = [
-            problem.answer
-            for problem in problems
-            for _ in range(self.decoding.responses)
-        ]
-        return self.verifier.grade(texts, golds)
+        tokenizer = self.experiment.tokenizer
+        return grade(self.verifier, tokenizer, problems, rollout.sequences)
 
     def improve(self, state, rollout, reward, step):
         """Makes the updates of a step.

@@ -1,29 +1,11 @@
 """Ctrl-C and SIGTERM: finish the step, save, and go."""
 
-import contextlib
 import signal
 import threading
 
 from maspo_jax import parallel
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def at_once():
-    """Lets a signal end the process while there is nothing to save.
-
-    The system does it, not Python: a `KeyboardInterrupt` would be lost where it
-    happens to be raised in a callback of JAX, and would wait for compiled code.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Interrupted(Exception):
@@ -64,7 +46,11 @@ class Interrupts:
     def _note(self, number, frame):
         self._number = number
         signal.signal(number, signal.SIG_DFL)
-        self._display.console.show_cursor(True)
+        # Not said from here: the signal may have cut into the middle of a print.
+        threading.Thread(target=self._say, args=(number,)).start()
+
+    def _say(self, number):
+        self._display.console.show_cursor(True)  # a second signal would not
         self._display.note(
             f"{signal.Signals(number).name}: saving after this step "
             "(again to stop at once)"

@@ -34,7 +34,7 @@ def train(experiment, folder, verifier, evaluate, display):
 
     Args:
         experiment: the `Experiment`.
-        folder: from `runs.open_run`.
+        folder: of the run, from `runs.opened`.
         verifier: a `rewards.Verifier`.
         evaluate: a function of the policy and the mesh that returns its held-out
             metrics, a dict of numbers.
@@ -143,25 +143,29 @@ def describe(experiment, rollout, verdicts, reward):
     length = drawn.mask.sum(axis=-1)
     cut = drawn.mask[:, -1] & (drawn.response[:, -1] != experiment.tokenizer.end)
     groups = reward.reshape(-1, experiment.sampling.responses)
-    numbers = {
+    of_each = lambda group: np.repeat(group, experiment.sampling.responses)
+    columns = {
         "reward": reward,
         "length": length,
         "truncated": cut,
-        "groups_all_right": groups.min(axis=1) == 1,
-        "groups_all_wrong": groups.max(axis=1) == 0,
+        "groups_all_right": of_each(groups.min(axis=1) == 1),
+        "groups_all_wrong": of_each(groups.max(axis=1) == 0),
     }
     for outcome in OUTCOMES:
-        numbers[f"verifier/{outcome}"] = np.array(
+        columns[f"verifier/{outcome}"] = np.array(
             [verdict.outcome == outcome for verdict in verdicts]
         )
-    means = {
-        name: float(np.mean(parallel.everyone(rows))) for name, rows in numbers.items()
-    }
-    return {**means, "tokens": int(parallel.everyone(length).sum())}
+    # One exchange between processes for all of them.
+    table = parallel.everyone(np.stack([*columns.values()], axis=1))  # [N, metrics]
+    means = dict(zip(columns, table.mean(axis=0).tolist(), strict=True))
+    return {**means, "tokens": round(means["length"] * len(table))}
 
 
 def report(run, step, numbers):
-    """Logs and shows the metrics of a step, with where its time went."""
+    """Logs and shows the metrics of a step, with where its time went.
+
+    What is written and saved behind a step counts for the next.
+    """
     experiment, seconds = run.experiment, run.clock.read()
     seconds.pop("evaluating", None)
     total = sum(seconds.values())
@@ -177,5 +181,6 @@ def report(run, step, numbers):
         "time/overhead_share": sum(seconds.get(name, 0) for name in OVERHEAD) / total,
         **{f"time/{name.replace(' ', '_')}": spent for name, spent in seconds.items()},
     }
-    run.log.write("reinforcement", step, numbers)
+    with run.clock("writing"):
+        run.log.write("reinforcement", step, numbers)
     run.display.step(step, numbers)

@@ -1,7 +1,10 @@
 """A run is a folder: its experiment, its metrics, its rollouts, its checkpoints."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
 
 import jax
@@ -12,8 +15,9 @@ from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
 
 
-def open_run(folder, experiment):
-    """Creates the folder of a run, or returns to it.
+@contextlib.contextmanager
+def opened(folder, experiment):
+    """Creates the folder of a run, or returns to it, and keeps others out of it.
 
     The first process of a pod decides for all, so that none sees a folder half made.
 
@@ -21,40 +25,58 @@ def open_run(folder, experiment):
         folder: where; created if it is not there.
         experiment: the `Experiment`; written to `config.json`.
 
-    Returns:
-        The folder as a `pathlib.Path`.
-
     Raises:
-        ValueError: the folder holds another experiment, or no run at all. Nothing
-            has been written then.
+        ValueError: the folder holds another experiment, or no run at all, or
+            another process works in it. Nothing has been written then.
     """
-    folder = pathlib.Path(folder)
-    refusal = None
-    if jax.process_index() == 0:
-        try:
-            refusal = _refusal(folder, experiment) or _create(folder, experiment)
-        except OSError as error:  # or the other processes would wait for this one
-            refusal = str(error)
-    if parallel.largest(refusal is not None):
-        raise ValueError(refusal or f"the first process refused {folder}")
-    return folder
+    with contextlib.ExitStack() as held:
+        refusal = None
+        if jax.process_index() == 0:
+            try:
+                refusal = _open(pathlib.Path(folder), experiment, held)
+            except OSError as error:  # or the other processes would wait for this one
+                refusal = str(error)
+        if parallel.largest(refusal is not None):
+            raise ValueError(refusal or f"the first process refused {folder}")
+        yield
 
 
-def _create(folder, experiment):
-    """Makes the folder with its `config.json`, whole or not at all."""
-    if not (folder / "config.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "config.json.partial"
-        partial.write_text(json.dumps(config.to_json(experiment), indent=2) + "\n")
-        partial.rename(folder / "config.json")
-
-
-def _refusal(folder, experiment):
-    """Returns why a folder cannot hold the run, or None."""
-    if (folder / "config.json").exists():
-        differences = config.differences(
-            config.to_json(experiment), _read_config(folder)
+def _open(folder, experiment, held):
+    """Makes a folder that of a run. Returns why it cannot be, or None."""
+    settings = config.to_json(experiment)
+    refusal = _refusal(folder, settings)
+    if refusal:
+        return refusal
+    folder.mkdir(parents=True, exist_ok=True)
+    if not _lock(folder, held):
+        return (
+            f"another process is working in {folder}: wait until it ends, or give "
+            "another folder with --run"
         )
+    file = folder / "config.json"
+    partial = file.with_suffix(".json.partial")
+    partial.write_text(json.dumps(settings, indent=2) + "\n")
+    partial.rename(file)
+    return None
+
+
+def _lock(folder, held):
+    """Returns whether no other process works in a folder, nor can until we end."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    held.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # of a file system that has no locks
+        return True
+    return True
+
+
+def _refusal(folder, settings):
+    """Returns why a folder cannot hold the run of such an experiment, or None."""
+    if (folder / "config.json").exists():
+        differences = config.differences(settings, _read_config(folder))
         if not differences:
             return None
         listed = "\n  ".join(differences)

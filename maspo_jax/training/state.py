@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from maspo_jax import parallel
@@ -52,7 +51,7 @@ def _create(config, optimizer, key):
 
 
 def _begin(optimizer, policy):
-    return TrainState(jnp.zeros((), jnp.int32), policy, optimizer.init(policy))
+    return TrainState(policy, optimizer.init(policy))
 
 
 def _shardings(skeleton):

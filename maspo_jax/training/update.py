@@ -111,7 +111,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             "update_norm": optax.tree.norm(steps),
             **diagnostics.summarize(measured),
         }
-        return TrainState(state.updates + 1, policy, opt_state), metrics, trace
+        return TrainState(policy, opt_state), metrics, trace
 
     return update
 

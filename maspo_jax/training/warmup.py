@@ -57,9 +57,9 @@ def warm_up(run, checkpoints):
             run.log.write("warm_up", done, shown)
             run.display.step(done, shown)
             run.display.stage("warming up")
-            run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
         if due:
             checkpoints.save(done, state, position)
+        run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
     return state.policy
 
 

@@ -1,0 +1,183 @@
+"""One run of an experiment, from what may be refused to the table at its end."""
+
+import contextlib
+import ctypes
+import functools
+import pathlib
+import sys
+
+import jax
+import rich.table
+
+from maspo_jax import config, parallel, validation
+from maspo_jax.data import pipeline
+from maspo_jax.data.problems import ProblemFile
+from maspo_jax.evaluation import scoring
+from maspo_jax.figures.training_curves import draw_learning_curves
+from maspo_jax.rewards import Verifier
+from maspo_jax.rollout.sampler import Decoding
+from maspo_jax.training import loop, runs
+from maspo_jax.training.display import Display
+from maspo_jax.training.interrupts import Interrupted
+from maspo_jax.training.keys import key_for
+
+
+def start(path, overrides=(), folder=None, pod=None):
+    """Runs the experiment of a file. Returns the exit status.
+
+    Args:
+        path: of the file.
+        overrides: command-line words that change leaves of the experiment.
+        folder: of the run; by default `runs/` and the name of the file.
+        pod: see `parallel.join`.
+    """
+    keep_freed_memory()
+    try:
+        parallel.join(pod)
+        experiment = config.load(path, overrides)
+    except (ValueError, OSError) as error:
+        return refuse(error)
+    folder = pathlib.Path(folder or pathlib.Path("runs", pathlib.Path(path).stem))
+    with Display(quiet=jax.process_index() > 0) as display:
+        return run(experiment, folder, display)
+
+
+def run(experiment, folder, display):
+    """Trains as an experiment says, in a folder. Returns the exit status."""
+    grading = experiment.grading
+    with contextlib.ExitStack() as held:
+        try:
+            display.stage("checking the experiment and its problems")
+            check(experiment, folder)
+            held.enter_context(runs.opened(folder, experiment))
+        except (ValueError, OSError) as error:
+            return refuse(error)
+        verifier = held.enter_context(Verifier(grading.workers, grading.deadline))
+        introduce(experiment, folder, display)
+        evaluate = functools.partial(measure, experiment, verifier)
+        try:
+            loop.train(experiment, folder, verifier, evaluate, display)
+        except Interrupted as interrupted:
+            display.note(f"{interrupted}. The same command goes on from there.")
+            return interrupted.exit_status
+        except FloatingPointError as error:
+            return refuse(error, status=1)
+        if jax.process_index() == 0:
+            display.stage("drawing")
+            conclude(folder, display)
+    return 0
+
+
+def refuse(error, status=2):
+    """Says why there is nothing to do. Returns the exit status."""
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+def keep_freed_memory():
+    """Makes glibc keep the buffers of an update for the next one.
+
+    XLA allocates and frees the same large buffers at every step; on a CPU, giving
+    them back to the system and faulting them in again cost a quarter of a run. Other
+    C libraries are left alone.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt:
+            trim_threshold, top_pad, mmap_max = -1, -2, -4  # of <malloc.h>
+            mallopt(mmap_max, 0)
+            mallopt(trim_threshold, 2**31 - 1)
+            mallopt(top_pad, 2**26)
+
+
+def check(experiment, folder):
+    """Refuses what cannot run, before anything is compiled or written."""
+    validation.validate(experiment, jax.device_count())
+    check_problems(experiment)
+    settings = f"{config.to_json(experiment)} in {folder}"
+    parallel.same_everywhere(settings, "the experiment or its folder")
+
+
+def check_problems(experiment):
+    """Refuses problems that do not fit the prompts, the responses or the batches."""
+    sampling, warm_up = experiment.sampling, experiment.warm_up
+    length = sampling.prompt_length
+    asked = [
+        (experiment.train_set, length, None),
+        (experiment.held_out.source, length, None),
+    ]
+    if warm_up:
+        length = warm_up.prompt_length or length
+        longest = warm_up.response_length or sampling.response_length
+        asked += [(phase.source, length, longest) for phase in warm_up.phases]
+    for source, prompt_length, response_length in asked:
+        pipeline.check(
+            source,
+            experiment.template,
+            experiment.tokenizer,
+            prompt_length=prompt_length,
+            response_length=response_length,
+            rows=None if isinstance(source, ProblemFile) else 256,
+        )
+    if len(experiment.held_out.source) < experiment.held_out.problems:
+        raise ValueError(
+            f"held_out.problems={experiment.held_out.problems} but its source has "
+            f"only {len(experiment.held_out.source)}"
+        )
+
+
+def measure(experiment, verifier, policy, mesh):
+    """Returns the greedy accuracy and length on the held-out problems."""
+    held_out, tokenizer = experiment.held_out, experiment.tokenizer
+    return scoring.accuracy(
+        policy,
+        [held_out.source[index] for index in range(held_out.problems)],
+        verifier,
+        template=experiment.template,
+        tokenizer=tokenizer,
+        length=experiment.sampling.prompt_length,
+        decoding=Decoding(
+            responses=1,
+            length=experiment.sampling.response_length,
+            end=tokenizer.end,
+            pad=tokenizer.pad,
+            temperature=0.0,
+        ),
+        mesh=mesh,
+        key=key_for("evaluation", experiment.seed),
+    )
+
+
+def introduce(experiment, folder, display):
+    """Says what is about to run, in the field's terms, and what to beware of."""
+    sampling, updates = experiment.sampling, experiment.updates
+    display.note(
+        f"{type(experiment.objective.gate).__name__} on {jax.device_count()} "
+        f"{jax.default_backend()} device(s), in {folder}\n"
+        f"{experiment.steps} steps of {sampling.prompts} prompts x "
+        f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
+        f"step, {sampling.prompts // updates.minibatches} prompts each"
+    )
+    if experiment.updates_per_step == 1:
+        display.note(
+            "warning: with one update per step the ratio never leaves 1 and all gates "
+            "coincide; raise updates.minibatches or updates.epochs to compare them"
+        )
+
+
+def conclude(folder, display):
+    """Shows what the run has come to, and where to look further."""
+    held_out = runs.read_metrics(folder, "held_out")
+    table = rich.table.Table(title="Held-out problems, greedy")
+    for name in ("", "accuracy", "response length"):
+        table.add_column(name, justify="right")
+    for name, line in (("before", held_out[0]), ("after", held_out[-1])):
+        when = f"{name} ({line['step']} steps)"
+        table.add_row(when, f"{line['accuracy']:.1%}", f"{line['length']:.1f} tokens")
+    display.console.print(table)
+    picture = draw_learning_curves([folder], folder / "learning_curve.png")
+    display.note(f"The learning curve is in {picture}")
+    display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
+    display.note(
+        f"Compare runs: python -m maspo_jax.figures {folder} OTHER_RUN --out ."
+    )
