@@ -30,11 +30,11 @@ experiment = Experiment(
     held_out=HeldOut(arithmetic.Chains(numbers=6, split="test"), every=5),
     warm_up=WarmUp(
         phases=(
-            Phase(arithmetic.Chains(numbers=6, direct=0.2, seed=1), updates=800),
-            Phase(arithmetic.Chains(numbers=6, direct=0.8, seed=2), updates=200),
+            Phase(arithmetic.Chains(numbers=6, direct=0.05, seed=1), updates=600),
+            Phase(arithmetic.Chains(numbers=6, direct=0.7, seed=2), updates=200),
         ),
         optimization=Optimization(
-            3e-3, warmup_updates=50, schedule="linear", beta2=0.999
+            5e-3, warmup_updates=50, schedule="linear", beta2=0.999
         ),
     ),
     sampling=Sampling(prompts=16, responses=16, prompt_length=14, response_length=50),

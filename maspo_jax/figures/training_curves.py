@@ -9,6 +9,7 @@ from maspo_jax.training import runs
 
 # Okabe and Ito's palette, told apart by color-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"  # told apart where curves lie on each other
 
 
 def draw_learning_curves(folders, path):
@@ -21,19 +22,20 @@ def draw_learning_curves(folders, path):
     Returns:
         The path.
     """
-    figure = matplotlib.figure.Figure(figsize=(12, 3.6), layout="constrained")
+    figure = matplotlib.figure.Figure(figsize=(12, 4), layout="constrained")
     right, long, outside = figure.subplots(1, 3)
     for index, folder in enumerate(folders):
-        name = pathlib.Path(folder).name
+        name = pathlib.Path(folder).resolve().name
         color = COLORS[index % len(COLORS)]
+        marked = {"marker": MARKERS[index % len(MARKERS)], "markersize": 5}
         steps = runs.read_metrics(folder, "reinforcement")
         held_out = runs.read_metrics(folder, "held_out")
         sampled, greedy = f"{name}, sampled", f"{name}, held-out, greedy"
-        plot(right, steps, "reward", color, sampled, alpha=0.45)
-        plot(right, held_out, "accuracy", color, greedy, marker="o", markersize=4)
-        plot(long, steps, "length", color, sampled, alpha=0.45)
-        plot(long, held_out, "length", color, greedy, marker="o", markersize=4)
-        plot(outside, steps, "out_of_band_last", color, name)
+        plot(right, steps, "reward", color, label=sampled, alpha=0.45)
+        plot(right, held_out, "accuracy", color, label=greedy, **marked)
+        plot(long, steps, "length", color, alpha=0.45)
+        plot(long, held_out, "length", color, **marked)
+        plot(outside, steps, "out_of_band_last", color, alpha=0.45)
     right.set(title="Right answers", ylim=(0, 1))
     long.set(title="Response length (tokens)", ylim=(0, None))
     outside.set(
@@ -48,12 +50,13 @@ def draw_learning_curves(folders, path):
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=8, loc="upper right" if axes is outside else "lower right")
+    columns = min(2 * len(folders), 6)
+    figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
     figure.savefig(path, dpi=150)
     return path
 
 
-def plot(axes, lines, metric, color, label, **style):
+def plot(axes, lines, metric, color, **style):
     """Draws one metric of the lines of a metrics log."""
     x, y = [line["step"] for line in lines], [line[metric] for line in lines]
-    axes.plot(x, y, color=color, label=label, **style)
+    axes.plot(x, y, color=color, **style)
