@@ -13,6 +13,7 @@ _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "<|": "|>"}
 _ACCENTS = frozenset(["overline", "vec", "hat", "widetilde", "tilde", "dot", "ddot"])
 _OF_SEVERAL = frozenset(["max", "min", "gcd", "lcm"])
 _INVERTIBLE = frozenset(["sin", "cos", "tan", "cot"])
+_UNIT_VECTORS = frozenset([ex.Const("i"), ex.Sym("j"), ex.Sym("k")])
 _TEN = ex.Num(Fraction(10))
 
 
@@ -105,6 +106,8 @@ def environment(parser):
         elif parser.accept("&"):
             continue
         else:
+            if row and parser.here.text.lower() in lexicon.CONDITIONALS:
+                parser.take()  # in cases, "if x > 0" is "x > 0"
             row.append(parser.items())
     parser.take()
     if row:
@@ -127,13 +130,12 @@ def command(parser):
     if name in lexicon.FUNCTIONS:
         return _function(parser, name)
     if name in _ACCENTS:
-        return ex.Call(name, (parser.argument(),))
+        argument = parser.argument()
+        return argument if argument in _UNIT_VECTORS else ex.Call(name, (argument,))
     if name in lexicon.CONSTANTS or name.startswith("field "):
         return ex.Const(name)
     if name in lexicon.GREEK:
         return ex.Sym(name)
-    if name == "pmod":
-        return ex.Call(name, (parser.argument(),))
     if name in ("textcolor", "boxed", "fbox", "ensuremath"):
         if name == "textcolor":
             literals.label(parser)

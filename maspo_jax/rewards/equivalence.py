@@ -311,6 +311,7 @@ def _match_words(gold, answer):
 
 def _match_quantities(gold, answer, same):
     """Compares values with units: two that are known must agree, one may lack."""
+    gold, answer = _with_letter_unit(gold, answer), _with_letter_unit(answer, gold)
     unit, other = _unit(gold), _unit(answer)
     value, given = _bare(gold), _bare(answer)
     if unit is not None and other is not None:
@@ -320,6 +321,18 @@ def _match_quantities(gold, answer, same):
             value = ex.Mul((ex.Num(unit.scale), value))
             given = ex.Mul((ex.Num(other.scale), given))
     return match(value, given, same)
+
+
+def _with_letter_unit(node, other):
+    """Returns `120 g` as a quantity, not a product, beside a quantity in grams."""
+    unit = _unit(other)
+    if unit is not None and isinstance(node, ex.Mul):
+        *rest, last = node.factors
+        if isinstance(last, ex.Sym) and rest:
+            read = units.read((last.name,))
+            if read is not None and read.dimensions == unit.dimensions:
+                return ex.Quantity(ex.product(rest), (last.name,))
+    return node
 
 
 def _bare(node):

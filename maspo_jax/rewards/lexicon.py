@@ -20,7 +20,7 @@ _GREEK = {
 _SIGNS = {
     "×": "*", "⋅": "*", "·": "*", "∙": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/",
     "−": "-", "–": "-", "—": "-", "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=",
-    "≠": "!=", "≈": "\\approx ", "√": "\\sqrt ", "∞": "\\infty ", "∪": "\\cup ",
+    "≠": "!=", "≈": "\\approx ", "√": "\\sqrt ", "∛": "\\sqrt[3]", "∞": "\\infty ", "∪": "\\cup ",
     "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "∓": "\\mp ", "°": "\\degree ",
     "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "′": "'", "’": "'",
     "…": "\\ldots ", "⟨": "\\langle ", "⟩": "\\rangle ", "⌊": "\\lfloor ",
@@ -52,7 +52,7 @@ SILENT = frozenset(
     "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large "
     "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
     "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
-    "hfill par".split()
+    "hfill par triangle".split()
 )
 
 # Commands that are dropped together with the group after them.
@@ -102,7 +102,24 @@ GREEK = frozenset(_GREEK.values()) | frozenset(
 CONSTANTS = frozenset(["pi", "infty", "emptyset"])
 
 # Words that stand for an operator.
-CONNECTIVES = {"and": "and", "or": "or", "to": ":"}
+CONNECTIVES = {"and": "and", "or": "or", "to": ":", "mod": "mod"}
+
+# Words between a name and its value.
+COPULAS = frozenset(["is", "are", "equals"])
+
+# Words that open a condition of a definition by cases.
+CONDITIONALS = frozenset(["if", "for", "when", "where"])
+
+# Words behind a number that multiply it.
+SCALES = {
+    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12,
+}  # fmt: skip
+
+# Commands that are a letter.
+LETTERS = {"imath": "i", "jmath": "j", "top": "T"}
+
+# Commands before the name of an angle.
+ANGLES = frozenset(["angle", "measuredangle"])
 
 # Words too short to be told from products of variables otherwise.
 WORDS = frozenset(

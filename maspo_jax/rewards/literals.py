@@ -12,20 +12,62 @@ from maspo_jax.rewards.tokens import Token, Unreadable
 LARGEST_SHIFT = 400  # a larger power of ten is kept as a power
 
 
+def starts_unit(parser):
+    """Whether a unit begins here that is not a word: (mod 7), \\frac{miles}{hour}."""
+    token, after = parser.here, parser.peek()
+    if token.kind == "cmd":
+        in_words = after.text == "{" and parser.peek(2).kind == "word"
+        return token.text == "pmod" or (token.text == "frac" and in_words)
+    return token.text == "(" and (after.text, after.kind) == ("mod", "op")
+
+
+def unit(parser):
+    """Takes the unit or the modulus behind a value; an empty list if none is there."""
+    if parser.here.kind == "word" or parser.here.text == "frac":
+        return words(parser)
+    if not starts_unit(parser):
+        return []
+    if parser.take().text == "pmod":
+        modulus = parser.argument()
+    else:
+        parser.take()
+        modulus = parser.sum()
+        parser.expect(")")
+    match modulus:
+        case ex.Num(value=value):
+            return ["mod", str(value)]
+        case ex.Sym(name=name):
+            return ["mod", name]
+    raise Unreadable("a modulus that is no number")
+
+
 def words(parser):
     """Takes a phrase of words, with the /, -, ^2 that units are written with."""
     phrase = []
     while True:
         if parser.here.kind == "word":
             phrase.append(parser.take().text)
+        elif parser.here.text == "frac" and starts_unit(parser):
+            phrase.extend(_quotient_of_units(parser))
         elif parser.here.text in ("/", "-", "*") and parser.peek().kind == "word":
             phrase.append(parser.take().text)
-        elif parser.at("^") and phrase and units.lookup(phrase[-1]):
+        elif parser.at("^") and phrase and units.takes_exponent(phrase[-1]):
             phrase.extend(_exponent_of_unit(parser))
         elif parser.here.kind == "name" and parser.peek().kind == "word" and phrase:
             phrase.append(parser.take().text)  # "a" in "such a thing"
         else:
             return phrase
+
+
+def _quotient_of_units(parser):
+    parser.take()
+    parser.expect("{")
+    top = words(parser)
+    parser.expect("}")
+    parser.expect("{")
+    bottom = words(parser)
+    parser.expect("}")
+    return [*top, "/", *bottom]
 
 
 def _exponent_of_unit(parser):

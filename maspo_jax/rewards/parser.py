@@ -11,7 +11,7 @@ Time is linear in the tokens: no rule is tried twice at one place. What does not
 fit raises `Unreadable`; nothing is guessed and nothing is executed.
 """
 
-from maspo_jax.rewards import commands, lexicon, literals, units
+from maspo_jax.rewards import commands, lexicon, literals, suffixes, units
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.tokens import Token, Unreadable, tokenize
 
@@ -20,7 +20,7 @@ _SEPARATORS = frozenset([",", ";", "and", "or"])
 _SIGNS = frozenset(["+", "-", "+-", "-+"])
 _MOST_CHAINED = 32  # postfix operators on one atom, set operations in a row
 _END = Token("end", "")
-_IGNORED = frozenset(["angle", "triangle", "therefore", "implies", "Rightarrow"])
+_IGNORED = frozenset(["therefore", "implies", "Rightarrow"])
 
 
 def parse(text):
@@ -86,11 +86,15 @@ class _Parser:
             link = self.take().text
             while self.here.text in ("and", "or") and self.here.kind == "op":
                 link = self.take().text
-            if self.here.kind == "end" and link in (",", ";"):
+            if link in (",", ";") and self.ends_row():
                 break
             links.append(link)
             found.append(self.relation())
         return ex.Items(tuple(found), tuple(links)) if links else found[0]
+
+    def ends_row(self):
+        """Whether a comma here ends a row or the text, and separates nothing."""
+        return self.here.kind == "end" or self.here.text in ("&", "\\\\")
 
     def relation(self):
         while self.here.text == "~=" or self.here.text in _IGNORED:
@@ -123,19 +127,25 @@ class _Parser:
                 return ex.Quantity(ex.negated(minus.value), minus.words)  # -$5
             raise Unreadable("minus a word")
         if self.here.kind == "word":
-            words = literals.words(self)
-            signed = self.starts_operand() or self.here.text in _SIGNS
-            if signed and units.read(words) and len(words) == 1:
-                return ex.Quantity(self.sum(), tuple(words))  # $18
-            while self.here.kind in ("num", "word"):
-                words.append(self.take().text)  # October 30
-            return ex.Text(tuple(words))
+            return self.phrase()
         value = self.sum()
         if self.accept("over"):
             value = ex.quotient(value, self.sum())
-        if self.here.kind != "word":
-            return value
-        return ex.Quantity(value, tuple(literals.words(self)))
+        unit = literals.unit(self)
+        return ex.Quantity(value, tuple(unit)) if unit else value
+
+    def phrase(self):
+        """Words: a unit before its number ($18), a statement, or plain text."""
+        words = literals.words(self)
+        signed = self.starts_operand() or self.here.text in _SIGNS
+        if signed and units.read(words) and len(words) == 1:
+            return ex.Quantity(self.sum(), tuple(words))
+        if signed and len(words) > 1 and words[-1].lower() in lexicon.COPULAS:
+            name = ex.Text(tuple(words[:-1]))
+            return ex.Relation(("=",), (name, self.quantity()))  # the sum is 5
+        while self.here.kind in ("num", "word"):
+            words.append(self.take().text)  # October 30
+        return ex.Text(tuple(words))
 
     # Values.
 
@@ -202,8 +212,8 @@ class _Parser:
         if token.kind in ("num", "name", "digits", "begin"):
             return True
         if token.kind == "cmd":
-            return token.text not in _IGNORED
-        if token.kind != "op":
+            return token.text not in _IGNORED and not literals.starts_unit(self)
+        if token.kind != "op" or literals.starts_unit(self):
             return False
         if token.text == "|":
             return self.bars == 0 and not self.in_set
@@ -212,53 +222,7 @@ class _Parser:
         return token.text in ("(", "[", "{", "lfloor", "lceil", "...")
 
     def factor(self):
-        node, count = self.atom(), 0
-        while self.here.kind == "op":
-            text, count = self.here.text, self.next_in_chain(count)
-            if text == "!":
-                self.take()
-                double = self.accept("!")
-                node = ex.Call("factorial2" if double else "factorial", (node,))
-            elif text == "%":
-                self.take()
-                node = ex.Percent(node)
-            elif text == "deg":
-                self.take()
-                node = ex.Degrees(node)
-            elif text == "^":
-                node = self.power(node)
-            elif text == "_":
-                node = self.subscript(node)
-            elif text == "'" and isinstance(node, ex.Sym):
-                self.take()
-                node = ex.Sym(node.name + "'")
-            else:
-                break
-        if isinstance(node, ex.Sym) and self.at("("):
-            return self.application(node)
-        return node
-
-    def power(self, base):
-        self.take()
-        if self.at("{") and self.peek().text == "'":
-            self.take()
-            primes = ""
-            while self.accept("'"):
-                primes += "'"
-            self.expect("}")
-            if not isinstance(base, ex.Sym):
-                raise Unreadable("a prime on something that is no symbol")
-            return ex.Sym(base.name + primes)
-        if self.here.text in ("-", "+") and self.here.kind == "op":
-            sign = self.take().text
-            inner = self.factor()
-            return ex.Pow(base, ex.negated(inner) if sign == "-" else inner)
-        self.deeper()
-        exponent = self.group() if self.at("{") else self.atom()
-        if self.at("^"):
-            exponent = self.power(exponent)
-        self.depth -= 1
-        return ex.Pow(base, exponent)
+        return suffixes.suffixed(self, self.atom())
 
     def next_in_chain(self, count):
         if count == _MOST_CHAINED:
@@ -269,34 +233,6 @@ class _Parser:
         self.depth += 1
         if self.depth > ex.DEEPEST:
             raise Unreadable("nested too deeply")
-
-    def subscript(self, node):
-        self.take()
-        label = literals.label(self)
-        digits = literals.digits_of(node)
-        bare = str(lexicon.NUMBERS.get(label, label.strip("()")))
-        if digits is not None and bare.isdigit() and len(bare) <= 2:
-            return literals.based(digits, int(bare))
-        if isinstance(node, ex.Sym) or node in _FIELDS:
-            return ex.Sym(f"{node.name}_{label}")
-        raise Unreadable("a subscript on something that is no symbol")
-
-    def application(self, symbol):
-        """f(x): a function's name before brackets, unless it reads as a product."""
-        inner = self.peek()
-        closes = self.peek(2).text == ")"
-        named = symbol.name[:1] in "fghFGH"
-        if inner.kind == "name" and inner.text != symbol.name:
-            named = named or closes  # y(t)
-        if inner.kind == "num" and symbol.name[:1].isupper():
-            named = named or closes  # P(0)
-        if named:
-            self.take()
-            inside = self.items()
-            self.expect(")")
-            args = inside.items if isinstance(inside, ex.Items) else (inside,)
-            return ex.Call("apply " + symbol.name, args)
-        return symbol
 
     # Atoms.
 
@@ -345,5 +281,4 @@ class _Parser:
         return node
 
 
-_FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}

@@ -9,9 +9,10 @@ is a list of two values of x.
 
 import dataclasses
 import functools
+from fractions import Fraction
 
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import normal, regions, solving
+from maspo_jax.rewards import lexicon, normal, regions, solving
 from maspo_jax.rewards.arithmetic import rational
 from maspo_jax.rewards.parser import parse
 from maspo_jax.rewards.regions import Region
@@ -130,11 +131,14 @@ def _quantity(value, words):
         return ex.Percent(value)
     if phrase in ("degrees", "degree"):
         return ex.Degrees(value)
+    if words[0] in lexicon.SCALES:
+        scale = ex.Num(Fraction(10) ** lexicon.SCALES[words[0]])
+        value, words = ex.Mul((value, scale)), words[1:]
     inner = meaning(value)
     if isinstance(inner, Many):
         members = tuple(ex.Quantity(member, words) for member in inner.members)
         return Many(inner.name, members, inner.braces)
-    return ex.Quantity(inner, words)
+    return ex.Quantity(inner, words) if words else inner
 
 
 # Lists.
@@ -181,8 +185,8 @@ def _regions(members, links):
 
 def _relation(node):
     ops, sides = node.ops, node.sides
-    if set(ops) == {"="}:
-        return _equality(sides)
+    if set(ops) <= {"=", "=="}:
+        return _equality(sides, "==" in ops)
     if ops == ("in",):
         return _membership(sides)
     if "in" in ops or "notin" in ops:
@@ -196,10 +200,12 @@ def _relation(node):
     return links[0] if len(links) == 1 else Many(None, tuple(links))
 
 
-def _equality(sides):
+def _equality(sides, congruent):
     first, last = sides[0], sides[-1]
     if _is_name(first):
         return Named(first, meaning(last), Equation("=", first, last))
+    if congruent and not ex.symbols(first):
+        return meaning(last)  # 129 = 8 (mod 11), written with three bars
     if len(sides) > 2 or not ex.symbols(first):
         constants = [side for side in sides if not ex.symbols(side)]
         contradicted = any(normal.same(side, last) is False for side in constants)
@@ -212,15 +218,20 @@ def _equality(sides):
 def _is_name(node):
     """Whether the left side of an equation names its right side."""
     match node:
-        case ex.Sym():
+        case ex.Sym() | ex.Text():
             return True
         case ex.Call(name="vec" | "overline" | "hat"):
             return True
         case ex.Call(name=name, args=args) if name.startswith("apply "):
-            return all(map(_is_name, args))
+            return all(_is_name(arg) or _is_instance(arg) for arg in args)
         case ex.Bracket(items=items):
             return all(map(_is_name, items))
     return _is_figure(node)
+
+
+def _is_instance(node):
+    """Whether an argument is a number or an event: f(2), P(X = 1)."""
+    return isinstance(node, ex.Relation) or not ex.symbols(node)
 
 
 def _is_figure(node):

@@ -35,12 +35,13 @@ class Token:
 _LEXEME = re.compile(
     r"""
     (?P<space> [\s~]+ | \\!(?:\s|\b|(?=\W)) )
-  | (?P<base> (?: \d+[A-F] | [A-F]+\d ) [0-9A-F]* (?=\}?_\{?\d) )
+  | (?P<base> (?: \d+[A-F] | [A-F]+\d ) [0-9A-F]* 
+                (?=\}?_\{? (?:\\(?:text|mathrm)\{)? \d) )
   | (?P<repeat> (?:\d+\.\d*|\.\d*) \\(?:overline|bar|dot)\s* (?: \{\d+\} | \d ) )
   | (?P<grouped> \d{1,3} (?: (?:,?\\![ ]?|\{,\}|\\[,; ]|[ ~]|,\\![ ]?) \d{3} )+ (?!\d)
                  (?:\.\d+)? )
   | (?P<commas> \d{1,3} (?:(?:,|\{,\}|,\\!)\d{3})+ (?!\d) (?!,\d) (?:\.\d+)? )
-  | (?P<num> (?:\d+(?:\.\d+)?|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
+  | (?P<num> (?:\d+(?:\.\d+|\.(?=[/*]))?|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
   | \\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*(?P<null>\.)?
   | (?P<degree> \^\s* (?: \{\s*\\(?:circ|degree)\s*\}
                        | \\(?:circ|degree)(?![A-Za-z]) ) )
@@ -54,6 +55,7 @@ _LEXEME = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?|(?<=\d)\s*([ap])m\b", re.IGNORECASE)
+_MODULE = re.compile(r"\b(?:np|numpy|math|sympy)\.(?=[a-z])")  # Minerva: np.arcsin
 _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
 _ALIGNED = lexicon.SYSTEMS - {"cases"}
 _ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
@@ -71,6 +73,8 @@ def tokenize(text):
     text = text.replace("\\$", " dollars ").replace("$$", "")
     text = text.replace("\\(", "").replace("\\)", "").replace("\\[", "")
     text = text.replace("\\]", "").replace("{:}", ":")
+    if "." in text:
+        text = _MODULE.sub("", text)
     if "m" in text or "M" in text:
         text = _MERIDIEM.sub(r" \1\2m", text)
     scanner = _Scanner(text)
@@ -171,12 +175,23 @@ class _Scanner:
         elif name == "not":
             self.spaced = True
             self.negated(match.end())
+        elif name in lexicon.ANGLES:
+            self.angle()
         elif name not in lexicon.SILENT:
             self.known(name)
 
+    def angle(self):
+        """Drops the sign, and the m of "the measure of the angle" before it."""
+        if self.tokens and self.tokens[-1] == Token(
+            "name", "m", self.tokens[-1].spaced
+        ):
+            self.tokens.pop()
+
     def known(self, name):
         name = lexicon.ALIASES.get(name, name)
-        if name in lexicon.OPERATORS:
+        if name in lexicon.LETTERS:
+            self.put("name", lexicon.LETTERS[name])
+        elif name in lexicon.OPERATORS:
             name = lexicon.OPERATORS[name]
             if name in ("\\{", "\\}"):
                 self.brackets += 1 if name == "\\{" else -1

@@ -82,6 +82,11 @@ def lookup(word):
     return None
 
 
+def takes_exponent(word):
+    """Whether a word may be squared: a unit, or "units" where none is named."""
+    return word.lower() in ("unit", "units") or lookup(word) is not None
+
+
 def is_unit(word):
     """Whether a word of two letters or more names a unit."""
     low = word.lower()
@@ -92,9 +97,11 @@ def read(words):
     """Returns the `Unit` of a phrase, or None if any part of it is no unit.
 
     Args:
-        words: spellings in order, such as ["m", "/", "s", "^", "2"] or
-            ["square", "inches"].
+        words: spellings in order, such as ("m", "/", "s", "^", "2") or
+            ("square", "inches").
     """
+    if words[:1] == ("mod",):  # a modulus may be left out, as a unit may
+        return Unit(((" ".join(words), 1),), Fraction(1))
     phrase = []
     for word in words:
         phrase.extend(_COMPOUND.get(word.lower(), (word,)))
