@@ -5,8 +5,8 @@ Each function takes what it reads from a `parser.Parser` and returns a node.
 
 from fractions import Fraction
 
+from maspo_jax.rewards import binders, lexicon, literals
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import lexicon, literals
 from maspo_jax.rewards.tokens import Unreadable
 
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "<|": "|>"}
@@ -121,6 +121,8 @@ def environment(parser):
 def command(parser):
     """Takes a command with its arguments."""
     name = parser.take().text
+    if name in binders.KINDS:
+        return binders.binder(parser, name)
     if name == "frac":
         return _fraction(parser)
     if name == "sqrt":
@@ -144,11 +146,9 @@ def command(parser):
 
 
 def _fraction(parser):
-    derivative = (
-        parser.at("{") and parser.peek().text == "d" and parser.peek(2).text != "}"
-    )
+    begins = parser.at("{") and parser.peek().text == "d"
     top, bottom = parser.argument(), parser.argument()
-    if derivative:
+    if begins and isinstance(bottom, ex.Mul) and bottom.factors[0] == ex.Sym("d"):
         return ex.Call("derivative", (top, bottom))
     return ex.quotient(top, bottom)
 

@@ -179,6 +179,17 @@ class SetOp:
     right: object
 
 
+@_node
+class Binder:
+    """A sum, prod, int or lim of `body`; `bounds` are two ends, or a limit's target."""
+
+    kind: str
+    variable: Sym
+    bounds: tuple
+    body: object
+
+
+BOUND = "bound "  # begins the name of a binder's variable, which is not free
 MINUS_ONE = Num(Fraction(-1))
 ONE = Num(Fraction(1))
 TWO = Num(Fraction(2))
@@ -211,6 +222,18 @@ def children(node):
             yield value
 
 
+def rebuilt(node, change):
+    """Returns a node with `change` applied to every node directly below it."""
+
+    def inside(value):
+        if isinstance(value, tuple):
+            return tuple(map(inside, value))
+        is_node = hasattr(value, "__slots__") and not isinstance(value, Fraction)
+        return change(value) if is_node else value
+
+    return type(node)(*(inside(getattr(node, name)) for name in node.__slots__))
+
+
 def product(factors):
     """Returns the product of a list of nodes; one node is its own."""
     return Mul(tuple(factors)) if len(factors) > 1 else factors[0]
@@ -226,8 +249,9 @@ def walk(node):
 
 
 def symbols(node):
-    """Returns the names of the variables in `node`."""
-    return frozenset(below.name for below in walk(node) if isinstance(below, Sym))
+    """Returns the names of the free variables in `node`."""
+    names = (below.name for below in walk(node) if isinstance(below, Sym))
+    return frozenset(name for name in names if not name.startswith(BOUND))
 
 
 def numeral(text):

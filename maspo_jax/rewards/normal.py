@@ -13,7 +13,8 @@ both are rational numbers. Work is counted, and refused beyond `BUDGET`.
 import functools
 from fractions import Fraction
 
-from maspo_jax.rewards import functions
+from maspo_jax.rewards import binders, functions
+from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.arithmetic import (
     ONE,
     ZERO,
@@ -29,6 +30,8 @@ from maspo_jax.rewards.arithmetic import (
     root_or_power,
     times,
 )
+
+MOST_TERMS = 500  # of a sum or product that is written out
 
 __all__ = ["Undefined", "Unsupported", "normal", "same"]
 
@@ -140,6 +143,18 @@ class _Normalizer:
             return constant(int(node.digits, node.base))
         except ValueError:
             raise Undefined("a digit that the base does not have") from None
+
+    def binder(self, node):
+        low, high = (rational(self.form(bound)) for bound in (*node.bounds, ex.ONE)[:2])
+        if node.kind not in ("sum", "prod") or None in (low, high):
+            raise Unsupported(node.kind)
+        if low.denominator != 1 or high.denominator != 1 or high - low > MOST_TERMS:
+            raise Unsupported("too many terms")
+        total, combine = (ZERO, plus) if node.kind == "sum" else (ONE, times)
+        for number in range(int(low), int(high) + 1):
+            term = self.form(binders.instance(node, Fraction(number)))
+            total = combine(total, term, self.budget)
+        return total
 
     def call(self, node):
         args = [self.form(arg) for arg in node.args]

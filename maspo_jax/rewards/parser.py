@@ -11,7 +11,7 @@ Time is linear in the tokens: no rule is tried twice at one place. What does not
 fit raises `Unreadable`; nothing is guessed and nothing is executed.
 """
 
-from maspo_jax.rewards import commands, lexicon, literals, suffixes, units
+from maspo_jax.rewards import binders, commands, lexicon, literals, suffixes, units
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.tokens import Token, Unreadable, tokenize
 
@@ -49,6 +49,7 @@ class _Parser:
         self.here = tokens[0] if tokens else _END
         self.depth = 0
         self.bars = 0  # open absolute values
+        self.integrals = 0  # open integrals, where d x ends the integrand
         self.in_set = False  # between braces, where | and : mean "such that"
 
     def take(self):
@@ -210,7 +211,7 @@ class _Parser:
     def starts_operand(self):
         token = self.here
         if token.kind in ("num", "name", "digits", "begin"):
-            return True
+            return not binders.at_differential(self)
         if token.kind == "cmd":
             return token.text not in _IGNORED and not literals.starts_unit(self)
         if token.kind != "op" or literals.starts_unit(self):

@@ -26,6 +26,7 @@ DIGITS = 60  # beyond those the input itself needs
 MOST_DIGITS = 15_000
 POINTS = 6
 PROOF_SHARE = 0.4  # of the deadline: after it agreement stands without a proof
+BINDER_SHARE = 0.8  # the same where only a proof counts: sums, integrals, limits
 _PIECEWISE = frozenset("abs floor ceil sgn max min mod gcd lcm re im arg".split())
 SMALL = 60  # digits in all literals of an input that needs no proof
 
@@ -37,7 +38,7 @@ class _OutOfTime(BaseException):
 def judge(gold, answer, seconds):
     """Returns the name of an outcome for two bare texts."""
     started = time.monotonic()
-    tally = _Tally(started + seconds * PROOF_SHARE)
+    tally = _Tally(started, seconds)
     verdict, rule = equivalence.judge(gold, answer, tally.same)
     if verdict is None:
         return "undecided"
@@ -51,8 +52,8 @@ def judge(gold, answer, seconds):
 class _Tally:
     """One check: what was compared, and whether agreement had to do for proof."""
 
-    def __init__(self, until):
-        self.until = until
+    def __init__(self, started, seconds):
+        self.started, self.seconds = started, seconds
         self.unproved = False
         self.same = functools.lru_cache(maxsize=4096)(self.compare)
 
@@ -62,10 +63,16 @@ class _Tally:
         if verdict is not None:
             return verdict
         agreed = _agree(gold, answer)
-        if agreed is not True:
+        bound = any(
+            isinstance(b, ex.Binder) for n in (gold, answer) for b in ex.walk(n)
+        )
+        if agreed is False or (agreed is None and not bound):
             return agreed
-        if _proved(gold, answer, self.until):
+        share = BINDER_SHARE if bound else PROOF_SHARE
+        if _proved(gold, answer, self.started + share * self.seconds):
             return True
+        if bound:
+            return None
         if _digits(gold) + _digits(answer) > SMALL:
             return None
         if _is_piecewise(gold) or _is_piecewise(answer):
@@ -166,7 +173,10 @@ def _points(gold, answer):
 
 def _proved(gold, answer, until):
     """Whether SymPy proves two nodes equal before `until`."""
-    with _alarm(until - time.monotonic()):
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        return False
+    with _alarm(seconds):
         try:
             names = ex.symbols(gold) | ex.symbols(answer)
             symbols = {name: sympy.Symbol(name, real=True) for name in names}
@@ -197,8 +207,6 @@ def _alarm(seconds):
     def ring(number, frame):
         raise _OutOfTime
 
-    if seconds <= 0:
-        raise TimeoutError("no time for a proof")
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:

@@ -117,12 +117,7 @@ def _with_sign(node, sign):
     if isinstance(node, ex.PlusMinus):
         value = _with_sign(node.arg, sign)
         return value if node.sign == sign else ex.negated(value)
-    if isinstance(node, tuple):
-        return tuple(_with_sign(item, sign) for item in node)
-    if isinstance(node, ex.Num | str | int) or not dataclasses.is_dataclass(node):
-        return node
-    names = [field.name for field in dataclasses.fields(node)]
-    return type(node)(*(_with_sign(getattr(node, name), sign) for name in names))
+    return ex.rebuilt(node, lambda below: _with_sign(below, sign))
 
 
 def _quantity(value, words):

@@ -48,7 +48,32 @@ def _convert(node, symbols):
             return sympy.Integer(int(digits, base))
         case ex.Call(name=name, args=args) if name in _FUNCTIONS:
             return _FUNCTIONS[name](*(_convert(arg, symbols) for arg in args))
+        case ex.Binder():
+            return _bound(node, symbols)
     raise Refused(type(node).__name__)
+
+
+def _bound(node, symbols):
+    """Returns the value of a sum, product, integral or limit, if SymPy finds it."""
+    whole = node.kind in ("sum", "prod")
+    variable = sympy.Dummy(real=True, integer=whole or None)
+    body = _convert(node.body, symbols | {node.variable.name: variable})
+    bounds = [_convert(bound, symbols) for bound in node.bounds]
+    match node.kind:
+        case "sum":
+            value = sympy.summation(body, (variable, *bounds))
+        case "prod":
+            value = sympy.product(body, (variable, *bounds))
+        case "int":
+            value = sympy.integrate(body, (variable, *bounds))
+        case _:
+            target = bounds[0]
+            value = sympy.limit(
+                body, variable, target, "+-" if target.is_finite else "+"
+            )
+    if value.has(sympy.Sum, sympy.Product, sympy.Integral, sympy.Limit, sympy.oo):
+        raise Refused("no value in closed form")
+    return value
 
 
 def _power(base, exponent):
@@ -67,7 +92,7 @@ def _factorial(arg):
     return sympy.factorial(arg)
 
 
-_CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+_CONSTANTS = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I, "infty": sympy.oo}
 _FUNCTIONS = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot,
     "sec": sympy.sec, "csc": sympy.csc, "asin": sympy.asin, "acos": sympy.acos,

@@ -15,7 +15,7 @@ NEAR = 7  # significant digits in which a decimal may stand for an exact value
 FLOAT_DIGITS = 15  # beyond these a printed double is noise
 VALUES = (
     ex.Num, ex.Sym, ex.Const, ex.Add, ex.Mul, ex.Pow, ex.Call, ex.Percent, ex.Degrees,
-    ex.Based, ex.Ratio,
+    ex.Based, ex.Ratio, ex.Binder,
 )  # fmt: skip
 
 
@@ -95,10 +95,11 @@ def quick(gold, answer):
 
 
 def _boundless(node):
-    return any(
-        isinstance(below, ex.Const) and below.name not in ("pi", "e", "i")
-        for below in ex.walk(node)
-    )
+    if isinstance(node, ex.Const):
+        return node.name not in ("pi", "e", "i")
+    if isinstance(node, ex.Binder):
+        return _boundless(node.body)  # a series may well have a value
+    return any(map(_boundless, ex.children(node)))
 
 
 def _near(gold, answer):
