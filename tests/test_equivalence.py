@@ -7,8 +7,7 @@ import pathlib
 import pytest
 
 from maspo_jax.rewards import Verifier, equivalence, values
-from maspo_jax.rewards.equivalence import paired
-from maspo_jax.rewards.values import either, every
+from maspo_jax.rewards.logic import either, every, paired
 
 with open(
     pathlib.Path(__file__).with_name("answer_pairs.tsv"), encoding="utf-8"

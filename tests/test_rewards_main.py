@@ -46,6 +46,37 @@ def test_an_audit_prints_the_table_and_the_misses(tmp_path, capsys):
     assert "checks/s" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["5", "--response", "missing"], "No such file or directory: 'missing'"),
+        (["--audit", "missing"], "No such file or directory: 'missing'"),
+        (["--audit", "text"], "text:1: not a case"),
+        (["--audit", "list"], "list:1: not a case"),
+        (["--audit", "part"], "part:2: a case without gold and expected"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_clear_error(
+    tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("five")
+    (tmp_path / "list").write_text("[5]")
+    (tmp_path / "part").write_text('\n{"response": "5"}')
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("python -m maspo_jax.rewards: error:") and message in last
+
+
+def test_a_response_that_is_not_text_is_graded_all_the_same(tmp_path, capsys):
+    path = tmp_path / "response.txt"
+    path.write_bytes(rb"\xff so \boxed{5}".replace(rb"\xff", b"\xff"))
+    assert main(["5", "--response", str(path)]) == 0
+    assert capsys.readouterr().out.startswith("correct")
+
+
 def test_a_gold_or_an_audit_is_needed(capsys):
     with pytest.raises(SystemExit):
         main([])

@@ -1,7 +1,6 @@
 """The verifier as a training loop uses it: real processes, real kills."""
 
 import concurrent.futures
-import logging
 import os
 import pathlib
 import random
@@ -12,7 +11,9 @@ import sys
 import numpy as np
 import pytest
 
-from maspo_jax.rewards import Verdict, Verifier, grade, is_correct, rates
+from maspo_jax.rewards import Alarm, Verdict, Verifier, grade, is_correct, rates
+from maspo_jax.rewards import verifier as verifiers
+from maspo_jax.rewards.service import Service
 from maspo_jax.rewards.verdict import OUTCOMES
 
 # (gold, response, outcome); the last three need a worker.
@@ -94,11 +95,44 @@ def test_outcomes_are_counted_and_rated():
     assert set(rates([]).values()) == {0}
 
 
-def test_a_timeout_earns_nothing_and_raises_the_alarm(caplog):
-    with Verifier(deadline=0.0) as verifier, caplog.at_level(logging.WARNING):
-        verdicts = verifier.grade(RESPONSES[6:8], GOLDS[6:8])
-    assert [verdict.outcome for verdict in verdicts] == ["timeout", "timeout"]
-    assert "2 of 2 checks undecided" in caplog.text
+@pytest.fixture
+def faulty(monkeypatch):
+    """A verifier whose every check goes to a worker and does what the answer says."""
+    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    with Verifier() as verifier:
+        verifier._service = Service(2, deadline=0.5, check="faulty_checks:judge")
+        yield verifier
+
+
+def test_stuck_answers_earn_nothing_and_cost_no_other_its_reward(faulty):
+    stuck = ["ignore signals", "loop in C", "block in C", "spin"]
+    answers = [*stuck, *map(str, range(8))]
+    responses = [rf"\boxed{{{answer}}}" for answer in answers]
+    verdicts = faulty.grade(responses, answers)
+    assert [v.outcome for v in verdicts] == ["timeout"] * 4 + ["correct"] * 8
+    assert [v.reward for v in verdicts] == [0.0] * 4 + [1.0] * 8
+    assert faulty.counts["timeout"] == 4
+
+
+def test_equal_checks_are_made_once(faulty):
+    verdicts = faulty.grade([r"\boxed{process}"] * 50, [str(os.getpid())] * 50)
+    assert {verdict.outcome for verdict in verdicts} == {"correct"}
+    assert len(faulty._proved) == 1
+
+
+def test_an_alarm_rings_once_for_each_outcome_that_is_too_frequent():
+    fine, bad = Verdict("wrong", "6", "value"), Verdict("timeout", "7", "worker")
+    alarm = Alarm()
+    for verdicts, warnings in (
+        ([fine] * 49 + [bad], 0),  # 2 % are tolerated
+        ([fine] * 48 + [bad] * 2, 1),
+        ([bad], 0),  # said once
+        ([Verdict("error", "8", "worker"), bad], 1),
+    ):
+        lines = alarm(rates(verdicts), verdicts)
+        assert len(lines) == warnings
+    assert "50.0% of the answers ended as error, more than 0%" in lines[0]
+    assert "'8': worker" in lines[0]
 
 
 def test_a_fault_of_the_service_is_not_remembered():

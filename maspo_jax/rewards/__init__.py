@@ -20,12 +20,14 @@ several. Intervals, unions and inequalities in one variable are compared as sets
 Equations match up to moving terms and a nonzero factor; `x = 5` matches 5. Undefined
 values match nothing. Words match without case, letters of choices without brackets.
 
-What cannot be decided earns 0 and is counted: see `verdict.OUTCOMES`. An identity that
-agrees at six points to sixty digits and more, beyond what its own numbers call for, is
-accepted without a proof; its rule says so.
+What cannot be decided earns 0 and is counted: see `verdict.OUTCOMES`, and `Alarm`. An
+identity that agrees at six points to sixty digits and more, beyond what its own numbers
+call for, is accepted without a proof; its rule says so. A sum, product, integral or
+limit counts as equal only with a proof. The whole policy, with its reasons and what was
+measured, is in README.md beside this file.
 """
 
-from maspo_jax.rewards.verdict import Verdict, rates
+from maspo_jax.rewards.verdict import Alarm, Verdict, rates
 from maspo_jax.rewards.verifier import Verifier, grade, is_correct
 
-__all__ = ["Verdict", "Verifier", "grade", "is_correct", "rates"]
+__all__ = ["Alarm", "Verdict", "Verifier", "grade", "is_correct", "rates"]

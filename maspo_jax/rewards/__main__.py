@@ -23,24 +23,23 @@ def main(arguments=None):
     if (options.gold is None) == (options.audit is None):
         parser.error("give a reference answer or --audit, one of the two")
     try:
-        text = None if options.audit else _response(options.response)
-    except (OSError, UnicodeDecodeError) as error:
-        parser.error(f"--response {options.response}: {error}")
+        given = read_cases(options.audit) if options.audit else _text(options.response)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     with Verifier(workers=1, deadline=options.deadline) as verifier:
         if options.audit:
-            results = audit(read_cases(options.audit), verifier.check)
-            print(report(results))
+            print(report(audit(given, verifier.check)))
             return 0
-        verdict = verifier.check(text, options.gold)
+        verdict = verifier.check(given, options.gold)
     print(f"{verdict.outcome}: {verdict.rule}")
     print(f"answer: {verdict.answer}")
     return 0 if verdict.outcome == "correct" else 1
 
 
-def _response(path):
+def _text(path):
     if path is None:
         return sys.stdin.read()
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
 
 

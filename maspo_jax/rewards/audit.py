@@ -35,13 +35,31 @@ class Graded:
 
 
 def read_cases(path):
-    """Returns the cases of a JSON lines file, responses joined."""
+    """Returns the cases of a JSON lines file, responses joined.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a line is no case; the message names it.
+    """
     with open(path, encoding="utf-8") as lines:
-        cases = [json.loads(line) for line in lines if line.strip()]
-    for case in cases:
+        return [
+            _case(line, f"{path}:{number}")
+            for number, line in enumerate(lines, start=1)
+            if line.strip()
+        ]
+
+
+def _case(line, place):
+    try:
+        case = json.loads(line)
         parts = case.pop("response_parts", ())
         case["response"] = case.get("response") or "".join(t * n for t, n in parts)
-    return cases
+        missing = [name for name in ("gold", "expected") if name not in case]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{place}: not a case: {error}") from None
+    if missing:
+        raise ValueError(f"{place}: a case without {' and '.join(missing)}")
+    return case
 
 
 def audit(cases, grade):

@@ -6,7 +6,7 @@ moved or multiplied by a nonzero number; an inequality, by a positive one.
 
 from maspo_jax.rewards import balls, normal
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards.values import every
+from maspo_jax.rewards.logic import every
 
 _ORDERS = {
     "=": "equal", "!=": "unequal", "<": "strict", ">": "strict", "<=": "loose",

@@ -10,14 +10,14 @@ process passes `quick`, a worker passes the full ladder of `proofs`.
 import functools
 
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import reading, units
+from maspo_jax.rewards import reading, units, wording
 from maspo_jax.rewards.equations import match_equations
+from maspo_jax.rewards.logic import every, paired
 from maspo_jax.rewards.reading import Equation, Many, Named
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
-from maspo_jax.rewards.values import VALUES, every, match_values
+from maspo_jax.rewards.values import VALUES, match_values
 
-_OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 _HEDGES = frozenset(
     "not or maybe if otherwise unless either between perhaps nd st rd th".split()
 )
@@ -43,11 +43,11 @@ def judge(gold, answer, same):
     if spelling(expected) == spelling(given):
         return True, "same text"
     if any(token.kind == "word" for token in expected + given):
-        if _words(expected) == _words(given):
+        if wording.plain(expected) == wording.plain(given):
             return True, "same words"
-    label = _choice(expected)
+    label = wording.choice(expected)
     if label is not None:
-        verdict = _chosen(label, given)
+        verdict = wording.chosen(label, given)
         if verdict is not None:
             return verdict, "choice"
     try:
@@ -61,44 +61,6 @@ def judge(gold, answer, same):
         if isinstance(reference, ex.Text):
             return False, "words"
         return False, f"unparsed: {refusal}"
-
-
-def _words(tokens):
-    words = []
-    for token in tokens:
-        if token.kind == "op" and token.text not in "+-":
-            continue
-        if words and not token.spaced and token.kind != "word":
-            words[-1] += token.text.lower()
-        else:
-            words.append(token.text.lower())
-    if len(words) > 1 and words[0] in ("a", "an", "the"):
-        del words[0]
-    return "".join(words)
-
-
-def _choice(tokens):
-    """Returns the letter if a reference is the label of one choice."""
-    bare = [token for token in tokens if token.text not in "()"]
-    if len(bare) == 1 and len(bare[0].text) == 1 and bare[0].text in "ABCDEFGHIJ":
-        return bare[0].text
-    return None
-
-
-def _chosen(label, tokens):
-    """Whether an answer is that label, with or without the choice's text after it."""
-    if tokens[0].text.lower() in ("option", "choice") and len(tokens) > 1:
-        tokens = tokens[1:]
-    texts = [token.text for token in tokens]
-    if len(texts) == 1 or (len(texts) == 2 and texts[1] == ")"):
-        return texts[0].upper() == label
-    if texts[0] == "(" and texts[2:3] == [")"] and "(" not in texts[3:]:
-        rest = tokens[3] if len(tokens) > 3 else None
-        joined = rest is not None and rest.kind == "op" and rest.text not in _OPENERS
-        return None if joined else texts[1] == label
-    if len(texts) > 2 and texts[1] == ":":
-        return texts[0] == label
-    return None
 
 
 # Meanings.
@@ -240,32 +202,6 @@ def _in_order(gold, answer, same):
 def _is_tree(a, b):
     meanings = Named | Many | Region | Equation
     return not isinstance(a, meanings) and not isinstance(b, meanings)
-
-
-def paired(gold, answer, compare):
-    """Whether two equally long lists match one to one, in any order."""
-    table = [[compare(a, b) for b in answer] for a in gold]
-    if _perfect([[verdict is True for verdict in row] for row in table]):
-        return True
-    if not _perfect([[verdict is not False for verdict in row] for row in table]):
-        return False
-    return None
-
-
-def _perfect(table):
-    """Whether a square table of bools allows a perfect matching."""
-    partner = {}
-
-    def assign(row, seen):
-        for column, allowed in enumerate(table[row]):
-            if allowed and column not in seen:
-                seen.add(column)
-                if column not in partner or assign(partner[column], seen):
-                    partner[column] = row
-                    return True
-        return False
-
-    return all(assign(row, set()) for row in range(len(table)))
 
 
 def _match_tables(gold, answer, same):

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from maspo_jax.rewards import balls, normal, reading
 from maspo_jax.rewards import expression as ex
+from maspo_jax.rewards.logic import either, every
 
 NEAR = 7  # significant digits in which a decimal may stand for an exact value
 FLOAT_DIGITS = 15  # beyond these a printed double is noise
@@ -33,26 +34,6 @@ def match_values(gold, answer, same):
     if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
         return _match_based(gold, answer, same)
     return same(gold, answer)
-
-
-def every(verdicts):
-    """True if all are, False if one is, else None; stops at the first False."""
-    unknown = False
-    for verdict in verdicts:
-        if verdict is False:
-            return False
-        unknown = unknown or verdict is None
-    return None if unknown else True
-
-
-def either(verdicts):
-    """False if all are, True if one is, else None; stops at the first True."""
-    unknown = False
-    for verdict in verdicts:
-        if verdict:
-            return True
-        unknown = unknown or verdict is None
-    return None if unknown else False
 
 
 def _match_ratios(gold, answer, same):

@@ -1,9 +1,13 @@
-"""What a check found, and how often it found what."""
+"""What a check found, how often it found what, and when that calls for a look."""
 
 import collections
 import dataclasses
 
 OUTCOMES = ("correct", "wrong", "no_answer", "unparsed", "timeout", "error")
+
+# Outcomes that earn 0 although nobody knows that the answer is wrong, and the share
+# of a batch above which they distort the reward enough to be looked into.
+UNDECIDED = {"unparsed": 0.2, "timeout": 0.02, "error": 0.0}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,3 +29,34 @@ def rates(verdicts):
     counts = collections.Counter(verdict.outcome for verdict in verdicts)
     total = max(len(verdicts), 1)
     return {f"verifier/{name}": counts[name] / total for name in OUTCOMES}
+
+
+class Alarm:
+    """Says of each undecided outcome, once, that it has become too frequent."""
+
+    def __init__(self, levels=None):
+        """Takes {outcome: share above which to ring}; by default `UNDECIDED`."""
+        self.levels = UNDECIDED if levels is None else levels
+        self._rung = set()
+
+    def __call__(self, shares, verdicts):
+        """Returns the warnings that are due, one line each.
+
+        Args:
+            shares: {"verifier/OUTCOME": share}, as from `rates`.
+            verdicts: where an example may be found.
+        """
+        warnings = []
+        for outcome, level in self.levels.items():
+            share = shares[f"verifier/{outcome}"]
+            if share <= level or outcome in self._rung:
+                continue
+            self._rung.add(outcome)
+            examples = (v for v in verdicts if v.outcome == outcome)
+            example = next(examples, None)
+            seen = example and f" For example {example.answer!r:.80}: {example.rule}."
+            warnings.append(
+                f"answer checker: {share:.1%} of the answers ended as {outcome}, more "
+                f"than {level:.0%}; they earn 0, right or wrong.{seen or ''}"
+            )
+        return warnings

@@ -15,7 +15,7 @@ import numpy as np
 
 from maspo_jax import parallel
 from maspo_jax.data import pipeline
-from maspo_jax.rewards.verdict import OUTCOMES
+from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED, Alarm
 from maspo_jax.training import algorithm as algorithms
 from maspo_jax.training import metrics
 from maspo_jax.training import state as states
@@ -80,6 +80,7 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
     experiment, clock = run.experiment, run.clock
     stream = problem_stream(experiment, position)
     own = parallel.own_rows(experiment.sampling.prompts)
+    alarm = Alarm()
     run.display.begin("step", done, experiment.steps)
     if done == 0:
         measure(run, 0, state.policy, evaluate)
@@ -98,6 +99,8 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
         with clock("writing"):
             metrics.refuse_non_finite(f"step {step}", numbers, "optimization")
             numbers |= describe(experiment, rollout, verdicts, reward)
+            for warning in alarm(numbers, verdicts):
+                run.display.note(f"step {step}: {warning}")
             if step % experiment.rollouts_every == 0 or step == 1 or last:
                 rewards = parallel.everyone(reward)
                 metrics.write_rollouts(
@@ -155,6 +158,9 @@ def describe(experiment, rollout, verdicts, reward):
         columns[f"verifier/{outcome}"] = np.array(
             [verdict.outcome == outcome for verdict in verdicts]
         )
+    columns["verifier/undecided"] = np.array(
+        [verdict.outcome in UNDECIDED for verdict in verdicts]
+    )
     # One exchange between processes for all of them.
     table = parallel.everyone(np.stack([*columns.values()], axis=1))  # [N, metrics]
     means = dict(zip(columns, table.mean(axis=0).tolist(), strict=True))
