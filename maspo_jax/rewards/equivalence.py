@@ -12,8 +12,8 @@ import functools
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards import reading, units, wording
 from maspo_jax.rewards.equations import match_equations
-from maspo_jax.rewards.logic import every, paired
-from maspo_jax.rewards.reading import Equation, Many, Named
+from maspo_jax.rewards.logic import either, every, paired
+from maspo_jax.rewards.reading import Approximate, Equation, Many, Named
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
 from maspo_jax.rewards.values import VALUES, match_values
@@ -70,6 +70,10 @@ def match(gold, answer, same):
     """Compares two meanings: True, False or None."""
     if gold == answer:
         return True
+    if isinstance(gold, Approximate):
+        return either(match(g, answer, same) for g in (gold.exact, gold.rounded))
+    if isinstance(answer, Approximate):
+        return either(match(gold, a, same) for a in (answer.exact, answer.rounded))
     if isinstance(gold, Named) or isinstance(answer, Named):
         return _match_named(gold, answer, same)
     if isinstance(gold, ex.Quantity) or isinstance(answer, ex.Quantity):

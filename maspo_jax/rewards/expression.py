@@ -208,6 +208,17 @@ def quotient(top, bottom):
     return Mul((top, Pow(bottom, MINUS_ONE)))
 
 
+def decimal(node):
+    """Returns the literal if a node is one decimal number written with a point."""
+    if isinstance(node, Num):
+        return node if node.digits else None
+    if isinstance(node, Mul) and len(node.factors) == 2:
+        first, second = node.factors
+        if first == MINUS_ONE and isinstance(second, Num) and second.digits:
+            return Num(-second.value, second.digits, second.exponent)
+    return None
+
+
 def children(node):
     """Yields the nodes directly below `node`."""
     for name in node.__slots__:

@@ -13,6 +13,7 @@ import dataclasses
 
 TAIL = 1 << 16  # characters of the response that are searched for a box
 STATEMENT = 2_000  # characters at its end that are searched for a statement
+CLAUSE = 80  # characters between "the answer to" and its "is"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
@@ -34,6 +35,11 @@ _SPACING = (
     "\\left",
     "\\(",
 )
+_MARKS = ("*", " ", "_", "\t")  # between "answer" and its verb
+_VERBS = ("is:", "is", ":", "：", "=", "equals", "s are:", "s are", "是", "为")
+_HEADINGS = ("", "final", "the final", "my final")  # before "answer", alone on a line
+_ADVERBS = ("thus ", "therefore ", "hence ", "then ", "indeed ", "simply ")
+_CLAUSES = (", which ", ", because ", ", since ")  # after the value
 _CONNECTORS = frozenset({"", "and", "or", ",", ";"})
 
 
@@ -155,7 +161,7 @@ def _stated(text):
         return _statement(inner.strip(), "answer tag")
     if phrase[0] >= 0:
         return _statement(_sentence(text[phrase[1] :]), "stated answer")
-    whole = text.strip()
+    whole = text.strip().strip("*")
     if len(whole) <= 100 and _is_bare(whole):
         return Extraction(whole, "nothing but an answer")
     return Extraction(None, "no answer stated")
@@ -163,25 +169,47 @@ def _stated(text):
 
 def _phrase(low):
     """Returns (start, end) of the last "answer is", "answer:" or their like."""
-    start = low.rfind("answer")
-    while start >= 0:
-        end = start + len("answer")
-        while low[end : end + 1] in ("*", " ", "_") and end < len(low):
-            end += 1
-        for verb in ("is:", "is", ":", "="):
-            if low.startswith(verb, end) and low[start - 1 : start] not in ("<", "/"):
-                return start, end + len(verb)
-        start = low.rfind("answer", 0, start)
+    end = len(low)
+    while (end := max(low.rfind("answer", 0, end), low.rfind("答案", 0, end))) >= 0:
+        start = end
+        after = start + len("answer" if low[start] == "a" else "答案")
+        if low[start - 1 : start] not in ("<", "/"):
+            stop = _verb(low, start, after)
+            if stop >= 0:
+                return start, stop
     return -1, -1
+
+
+def _verb(low, start, position):
+    """Returns where the value begins that is stated of the word before, or -1."""
+    while low[position : position + 1] in _MARKS and position < len(low):
+        position += 1
+    for verb in _VERBS:
+        if low.startswith(verb, position):
+            return position + len(verb)
+    if low.startswith(("to ", "for ", "of "), position):  # "to the problem is"
+        clause = low[position : position + CLAUSE].split("\n")[0].split(".")[0]
+        verb = clause.find(" is ")
+        return position + verb + 4 if verb >= 0 else -1
+    line = low[low.rfind("\n", 0, start) + 1 : start].strip("#*_ ")
+    heading = low[position : position + 1] == "\n" and line in _HEADINGS
+    return position if heading else -1
 
 
 def _sentence(text):
     """Returns the rest of a sentence: to its full stop or the end of its line."""
     text = text.lstrip(" \t*:_").lstrip("\n")
-    line = text.split("\n", 1)[0]
+    line, _, rest = text.partition("\n")
+    if line.strip() in ("$$", "\\[", "\\("):
+        line = rest.split("\n", 1)[0]
+    for adverb in _ADVERBS:
+        if line[: len(adverb)].lower() == adverb:
+            line = line[len(adverb) :]
+    for clause in _CLAUSES:
+        line = line.partition(clause)[0]
     for position, character in enumerate(line):
         after = line[position + 1 : position + 2]
-        if character == "." and (not after or after.isspace()):
+        if character in ".。" and (not after or after.isspace()):
             return line[:position]
     return line
 

@@ -102,8 +102,7 @@ class _Parser:
             self.take()
         sides, ops = [self.union()], []
         while self.here.kind == "op" and self.here.text in RELATIONS:
-            op = self.take().text
-            ops.append("=" if op == "~=" else op)
+            ops.append(self.take().text)
             sides.append(self.union())
         return ex.Relation(tuple(ops), tuple(sides)) if ops else sides[0]
 
@@ -140,7 +139,7 @@ class _Parser:
         words = literals.words(self)
         signed = self.starts_operand() or self.here.text in _SIGNS
         if signed and units.read(words) and len(words) == 1:
-            return ex.Quantity(self.sum(), tuple(words))
+            return ex.Quantity(self.sum(), (*words, *literals.words(self)))
         if signed and len(words) > 1 and words[-1].lower() in lexicon.COPULAS:
             name = ex.Text(tuple(words[:-1]))
             return ex.Relation(("=",), (name, self.quantity()))  # the sum is 5

@@ -11,8 +11,8 @@ import dataclasses
 import functools
 from fractions import Fraction
 
+from maspo_jax.rewards import balls, lexicon, normal, plus_minus, regions, solving
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import lexicon, normal, plus_minus, regions, solving
 from maspo_jax.rewards.arithmetic import rational
 from maspo_jax.rewards.parser import parse
 from maspo_jax.rewards.regions import Region
@@ -46,6 +46,14 @@ class Equation:
     op: str
     left: object
     right: object
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Approximate:
+    """A value and its rounding, which is written beside it: sqrt 2, about 1.41."""
+
+    exact: object
+    rounded: object
 
 
 _PHRASES = {
@@ -147,7 +155,12 @@ def _regions(members, links):
 
 
 def _relation(node):
-    ops, sides = node.ops, node.sides
+    if node.ops[-1] == "~=" and _is_rounding(*node.sides[-2:]):
+        sides = node.sides[:-1]
+        exact = ex.Relation(node.ops[:-1], sides) if len(sides) > 1 else sides[0]
+        return Approximate(meaning(exact), node.sides[-1])
+    ops = tuple("=" if op == "~=" else op for op in node.ops)
+    sides = node.sides
     if set(ops) <= {"=", "=="}:
         return _equality(sides, "==" in ops)
     if ops == ("in",):
@@ -161,6 +174,25 @@ def _relation(node):
     if all(isinstance(link, Region) for link in links):
         return _regions(links, ("and",) * len(links))
     return links[0] if len(links) == 1 else Many(None, tuple(links))
+
+
+def _is_rounding(exact, rounded):
+    """Whether a decimal differs from an exact value by less than its last digit."""
+    if any(isinstance(b, ex.Num) and b.digits for b in ex.walk(exact)):
+        return False
+    literal = ex.decimal(rounded)
+    if literal is None or ex.symbols(exact):
+        return False
+    try:
+        value, error = balls.ball(exact, {})
+    except (ArithmeticError, ValueError, KeyError):
+        return False
+    unit = Fraction(10) ** literal.exponent
+    return (
+        not isinstance(value, complex)
+        and error < unit
+        and (abs(Fraction(value) - literal.value) < unit)
+    )
 
 
 def _equality(sides, congruent):

@@ -86,9 +86,9 @@ def _boundless(node):
 def _near(gold, answer):
     """Whether a decimal on one side stands for the exact value on the other."""
     unit = near_literal(gold, answer, relative=False)
-    literal, other = decimal(gold), answer
+    literal, other = ex.decimal(gold), answer
     if literal is None:
-        literal, other = decimal(answer), gold
+        literal, other = ex.decimal(answer), gold
     value = reading.number(other)
     if value is not None:
         return abs(value - literal.value) <= unit
@@ -111,7 +111,7 @@ def near_literal(gold, answer, relative=True):
     for an exact value: neither side is a long decimal, or both are, or it is a
     whole number, or the other side is itself a finite decimal.
     """
-    first, second = decimal(gold), decimal(answer)
+    first, second = ex.decimal(gold), ex.decimal(answer)
     if (first is None) == (second is None):
         return None
     literal, other = (first, answer) if first else (second, gold)
@@ -123,17 +123,6 @@ def near_literal(gold, answer, relative=True):
     excess = max(literal.digits - FLOAT_DIGITS, 0)
     unit = Fraction(10) ** (literal.exponent + excess)
     return unit / abs(literal.value) if relative else unit
-
-
-def decimal(node):
-    """Returns the literal if a node is one decimal number written with a point."""
-    if isinstance(node, ex.Num):
-        return node if node.digits else None
-    if isinstance(node, ex.Mul) and len(node.factors) == 2:
-        first, second = node.factors
-        if first == ex.MINUS_ONE and isinstance(second, ex.Num) and second.digits:
-            return ex.Num(-second.value, second.digits, second.exponent)
-    return None
 
 
 def _is_finite(value):

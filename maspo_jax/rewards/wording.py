@@ -31,12 +31,14 @@ def chosen(label, tokens):
     if tokens[0].text.lower() in ("option", "choice") and len(tokens) > 1:
         tokens = tokens[1:]
     texts = [token.text for token in tokens]
-    if len(texts) == 1 or (len(texts) == 2 and texts[1] == ")"):
+    if len(texts) == 1:
         return texts[0].upper() == label
-    if texts[0] == "(" and texts[2:3] == [")"] and "(" not in texts[3:]:
-        rest = tokens[3] if len(tokens) > 3 else None
-        joined = rest is not None and rest.kind == "op" and rest.text not in _OPENERS
-        return None if joined else texts[1] == label
+    if texts[0] == "(":
+        tokens, texts = tokens[1:], texts[1:]
+    if texts[1:2] == [")"]:  # (B) or B), perhaps with the choice's text after it
+        rest = tokens[2:3]
+        joined = rest and rest[0].kind == "op" and rest[0].text not in _OPENERS
+        return None if joined or ")" in texts[2:] else texts[0].upper() == label
     if len(texts) > 2 and texts[1] == ":":
         return texts[0] == label
     return None
