@@ -1,57 +1,65 @@
 r"""The answer checker beside math-verify 0.9: accuracy per kind, and speed.
 
     python experiments/benchmarks/answer_checker.py --cases checker_cases.jsonl \
+        --outputs areal_r1_tails.jsonl.gz qwen_math_cot_100.jsonl.gz \
         --problems math_train.jsonl.gz math500.jsonl
 
-Both run in this process, one after the other, on the same cases; math-verify is
-left out where it is not installed. Speed is measured on references from the
-problem files, at the end of an 8,000-character response: as they stand (gold),
-written differently (rewritten) and changed (wrong).
+Both run in this process, one after the other, on the same cases; math-verify is left
+out where it is not installed. Speed is measured on references from the problem files,
+at the end of an 8,000-character response: as they stand (gold), written differently
+(rewritten) and changed (wrong). Writes `accuracy.md` and `speed.md`.
 
-Result, on one shared core of a cloud CPU, Python 3.11, math-verify 0.9.0:
-
-                      ours                            math-verify
-    2,473 cases       100.0%, 0 FP, 0 FN              95.2%, 20 FP, 99 FN
-                      3,004/s, p50 0.05, p99 1.05 ms  57/s, p50 1.54, p99 112 ms
-    300 gold          37,367/s, all right             127/s, all right
-    300 rewritten     10,693/s, all right             49/s, 266 right
-    300 wrong         5,958/s, all right              91/s, 297 right
-
-8,192 responses of 16,000 characters, 1% of them hostile: 0.8 s on two workers.
-The rules of the checker were made with the cases at hand, so 100% is a floor to
-hold and no estimate for unseen answers. An estimate: of 619 pairs it had never been
-run on (most of `tests/answer_pairs.tsv`) it got 594 right, math-verify 491.
+Result: experiments/results/answer_checker. The rules of the checker were made with
+the cases at hand, so their score is a floor to hold and no estimate for unseen
+answers. Estimates: of 619 pairs it had never been run on (most of
+`tests/answer_pairs.tsv`) it got 594 right, math-verify 491; of 686 later ones, when
+first run on them, 633 and no wrong answer accepted, math-verify 540 and 12.
 """
 
 import argparse
 import gzip
 import importlib.util
 import json
+import os
+import pathlib
 import random
 import time
 
 from maspo_jax.rewards import Verdict, Verifier
-from maspo_jax.rewards.audit import UNSCORED, audit, read_cases, speed, table
+from maspo_jax.rewards.audit import audit, read_cases, table
 
+RESULTS = pathlib.Path(__file__).parents[1] / "results" / "answer_checker"
 PROSE = "We compute the next term and find that $x_{3} = \\frac{1}{2}$ holds. "
 CHARACTERS = 8_000  # of reasoning before an answer
 SAMPLE = 300  # references timed
 
 
 def main():
-    """Prints every table."""
+    """Prints and writes every table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", help="JSON lines with expected verdicts")
+    parser.add_argument("--outputs", nargs="*", default=[], help="graded outputs")
     parser.add_argument("--problems", nargs="*", default=[], help="JSON lines to time")
+    parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     peer = math_verify()
     with Verifier() as verifier:
         graders = {"ours": verifier.check} | ({"math-verify": peer} if peer else {})
         if options.cases:
-            print_accuracy(read_cases(options.cases), graders)
+            cases = read_cases(options.cases)
+            cases += [case for path in options.outputs for case in outputs(path)]
+            write(options.out / "accuracy.md", accuracy(cases, graders))
         if options.problems:
-            print_speed(references(options.problems), graders)
-            print_throughput(verifier, references(options.problems))
+            golds = references(options.problems)
+            text = speed(golds, graders) + throughput(verifier, golds)
+            write(options.out / "speed.md", text)
+
+
+def write(path, text):
+    """Writes a table and shows it."""
+    path.write_text(text)
+    print(text)
 
 
 def math_verify():
@@ -70,18 +78,64 @@ def math_verify():
     return check
 
 
-def print_accuracy(cases, graders):
-    """One row per kind: cases, then right, false positives and negatives of each."""
-    benign = [case for case in cases if case["kind"] not in ("hostile", UNSCORED)]
-    graded = {name: audit(benign, grade) for name, grade in graders.items()}
-    tables = {name: table(results) for name, results in graded.items()}
-    print(f"{'kind':22}{'cases':>6}", *(f"{name:>12}  FP  FN" for name in tables))
-    for rows in zip(*tables.values(), strict=True):
-        kind, count = rows[0][:2]
-        shares = (f"{100 * r / n:11.1f}% {fp:3} {fn:3}" for _, n, r, fp, fn in rows)
-        print(f"{kind:22}{count:6}", *shares)
-    for name, results in graded.items():
-        print(f"{name:12} {speed(results)}")
+def outputs(path):
+    """Returns a file of outputs of models, with published grades, as cases."""
+    name = pathlib.Path(path).name.partition(".")[0]
+    with gzip.open(path, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [
+        {
+            "id": row["id"],
+            "kind": f"graded {name}",
+            "gold": row["answer"],
+            "response": row.get("response") or row["response_tail"],
+            "expected": row["label"],
+        }
+        for row in rows
+    ]
+
+
+def accuracy(cases, graders):
+    """Returns one row per kind: cases, then right, false positives and negatives."""
+    safe = [case for case in cases if case["kind"] != "hostile"]
+    graded = {name: audit(safe, grade) for name, grade in graders.items()}
+    published = [case for case in safe if case["kind"].startswith("graded")]
+    scored = {
+        name: [r for r in results if r.case not in published]
+        for name, results in graded.items()
+    }
+    names = "".join(f" {name} | FP | FN |" for name in graders)
+    lines = [f"| kind | cases |{names}", "|---|--:|" + "--:|" * 3 * len(graders)]
+    tables = [table(results) for results in graded.values()]
+    for rows in [*zip(*(t[:-1] for t in tables), strict=True)]:
+        lines.append(row_of(rows))
+    lines.append(row_of([table(results)[-1] for results in scored.values()]))
+    lines += ["", "| | checks/s | p50 ms | p99 ms | max ms |", "|---|--:|--:|--:|--:|"]
+    lines += [f"| {name} | {times(results)} |" for name, results in scored.items()]
+    lines += ["", "Where ours and the file disagree:", ""]
+    for result in graded["ours"]:
+        if not result.right:
+            case, verdict = result.case, result.verdict
+            lines.append(
+                f"- {case['id']} ({case['kind']}): expected {case['expected']}, "
+                f"`{verdict.answer}` for `{case['gold']}` is {verdict.outcome}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def row_of(rows):
+    """Returns the table row of one kind, from the row of each grader."""
+    kind, count = rows[0][:2]
+    cells = [f"{100 * right / n:.1f}% | {fp} | {fn}" for _, n, right, fp, fn in rows]
+    return f"| {kind} | {count} | {' | '.join(cells)} |"
+
+
+def times(results):
+    """Returns checks per second, median, 99th percentile and maximum as cells."""
+    seconds = sorted(result.seconds for result in results)
+    middle, high = seconds[len(seconds) // 2], seconds[int(len(seconds) * 0.99)]
+    cells = [f"{1e3 * value:.2f}" for value in (middle, high, seconds[-1])]
+    return " | ".join([f"{len(seconds) / sum(seconds):,.0f}", *cells])
 
 
 def references(paths):
@@ -115,26 +169,35 @@ def changed(gold):
     return gold + "+1"
 
 
-def print_speed(golds, graders):
-    """Checks per second of each grader on each form of the answers."""
+def speed(golds, graders):
+    """Returns checks per second of each grader on each form of the answers."""
     reasoning = PROSE * (CHARACTERS // len(PROSE))
-    forms = {"gold": str, "rewritten": rewritten, "wrong": changed}
-    for form, write in forms.items():
+    load = os.getloadavg()[0]
+    lines = [
+        f"{len(golds)} references behind {CHARACTERS:,} characters, in one process; "
+        f"load of the machine {load:.1f} on {os.cpu_count()} cores.",
+        "",
+        "| answers | grader | right | checks/s | p50 ms | p99 ms | max ms |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for form, spell in {"gold": str, "rewritten": rewritten, "wrong": changed}.items():
         cases = [
-            {"gold": gold, "response": f"{reasoning}\\boxed{{{write(gold)}}}."}
+            {
+                "gold": gold,
+                "response": f"{reasoning}\\boxed{{{spell(gold)}}}.",
+                "expected": form != "wrong",
+            }
             for gold in golds
         ]
-        cases = [case | {"expected": form != "wrong"} for case in cases]
-        line = [f"{form:10}"]
         for name, grade in graders.items():
-            audit(cases[:5], grade)  # imports and warms up
+            grade(r"\boxed{2\sin x\cos x}", r"\sin 2x")  # imports, starts workers
             results = audit(cases, grade)
             right = sum(result.right for result in results)
-            line.append(f"{name}: {right}/{len(cases)} right, {speed(results)};")
-        print(" ".join(line))
+            lines.append(f"| {form} | {name} | {right} | {times(results)} |")
+    return "\n".join(lines) + "\n"
 
 
-def print_throughput(verifier, golds):
+def throughput(verifier, golds):
     """One large batch: 8,192 responses of about 4,000 tokens, 1% of them hostile."""
     reasoning = PROSE * (16_000 // len(PROSE))
     hostile = ["9^{9^{9^{9}}}", "((9!)!)!", "\\sin(10^{10^{10}})", "(x+y+z)^{60}"]
@@ -149,7 +212,10 @@ def print_throughput(verifier, golds):
     started = time.perf_counter()
     score = verifier.score(responses, references)
     seconds = time.perf_counter() - started
-    print(f"batch of {len(score)}: {seconds:.1f} s, mean reward {score.mean():.3f}")
+    return (
+        f"\nOne batch of {len(score):,} responses of {len(responses[0]):,} characters, "
+        f"1% of them hostile, on two workers: {seconds:.1f} s.\n"
+    )
 
 
 if __name__ == "__main__":
