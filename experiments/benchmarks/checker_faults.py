@@ -181,15 +181,15 @@ def threads():
 
 
 def many_batches(count):
-    """Batches of two checks here and one in a worker, and what accumulates."""
+    """Small batches, one in ten of which needs a worker, and what accumulates."""
 
     def batches(first, last):
         for n in range(first, last):
-            golds = [str(n), rf"\frac{{{n}}}{{7}}", rf"\sin {n}x + \sin 2x"]
-            answers = [f"{n}.0", f"{2 * n}/14", rf"\sin {n}x + 2\sin x\cos x + 1"]
-            verifier.score([rf"\boxed{{{answer}}}" for answer in answers], golds)
-            if n % 10 == 0:  # one batch in ten goes to a worker as well
-                verifier.check(rf"\boxed{{{n}+2\sin x\cos x}}", rf"{n}+\sin 2x")
+            golds = [str(n), rf"\frac{{{n}}}{{7}}", rf"{n}+\sin 2x"]
+            answers = [f"{n}.0", f"{2 * n}/14", rf"{n}+2\sin x\cos x"]
+            pairs = 3 if n % 10 == 0 else 2
+            responses = [rf"\boxed{{{answer}}}" for answer in answers[:pairs]]
+            assert verifier.score(responses, golds[:pairs]).all()
 
     with Verifier() as verifier:
         batches(0, count // 2)
@@ -201,7 +201,8 @@ def many_batches(count):
         f"second half: {grown / 1024:+.0f} MiB, {after[1] - before[1]:+d} files, "
         f"{after[2] - before[2]:+d} processes"
     )
-    return f"{count:,} batches", seen, grown < 30 << 10 and after[1:] == before[1:]
+    steady = after[1] <= before[1] + 1 and after[2] <= before[2] + 1
+    return f"{count:,} batches", seen, grown < 30 << 10 and steady
 
 
 def megabyte():

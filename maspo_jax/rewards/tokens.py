@@ -235,6 +235,9 @@ class _Scanner:
         if not self.tokens:
             return False
         last = self.tokens[-1]
+        if last.text == "{" and len(self.tokens) > 2:  # 5 \frac{m}{s}
+            first, second = self.tokens[-3:-1]
+            return (first.kind, second.text) in (("num", "frac"), ("word", "}"))
         return last.kind in ("num", "word") or last.text in ("}", ")", "pi", "/")
 
     def word(self, run, text_mode):
