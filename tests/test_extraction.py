@@ -53,6 +53,15 @@ def test_the_last_complete_box_counts(answer, frame):
         "The answer is 7. No, wait: the answer is %s",
         "<answer>%s</answer>",
         "The final answer is: %s. I hope it is correct.",
+        "### Final Answer\n\n%s\n",
+        "**Answer**\n%s",
+        "Final Answer:\n$$\n%s\n$$",
+        "The answer to the problem is %s.",
+        "The answer equals %s, which is small.",
+        "The answer is thus %s.",
+        "所以答案是%s。",
+        "答案：%s",
+        "**%s**",
     ],
 )
 def test_without_a_box_the_last_statement_counts(answer, frame):
@@ -76,6 +85,7 @@ def test_a_box_that_never_closes_is_no_answer(answer):
         "Therefore there are 34 such numbers.",
         "17 + 17 = 34",
         "It may be 34 or 35.",
+        "I have no answer\n34",
         "<think>The answer is 34.</think>",
         r"the answer is \frac{3",
     ],

@@ -127,6 +127,50 @@ def test_one_region_however_it_is_written(text):
     assert region.intervals == reading.as_region(reading.read("[0,1)")).intervals
 
 
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        (r"\sum_{k=1}^{10} k^2", 385),
+        (r"\sum_{i=0}^{3} 2^i \cdot 2 + 1", 31),
+        (r"\prod_{k=2}^{5} \frac{k-1}{k}", Fraction(1, 5)),
+        (r"\sum_{i=1}^{3}\sum_{j=1}^{i} j", 10),
+        (r"\sum_{k=5}^{4} k", 0),
+        ("∑_{k=1}^{4} k", 10),
+    ],
+)
+def test_short_sums_and_products_are_written_out(text, value):
+    assert reading.number(parse(text)) == value
+
+
+@pytest.mark.parametrize("kind", [r"\sum_{%s=1}^n %s", r"\int_0^n %s^2 \, d%s"])
+def test_the_letter_of_a_bound_variable_does_not_matter(kind):
+    trees = {parse(kind.replace("%s", letter)) for letter in "kjxit"}
+    assert len(trees) == 1
+    assert ex.symbols(trees.pop()) == {"n"}
+
+
+@pytest.mark.parametrize(
+    "text", [r"\int x dx", r"\int_0^1 x", r"\sum k", r"\sum_{1}^{3} k", r"\lim x"]
+)
+def test_a_binder_without_its_parts_is_refused(text):
+    with pytest.raises(Unreadable):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    "text, rounding",
+    [
+        (r"\sqrt2 \approx 1.41", True),
+        (r"\sqrt2 \approx 1.42", True),  # within one unit of the last digit
+        (r"\sqrt2 \approx 1.43", False),
+        (r"1.414 \approx 1.41", False),
+        (r"x \approx 1.41", False),
+    ],
+)
+def test_only_an_exact_value_has_a_rounding(text, rounding):
+    assert isinstance(reading.read(text), reading.Approximate) == rounding
+
+
 def test_plus_minus_is_two_values():
     meaning = reading.read(r"1 \pm \sqrt2")
     assert isinstance(meaning, reading.Many)

@@ -203,6 +203,24 @@ def test_differences_that_need_many_digits(left, right):
     assert proofs.judge(left, right, 20.0) == "wrong"
 
 
+@pytest.mark.parametrize(
+    "left, right",
+    [
+        (r"\sum_{k=1}^{n} k^3", r"\frac{n^2(n+1)^2}{4}"),
+        (r"\int_0^1 \frac{dx}{1+x^2}", r"\frac{\pi}{4}"),
+        (r"\lim_{x\to0}\frac{1-\cos x}{x^2}", r"\frac12"),
+    ],
+)
+def test_sums_integrals_and_limits_count_with_a_proof_alone(left, right):
+    assert proofs.judge(left, right, 20.0) == "correct"
+    assert proofs.judge(left, rf"{right}+10^{{-30}}", 20.0) == "undecided"
+    assert values.quick(parse(left), parse(right)) is None
+
+
+def test_a_check_whose_time_is_up_proves_nothing():
+    assert proofs.judge(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}", 0.0) == "undecided"
+
+
 @pytest.mark.parametrize("left, right", [("m", r"\min(k+9,m)"), ("9^{9^{9^9}}", "x^y")])
 def test_what_cannot_be_proved_is_undecided(left, right):
     assert proofs.judge(left, right, 5.0) == "undecided"
