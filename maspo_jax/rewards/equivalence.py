@@ -19,7 +19,8 @@ from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
 from maspo_jax.rewards.values import VALUES, match_values
 
 _HEDGES = frozenset(
-    "not or maybe if otherwise unless either between perhaps nd st rd th".split()
+    "not or maybe if otherwise unless either between perhaps is are was were may might "
+    "could would nd st rd th".split()
 )
 
 
@@ -114,7 +115,7 @@ def _match_named(gold, answer, same):
 def _dependent(named):
     """Whether a name is the usual one of a function's value."""
     return named.name == ex.Sym("y") or (
-        isinstance(named.name, ex.Call) and named.name.name == "apply f"
+        isinstance(named.name, ex.Call) and named.name.name.startswith("apply f")
     )
 
 

@@ -191,6 +191,7 @@ class Binder:
 
 BOUND = "bound "  # begins the name of a binder's variable, which is not free
 MINUS_ONE = Num(Fraction(-1))
+ZERO = Num(Fraction(0))
 ONE = Num(Fraction(1))
 TWO = Num(Fraction(2))
 HALF = Num(Fraction(1, 2))

@@ -54,7 +54,7 @@ SILENT = frozenset(
     "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large "
     "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
     "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
-    "hfill par triangle".split()
+    "hfill par triangle checkmark".split()
 )
 
 # Commands that are dropped together with the group after them.

@@ -135,8 +135,8 @@ def _list(members, links):
         others = [member for member in members if isinstance(member, Named)]
         alike = all(member.name == name for member in others)
         if alike and (len(others) == 1 or len(others) == len(members)):
-            bare = tuple(m.value if isinstance(m, Named) else m for m in members)
-            return Many(name, bare)
+            bare = [m.value if isinstance(m, Named) else m for m in members]
+            return Many(name, _members(bare))
     return Many(None, members)
 
 
@@ -268,6 +268,8 @@ def as_region(value):
         return value
     if value == ex.Const("field R"):
         return Region(None, (regions.LINE,))
+    if value == ex.Const("field R+"):
+        return Region(None, (regions.Interval(ex.ZERO, False, None, False),))
     if value == ex.Const("emptyset"):
         return Region(None, ())
     if isinstance(value, ex.Bracket):

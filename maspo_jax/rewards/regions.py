@@ -29,6 +29,9 @@ class Region:
 
 
 LINE = Interval(None, False, None, False)
+_INFINITY = ex.Const("infty")
+_BELOW, _ABOVE = (ex.negated(_INFINITY),), (_INFINITY,)
+_BEYOND = {"<": _ABOVE, "<=": _ABOVE, ">": _BELOW, ">=": _BELOW}  # bounds of no force
 
 
 def order(left, right):
@@ -46,6 +49,8 @@ def order(left, right):
 
 def bounded(op, bound):
     """Returns the intervals of the numbers x for which `x op bound`."""
+    if op in _BEYOND and bound in _BEYOND[op]:
+        return [LINE]
     match op:
         case "<" | "<=":
             return [Interval(None, False, bound, op == "<=")]

@@ -7,7 +7,9 @@ from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards import lexicon, literals
 from maspo_jax.rewards.tokens import Unreadable
 
+_REALS = ex.Const("field R")
 _FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
+_FUNCTIONS = frozenset("fghFGH")  # letters that name functions
 _STATED = frozenset(["=", "<", ">", "<=", ">=", "!="])
 
 
@@ -35,8 +37,12 @@ def suffixed(parser, node):
             node = ex.Sym(node.name + "'")
         else:
             break
-    if isinstance(node, ex.Sym) and parser.at("("):
-        return _application(parser, node)
+    if parser.at("("):
+        if isinstance(node, ex.Sym):
+            return _application(parser, node)
+        if isinstance(node, ex.Pow) and node.exponent == ex.MINUS_ONE:
+            if isinstance(node.base, ex.Sym) and node.base.name in _FUNCTIONS:
+                return _application(parser, ex.Sym(node.base.name + "^-1"))
     return node
 
 
@@ -45,6 +51,8 @@ def power(parser, base):
     parser.take()
     if parser.at("{") and parser.peek().text == "'":
         return _primed(parser, base)
+    if base == _REALS and parser.accept("+"):
+        return ex.Const("field R+")
     if parser.here.text in ("-", "+") and parser.here.kind == "op":
         sign = parser.take().text
         inner = parser.factor()
@@ -84,7 +92,7 @@ def _application(parser, symbol):
     """f(x): a function's name before brackets, unless it reads as a product."""
     inner = parser.peek()
     closes = parser.peek(2).text == ")"
-    named = symbol.name[:1] in "fghFGH"
+    named = symbol.name[:1] in _FUNCTIONS
     if inner.kind == "name" and inner.text != symbol.name:
         named = named or closes  # y(t)
     if symbol.name[:1].isupper():

@@ -56,6 +56,13 @@ _LEXEME = re.compile(
 )
 _MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?|(?<=\d)\s*([ap])m\b", re.IGNORECASE)
 _MODULE = re.compile(r"\b(?:np|numpy|math|sympy)\.(?=[a-z])")  # Minerva: np.arcsin
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")  # \\\\frac, from JSON within JSON
+_BRACED = re.compile(r"(?<![_^a-zA-Z}])\{([-+=:.])\}")  # 3{:}30, {-}7
+_TEMPERATURE = re.compile(
+    r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)(?![A-Za-z])\s*(?:\\[,;: ]\s*)?"
+    r"(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))"
+)
+_SCALES = {"C": r"\text{ celsius}", "F": r"\text{ fahrenheit}"}
 _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
 _ALIGNED = lexicon.SYSTEMS - {"cases"}
 _ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
@@ -72,7 +79,13 @@ def tokenize(text):
         text = text.translate(lexicon.UNICODE)
     text = text.replace("\\$", " dollars ").replace("$$", "")
     text = text.replace("\\(", "").replace("\\)", "").replace("\\[", "")
-    text = text.replace("\\]", "").replace("{:}", ":")
+    text = text.replace("\\]", "").replace("\\text{,}", "{,}")
+    if "\\\\" in text and "\\begin" not in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    if "{" in text:
+        text = _BRACED.sub(r"\1", text)
+    if "circ" in text or "degree" in text:
+        text = _TEMPERATURE.sub(lambda found: _SCALES[found[1] or found[2]], text)
     if "." in text:
         text = _MODULE.sub("", text)
     if "m" in text or "M" in text:
@@ -243,7 +256,8 @@ class _Scanner:
     def word(self, run, text_mode):
         """Puts a run of letters that is one word; returns whether it was."""
         name = lexicon.ALIASES.get(run, run)
-        if units.is_unit(run) and self.follows_operand() and (text_mode or run == "in"):
+        follows = self.follows_operand()
+        if units.is_unit(run) and follows and (text_mode or run == "in"):
             self.put("word", run)  # 40 min, 30 sec, 5 in: no functions, no relation
             return True
         if run == "in" and not text_mode:
@@ -262,7 +276,10 @@ class _Scanner:
                 self.put("name", letter)
             return True
         known = {run, run[0].lower() + run[1:]} & lexicon.WORDS or run in _ROMAN
-        if known or text_mode or len(run) >= 4 or units.is_unit(run):
+        if known or text_mode or len(run) >= 4:
+            self.put("word", run)
+            return True
+        if units.is_unit(run) and (follows or len(run) > 2):  # mg / k is a product
             self.put("word", run)
             return True
         return False

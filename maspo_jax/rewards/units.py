@@ -105,6 +105,10 @@ def read(words):
     phrase = []
     for word in words:
         phrase.extend(_COMPOUND.get(word.lower(), (word,)))
+    if len(phrase) > 1 and phrase[0].lower() in ("degree", "degrees"):
+        unit = lookup(phrase[1])
+        if unit and unit[0].startswith("temperature"):
+            del phrase[0]
     powers, scale = {}, Fraction(1)
     sign = prefix = 1
     last = None
