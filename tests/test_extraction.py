@@ -124,9 +124,9 @@ def test_references_are_unwrapped(gold):
 )  # fmt: skip
 def test_a_megabyte_takes_milliseconds(piece):
     text = piece * (1_000_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     found = extract(text, many=True)
-    assert time.perf_counter() - started < 0.25  # in practice a fifth of this
+    assert time.process_time() - started < 0.05
     assert found.text is None or len(found.text) <= LONGEST * 64
 
 

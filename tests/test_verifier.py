@@ -114,6 +114,15 @@ def test_stuck_answers_earn_nothing_and_cost_no_other_its_reward(faulty):
     assert faulty.counts["timeout"] == 4
 
 
+def test_a_check_is_made_while_other_responses_are_still_being_sampled(faulty):
+    collect = faulty.submit(r"\boxed{process}", str(os.getpid()))
+    (future,) = faulty._proved.values()
+    assert future.result(30) == "correct"  # and nobody has asked for it yet
+    stuck = faulty.submit(r"\boxed{sleep}", "sleep")
+    assert faulty.submit(r"\boxed{1}", "1")().outcome == "correct"
+    assert [collect().outcome, stuck().outcome] == ["correct", "timeout"]
+
+
 def test_equal_checks_are_made_once(faulty):
     verdicts = faulty.grade([r"\boxed{process}"] * 50, [str(os.getpid())] * 50)
     assert {verdict.outcome for verdict in verdicts} == {"correct"}
