@@ -13,7 +13,7 @@ from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards import reading, units, wording
 from maspo_jax.rewards.equations import match_equations
 from maspo_jax.rewards.logic import either, every, paired
-from maspo_jax.rewards.reading import Approximate, Equation, Many, Named
+from maspo_jax.rewards.meanings import Approximate, Equation, Many, Named
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable, spelling, tokenize
 from maspo_jax.rewards.values import VALUES, match_values

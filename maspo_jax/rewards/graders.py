@@ -17,7 +17,7 @@ import math
 from fractions import Fraction
 
 from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import extraction, reading, values
+from maspo_jax.rewards import extraction, meanings, reading, values
 from maspo_jax.rewards.tokens import Unreadable
 from maspo_jax.rewards.verdict import Verdict
 from maspo_jax.rewards.verifier import grade
@@ -170,13 +170,13 @@ def _loosely_equal(gold, answer):
 
 
 def _parts(meaning):
-    if isinstance(meaning, reading.Many):
+    if isinstance(meaning, meanings.Many):
         return meaning.members
     return meaning.items if isinstance(meaning, ex.Bracket) else ()
 
 
 def _value(meaning):
-    while isinstance(meaning, reading.Named | ex.Quantity):
+    while isinstance(meaning, meanings.Named | ex.Quantity):
         meaning = meaning.value
     return meaning.arg if isinstance(meaning, ex.Percent | ex.Degrees) else meaning
 

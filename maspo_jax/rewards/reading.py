@@ -7,53 +7,18 @@ the value 5 named x, `0 <= x < 1` and `[0, 1)` are one region, `x = 1 or x = 2`
 is a list of two values of x.
 """
 
-import dataclasses
 import functools
 from fractions import Fraction
 
 from maspo_jax.rewards import balls, lexicon, normal, plus_minus, regions, solving
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards.arithmetic import rational
+from maspo_jax.rewards.meanings import Approximate, Equation, Many, Named
 from maspo_jax.rewards.parser import parse
 from maspo_jax.rewards.regions import Region
 from maspo_jax.rewards.tokens import Unreadable
 
 MOST_MEMBERS = 64
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Named:
-    """name = value; `equation` is the two sides as they stood."""
-
-    name: object
-    value: object
-    equation: object
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Many:
-    """Members without order; `braces` if a set was written as one."""
-
-    name: object
-    members: tuple
-    braces: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Equation:
-    """left op right that names no value and bounds no single variable."""
-
-    op: str
-    left: object
-    right: object
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Approximate:
-    """A value and its rounding, which is written beside it: sqrt 2, about 1.41."""
-
-    exact: object
-    rounded: object
 
 
 _PHRASES = {

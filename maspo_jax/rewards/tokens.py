@@ -13,6 +13,7 @@ import functools
 import re
 
 from maspo_jax.rewards import lexicon, units
+from maspo_jax.rewards.rewrites import rewritten
 
 MOST_TOKENS = 2_000
 LONGEST = 2_000  # characters
@@ -54,15 +55,6 @@ _LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_MERIDIEM = re.compile(r"\b([ap])\.\s?m\b\.?|(?<=\d)\s*([ap])m\b", re.IGNORECASE)
-_MODULE = re.compile(r"\b(?:np|numpy|math|sympy)\.(?=[a-z])")  # Minerva: np.arcsin
-_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")  # \\\\frac, from JSON within JSON
-_BRACED = re.compile(r"(?<![_^a-zA-Z}])\{([-+=:.])\}")  # 3{:}30, {-}7
-_TEMPERATURE = re.compile(
-    r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)(?![A-Za-z])\s*(?:\\[,;: ]\s*)?"
-    r"(?:\\(?:text|mathrm)\s*\{\s*([CF])\s*\}|([CF])(?![A-Za-z]))"
-)
-_SCALES = {"C": r"\text{ celsius}", "F": r"\text{ fahrenheit}"}
 _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
 _ALIGNED = lexicon.SYSTEMS - {"cases"}
 _ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
@@ -75,21 +67,7 @@ def tokenize(text):
     """Returns the tuple of `Token`s of a text, or raises `Unreadable`."""
     if len(text) > LONGEST:
         raise Unreadable("too long")
-    if not text.isascii():
-        text = text.translate(lexicon.UNICODE)
-    text = text.replace("\\$", " dollars ").replace("$$", "")
-    text = text.replace("\\(", "").replace("\\)", "").replace("\\[", "")
-    text = text.replace("\\]", "").replace("\\text{,}", "{,}")
-    if "\\\\" in text and "\\begin" not in text:
-        text = _ESCAPED_TWICE.sub(r"\\", text)
-    if "{" in text:
-        text = _BRACED.sub(r"\1", text)
-    if "circ" in text or "degree" in text:
-        text = _TEMPERATURE.sub(lambda found: _SCALES[found[1] or found[2]], text)
-    if "." in text:
-        text = _MODULE.sub("", text)
-    if "m" in text or "M" in text:
-        text = _MERIDIEM.sub(r" \1\2m", text)
+    text = rewritten(text)
     scanner = _Scanner(text)
     for match in _LEXEME.finditer(text):
         if match.start() >= scanner.resume:

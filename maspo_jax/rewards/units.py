@@ -5,6 +5,7 @@ A unit is (dimensions, scale): centimeters per second are ({length: 1, time: -1}
 two answers differ; a noun that is no unit ("apples") is merely a label.
 """
 
+import collections
 import dataclasses
 from fractions import Fraction
 
@@ -100,8 +101,21 @@ def read(words):
         words: spellings in order, such as ("m", "/", "s", "^", "2") or
             ("square", "inches").
     """
-    if words[:1] == ("mod",):  # a modulus may be left out, as a unit may
+    if tuple(words[:1]) == ("mod",):  # a modulus may be left out, as a unit may
         return Unit(((" ".join(words), 1),), Fraction(1))
+    factors = _factors(_phrase(words))
+    if factors is None:
+        return None
+    powers, scale = collections.Counter(), Fraction(1)
+    for (dimension, size), power in factors:
+        powers[dimension] += power
+        scale *= size**power
+    dimensions = tuple(sorted((d, p) for d, p in powers.items() if p))
+    return Unit(dimensions, scale) if dimensions else None
+
+
+def _phrase(words):
+    """Returns the words with mph spelled out and without "degrees" of temperature."""
     phrase = []
     for word in words:
         phrase.extend(_COMPOUND.get(word.lower(), (word,)))
@@ -109,42 +123,30 @@ def read(words):
         unit = lookup(phrase[1])
         if unit and unit[0].startswith("temperature"):
             del phrase[0]
-    powers, scale = {}, Fraction(1)
-    sign = prefix = 1
-    last = None
-    expects_exponent = False
-    for word in phrase:
-        if expects_exponent:
-            if last is None or not word.lstrip("-").isdigit() or len(word) > 2:
+    return phrase
+
+
+def _factors(phrase):
+    """Returns [unit, power] pairs, or None if any part of a phrase is no unit."""
+    factors, sign, power = [], 1, 1
+    words = iter(phrase)
+    for word in words:
+        low = word.lower()
+        if word == "^":
+            exponent = next(words, "")
+            if not factors or not exponent.lstrip("-").isdigit() or len(exponent) > 2:
                 return None
-            dimension, size, used = last
-            powers[dimension] += used * (int(word) - 1)
-            scale *= size ** (used * (int(word) - 1))
-            expects_exponent = False
-        elif word == "^":
-            expects_exponent = True
+            factors[-1][1] *= int(exponent)
         elif word in ("/", "per"):
             sign = -1
-        elif word in ("-", "*"):
-            continue
-        elif word.lower() in _POWERS:
-            power = _POWERS[word.lower()]
-            if word.lower().endswith("ed") and last is not None:
-                dimension, size, used = last
-                powers[dimension] += used * (power - 1)
-                scale *= size ** (used * (power - 1))
-            else:
-                prefix = power
-        else:
+        elif low in _POWERS and low.endswith("ed") and factors:  # meters squared
+            factors[-1][1] *= _POWERS[low]
+        elif low in _POWERS:  # square meters
+            power = _POWERS[low]
+        elif word not in ("-", "*"):
             unit = lookup(word)
-            if unit is None:
+            if unit is None or not unit[1]:
                 return None
-            dimension, size = unit
-            if size == 0:
-                return None
-            powers[dimension] = powers.get(dimension, 0) + sign * prefix
-            scale *= size ** (sign * prefix)
-            last = (dimension, size, sign)
-            prefix = 1
-    dimensions = tuple(sorted((d, p) for d, p in powers.items() if p))
-    return Unit(dimensions, scale) if dimensions else None
+            factors.append([unit, sign * power])
+            power = 1
+    return factors
