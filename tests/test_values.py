@@ -217,6 +217,10 @@ def test_sums_integrals_and_limits_count_with_a_proof_alone(left, right):
     assert values.quick(parse(left), parse(right)) is None
 
 
+def test_what_warms_a_worker_is_proved():
+    assert {proofs.judge(*pair, 20.0) for pair in proofs.WARM_UP} == {"correct"}
+
+
 def test_a_check_whose_time_is_up_proves_nothing():
     assert proofs.judge(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}", 0.0) == "undecided"
 

@@ -28,6 +28,13 @@ POINTS = 6
 PROOF_SHARE = 0.4  # of the deadline: after it agreement stands without a proof
 BINDER_SHARE = 0.8  # the same where only a proof counts: sums, integrals, limits
 _PIECEWISE = frozenset("abs floor ceil sgn max min mod gcd lcm re im arg".split())
+# What SymPy computes for the first time is slow; a worker starts with these behind it.
+WARM_UP = [
+    (r"\sin(a+b)-\sin(a-b)", r"2\sin b\cos a"),
+    (r"\sqrt{3+2\sqrt2}", r"1+\sqrt2"),
+    (r"\sum_{k=1}^n k", r"\frac{n(n+1)}{2}"),
+    (r"\int_0^1 x e^x \, dx", "1"),
+]
 SMALL = 60  # digits in all literals of an input that needs no proof
 
 

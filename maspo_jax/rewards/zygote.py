@@ -1,6 +1,6 @@
 """The process that workers are forked from, and the loop they run.
 
-    parent --spawns--> zygote (imports SymPy once) --forks--> workers
+    parent --spawns--> zygote (imports and warms SymPy once) --forks--> workers
 
 The zygote is a fresh interpreter: it never held a device, has one thread, and
 does nothing but fork and kill, so it cannot be stuck. It runs until its control
@@ -31,6 +31,7 @@ CODES = {
 _BYTES = {name: code for code, name in CODES.items()}
 TOKEN = 8  # random bytes that tie a reply to its request
 CHECKS = 500  # a worker answers so many requests and is then replaced
+WARM_UP_SECONDS = 10.0  # for each pair that is judged before any worker is forked
 PDEATHSIG = 1  # prctl: the signal this process gets when its parent dies
 
 
@@ -39,7 +40,10 @@ def main(control_fd, check, deadline, memory):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control = socket.socket(fileno=control_fd)
     module, _, name = check.partition(":")
-    judge = getattr(importlib.import_module(module), name)
+    library = importlib.import_module(module)
+    judge = getattr(library, name)
+    for pair in getattr(library, "WARM_UP", ()):
+        judge(*pair, WARM_UP_SECONDS)
     parent, own = os.getppid(), os.getpid()
     control.sendall(b"R")
     children = set()
