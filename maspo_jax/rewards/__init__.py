@@ -2,6 +2,20 @@ r"""Rewards from verifiable answers: extraction, equivalence, a service that end
 
     response -> extraction -> tokens -> parser -> reading -> equivalence -> Verdict
 
+Where what is done:
+
+    extraction                                 which text is the answer
+    rewrites, tokens (lexicon, units)          text -> tokens
+    parser, commands, literals, suffixes,      tokens -> tree of `expression`
+        binders
+    reading, plus_minus, regions, solving      tree -> one of `meanings`
+    equivalence, wording, equations, logic     two meanings: the ladder
+    values, normal, arithmetic, functions,     two values, without a library
+        primes, balls
+    proofs, precise, symbolic                  two values, in a worker
+    verifier, service, zygote, verdict         processes, deadlines, outcomes
+    graders, shaping, audit                    other graders, rewards, case files
+
 The policy, in the order it is applied:
 
 Extraction. Only text after the last `</think>` counts. The last complete box is the

@@ -13,7 +13,7 @@ import dataclasses
 
 TAIL = 1 << 16  # characters of the response that are searched for a box
 STATEMENT = 2_000  # characters at its end that are searched for a statement
-CLAUSE = 80  # characters between "the answer to" and its "is"
+CLAUSE = 80  # characters of the clause before "answer", or after "answer to"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
@@ -39,6 +39,9 @@ _MARKS = ("*", " ", "_", "\t")  # between "answer" and its verb
 _VERBS = ("is:", "is", ":", "：", "=", "equals", "s are:", "s are", "是", "为")
 _HEADINGS = ("", "final", "the final", "my final")  # before "answer", alone on a line
 _ADVERBS = ("thus ", "therefore ", "hence ", "then ", "indeed ", "simply ")
+_HEDGES = frozenset(
+    "perhaps maybe possibly probably might may could if whether suppose not".split()
+)
 _CLAUSES = (", which ", ", because ", ", since ")  # after the value
 _CONNECTORS = frozenset({"", "and", "or", ",", ";"})
 
@@ -159,6 +162,8 @@ def _stated(text):
         end = low.find("</answer>", tag)
         inner = text[tag + len("<answer>") : end if end >= 0 else None]
         return _statement(inner.strip(), "answer tag")
+    if phrase[0] >= 0 and phrase[1] < 0:
+        return Extraction(None, "a guess")
     if phrase[0] >= 0:
         return _statement(_sentence(text[phrase[1] :]), "stated answer")
     whole = text.strip().strip("*")
@@ -168,7 +173,10 @@ def _stated(text):
 
 
 def _phrase(low):
-    """Returns (start, end) of the last "answer is", "answer:" or their like."""
+    """Returns (start, end) of the last "answer is", "answer:" or their like.
+
+    Both are -1 where there is none; the end is -1 where it is but a guess.
+    """
     end = len(low)
     while (end := max(low.rfind("answer", 0, end), low.rfind("答案", 0, end))) >= 0:
         start = end
@@ -176,8 +184,16 @@ def _phrase(low):
         if low[start - 1 : start] not in ("<", "/"):
             stop = _verb(low, start, after)
             if stop >= 0:
-                return start, stop
+                return start, -1 if _is_hedged(low[:start]) else stop
     return -1, -1
+
+
+def _is_hedged(before):
+    """Whether the clause that leads to a statement takes it back: "perhaps the"."""
+    clause = before[-CLAUSE:]
+    for mark in ".!?;,\n":
+        clause = clause.rpartition(mark)[2]
+    return not _HEDGES.isdisjoint(clause.split())
 
 
 def _verb(low, start, position):
