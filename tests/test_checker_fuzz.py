@@ -4,6 +4,8 @@ import csv
 import json
 import pathlib
 import random
+import time
+import tracemalloc
 
 import pytest
 
@@ -103,6 +105,29 @@ def check_symmetry(gold, given):
         there = equivalence.match(*meanings, values.quick)
         back = equivalence.match(*meanings[::-1], values.quick)
         assert there == back, (gold, given)
+
+
+@pytest.mark.parametrize(
+    "opener, closer",
+    [
+        ("9^{", "}"), ("30^{", "}"), ("x^{", "}"), ("(-6)^{", "}"), (r"\tan(", ")"),
+        (r"\cot(", ")"), (r"\log_{x+1}(", ")"), (r"\binom{2n}{", "}"), ("x!+(", ")!"),
+        (r"\frac{1}{x+", "}"), ("|x-", "|"), (r"(1\pm ", ")"), (r"\{", r"\}"),
+        (r"\sum_{k=1}^{400}", ""), (r"\sum_{k=1}^{9}(", "+k)"),
+        (r"\prod_{k=1}^{9}", ""), (r"\int_0^1(", "dx)"), (r"\lim_{x\to 0}", ""),
+        (r"\begin{cases}", r"\end{cases}"),
+    ],
+)  # fmt: skip
+def test_nesting_costs_the_caller_neither_time_nor_memory(opener, closer):
+    for depth in (5, 15, 30, 60, 90):
+        text = opener * depth + "x+99" + closer * depth
+        started = time.process_time()
+        tracemalloc.start()
+        fresh(rf"\boxed{{{text}}}", "x+1")
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 50 << 20
+        assert time.process_time() - started < 2  # in practice a tenth, untraced
 
 
 @pytest.mark.parametrize("seed", QUICK)

@@ -6,6 +6,7 @@ from fractions import Fraction
 from maspo_jax.rewards.primes import factored
 
 BUDGET = 3_000  # units of work for one form; one is a product of two small terms
+LONGEST_KEY = 12_000  # characters; names hold names, and would double level by level
 MOST_BITS = 40_000  # of an integer that is computed; larger powers stay powers
 
 CONSTANT = ()  # the monomial of a number
@@ -66,10 +67,10 @@ def is_product_of_primes(form):
 
 
 def key(form):
-    """Returns a string that equal forms share."""
+    """Returns a string that equal forms share; raises `Unsupported` if too long."""
     top, bottom = form
     text = _polynomial_key(top)
-    return text if bottom == UNIT else f"({text})/({_polynomial_key(bottom)})"
+    return _short(text if bottom == UNIT else f"({text})/({_polynomial_key(bottom)})")
 
 
 def _polynomial_key(polynomial):
@@ -85,7 +86,13 @@ def _digest(value):
 
 def monomial_key(monomial):
     """Returns a string that equal monomials share."""
-    return "".join(f"*{atom}^{_digest(power)}" for atom, power in monomial)
+    return _short("".join(f"*{atom}^{_digest(power)}" for atom, power in monomial))
+
+
+def _short(text):
+    if len(text) > LONGEST_KEY:
+        raise Unsupported("too long a name")
+    return text
 
 
 def plus(a, b, budget):

@@ -11,6 +11,7 @@ from maspo_jax.rewards import lexicon
 from maspo_jax.rewards.tokens import Unreadable
 
 KINDS = frozenset(["sum", "prod", "int", "lim"])
+MOST_INSIDE = 4
 _D = ex.Sym("d")
 
 
@@ -35,6 +36,8 @@ def binder(parser, kind):
         body = parser.product()
     parser.depth -= 1
     inside = [b for b in ex.walk(body) if isinstance(b, ex.Binder)]
+    if len(inside) > MOST_INSIDE:
+        raise Unreadable("too many sums inside a sum")
     bound = ex.Sym(f"{ex.BOUND}{len(inside)}")
     return ex.Binder(kind, bound, bounds, _replaced(body, name, bound))
 
