@@ -272,6 +272,8 @@ def numeral(text):
         raise ValueError("too many digits")
     if "(" in text:
         return _repeating(text)
+    if text.isdigit():
+        return Num(Fraction(int(text)))
     mantissa, _, power = text.replace("E", "e").partition("e")
     whole, point, decimals = mantissa.partition(".")
     shift = int(power or 0)

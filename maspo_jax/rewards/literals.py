@@ -147,6 +147,8 @@ def label(parser):
 
 def numeral(text):
     """Returns the value of a literal; a huge power of ten is left as one."""
+    if text.isdigit():
+        return ex.numeral(text)
     mantissa, _, power = text.replace("E", "e").partition("e")
     if power and abs(int(power[:30])) > LARGEST_SHIFT:
         tens = ex.Pow(ex.Num(Fraction(10)), ex.numeral(power.lstrip("+")))
