@@ -26,7 +26,7 @@ DIGITS = 60  # beyond those the input itself needs
 MOST_DIGITS = 15_000
 POINTS = 6
 PROOF_SHARE = 0.4  # of the deadline: after it agreement stands without a proof
-BINDER_SHARE = 0.8  # the same where only a proof counts: sums, integrals, limits
+BINDER_SHARE = 0.5  # the same where only a proof counts: sums, integrals, limits
 _PIECEWISE = frozenset("abs floor ceil sgn max min mod gcd lcm re im arg".split())
 # What SymPy computes for the first time is slow; a worker starts with these behind it.
 WARM_UP = [
