@@ -20,7 +20,7 @@ ONE_SIDED = {"choice", "tuple_ordered", "gold_form"}
 
 @pytest.fixture(scope="module")
 def verifier():
-    with Verifier(workers=1) as verifier:
+    with Verifier(workers=1, deadline=10.0) as verifier:  # no test of speed
         yield verifier
 
 
