@@ -132,7 +132,7 @@ class Experiment:
     grading: Grading = Grading()
     seed: int = 0
     fsdp: int = 1  # devices that share one copy of the policy
-    checkpoint_every: int = 10  # steps of a stage between checkpoints
+    checkpoint_every: int = 10  # steps between checkpoints
     rollouts_every: int = 10  # steps between rollouts written as text
 
     @property
@@ -142,7 +142,14 @@ class Experiment:
 
 
 # May differ when a run is resumed: none of them changes what is computed.
-LAYOUT = {"fsdp", "updates.microbatches", "grading.workers", "rollouts_every"}
+LAYOUT = {
+    "fsdp",
+    "updates.microbatches",
+    "grading.workers",
+    "checkpoint_every",
+    "warm_up.checkpoint_every",
+    "rollouts_every",
+}
 
 
 # Fields typed `Any` hold one of several dataclasses: the command line offers the
@@ -163,11 +170,17 @@ def load(path, overrides=()):
         )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(spec.name)
+    sys.modules[spec.name] = module  # where dataclasses look their annotations up
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(path.parent))
+        if before is None:
+            del sys.modules[spec.name]
+        else:
+            sys.modules[spec.name] = before
     experiment = getattr(module, "experiment", None)
     if not isinstance(experiment, Experiment):
         raise ValueError(
@@ -198,7 +211,7 @@ def to_json(value):
         return value
     if callable(value):
         return {"function": _name(value)}
-    raise TypeError(f"{value!r} of an experiment cannot be written as JSON")
+    raise ValueError(f"{value!r} of an experiment cannot be written as JSON")
 
 
 def from_json(data):
@@ -237,7 +250,8 @@ def differences(mine, theirs):
     """
     mine, theirs = leaves(mine), leaves(theirs)
     constant = mine.get("optimization.schedule") == "constant"
-    free = LAYOUT | {"steps"} if constant else LAYOUT
+    more = mine.get("steps", 0) >= theirs.get("steps", 0)
+    free = LAYOUT | {"steps"} if constant and more else LAYOUT
     return [
         f"{name}: {theirs.get(name)!r} in the run, {mine.get(name)!r} here"
         for name in sorted(mine.keys() | theirs.keys())
@@ -246,7 +260,13 @@ def differences(mine, theirs):
 
 
 def _name(thing):
-    return f"{thing.__module__}:{thing.__qualname__}"
+    name = getattr(thing, "__qualname__", "<unnamed>")
+    if "<" in name:
+        raise ValueError(
+            f"{thing!r} of an experiment has no name to be recorded by; define it with "
+            "`def` or as a dataclass at the top of a file"
+        )
+    return f"{thing.__module__}:{name}"
 
 
 def _find(name):

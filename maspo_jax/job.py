@@ -34,10 +34,11 @@ def start(path, overrides=(), folder=None, pod=None):
     keep_freed_memory()
     try:
         parallel.join(pod)
-        experiment = config.load(path, overrides)
+        with parallel.all_or_none():
+            experiment = config.load(path, overrides)
     except (ValueError, OSError) as error:
         return refuse(error)
-    folder = pathlib.Path(folder or pathlib.Path("runs", pathlib.Path(path).stem))
+    folder = folder or pathlib.Path("runs", pathlib.Path(path).stem)
     with Display(quiet=jax.process_index() > 0) as display:
         return run(experiment, folder, display)
 
@@ -52,6 +53,7 @@ def run(experiment, folder, display):
             held.enter_context(runs.opened(folder, experiment))
         except (ValueError, OSError) as error:
             return refuse(error)
+        folder = pathlib.Path(folder)
         verifier = held.enter_context(Verifier(grading.workers, grading.deadline))
         introduce(experiment, folder, display)
         evaluate = functools.partial(measure, experiment, verifier)
@@ -92,8 +94,9 @@ def keep_freed_memory():
 
 def check(experiment, folder):
     """Refuses what cannot run, before anything is compiled or written."""
-    validation.validate(experiment, jax.device_count())
-    check_problems(experiment)
+    with parallel.all_or_none():
+        validation.validate(experiment, jax.device_count())
+        check_problems(experiment)
     settings = f"{config.to_json(experiment)} in {folder}"
     parallel.same_everywhere(settings, "the experiment or its folder")
 

@@ -9,6 +9,7 @@ Functions whose docstring says "per device" run inside `jax.shard_map`; the othe
 run on the host or on global arrays.
 """
 
+import contextlib
 import hashlib
 
 import jax
@@ -187,6 +188,23 @@ def everyone(rows):
     if jax.process_count() == 1:
         return np.asarray(rows)
     return multihost_utils.process_allgather(np.asarray(rows), tiled=True)
+
+
+@contextlib.contextmanager
+def all_or_none():
+    """Ends the block in every process of a pod if it ends by an error in one.
+
+    Raises:
+        ValueError: in the processes that had no error of their own.
+    """
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        failed = largest(failed)
+    if failed:
+        raise ValueError("another process of this pod refused; see what it says")
 
 
 def largest(number):

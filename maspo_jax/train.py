@@ -13,6 +13,9 @@ import contextlib
 import signal
 import sys
 import threading
+import time
+
+SILENCE = 4.0  # seconds
 
 
 def main(words=None):
@@ -28,10 +31,27 @@ def main(words=None):
         print(__doc__)
         return 0 if {"-h", "--help"} & set(overrides) else 2
     with signals_end_at_once():
-        print("loading JAX", flush=True)
-        from maspo_jax import job  # seconds, so only behind the line above
+        with said("loading JAX"):
+            from maspo_jax import job  # which takes seconds
 
         return job.start(arguments.experiment, overrides, arguments.run, arguments.pod)
+
+
+@contextlib.contextmanager
+def said(what):
+    """Says what is under way, again every few seconds."""
+    done, begin = threading.Event(), time.monotonic()
+
+    def repeat():
+        while not done.wait(SILENCE):
+            print(f"  ... {what} ({time.monotonic() - begin:.0f} s)", flush=True)
+
+    print(what, flush=True)
+    threading.Thread(target=repeat, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 @contextlib.contextmanager

@@ -2,55 +2,60 @@
 
 import dataclasses
 import math
+import re
 import types
 import typing
 
 from maspo_jax import config
 from maspo_jax.objectives import checks
+from maspo_jax.objectives.gates.settings import within
+
+# Setting -> the interval it lives in. Those of the warm-up's optimization, too.
+LIMITS = {
+    "steps": "[0, inf)",
+    "seed": "[0, 4294967296)",
+    "fsdp": "[1, inf)",
+    "checkpoint_every": "[1, inf)",
+    "rollouts_every": "[1, inf)",
+    "sampling.prompts": "[1, inf)",
+    "sampling.responses": "[1, inf)",
+    "sampling.prompt_length": "[1, inf)",
+    "sampling.response_length": "[1, inf)",
+    "sampling.temperature": "(0, inf)",  # nothing is learned from a greedy policy
+    "updates.minibatches": "[1, inf)",
+    "updates.epochs": "[1, inf)",
+    "updates.microbatches": "[1, inf)",
+    "held_out.problems": "[1, inf)",
+    "held_out.every": "[1, inf)",
+    "grading.workers": "[1, inf)",
+    "grading.deadline": "(0, inf)",
+    "optimization.learning_rate": "(0, inf)",
+    "optimization.final_fraction": "[0, 1]",
+    "optimization.beta1": "[0, 1)",
+    "optimization.beta2": "[0, 1)",
+    "optimization.epsilon": "(0, inf)",
+    "optimization.weight_decay": "[0, inf)",
+    "optimization.max_grad_norm": "(0, inf)",
+    "warm_up.batch": "[1, inf)",
+    "warm_up.checkpoint_every": "[1, inf)",
+    "warm_up.prompt_length": "[1, inf)",
+    "warm_up.response_length": "[1, inf)",
+    "warm_up.phases.*.updates": "[1, inf)",
+}
 
 
 def validate(experiment, devices):
     """Refuses an experiment that cannot run on so many devices, before compiling."""
     _check_types(experiment)
     sampling, updates = experiment.sampling, experiment.updates
-    _check_finite(config.leaves(config.to_json(experiment)))
+    settings = config.leaves(config.to_json(experiment))
+    _check_finite(settings)
+    _check_limits(settings)
     checks.check_objective(experiment.objective, sampling.response_length)
-    for name, value in {
-        "sampling.prompts": sampling.prompts,
-        "sampling.responses": sampling.responses,
-        "sampling.prompt_length": sampling.prompt_length,
-        "sampling.response_length": sampling.response_length,
-        "updates.minibatches": updates.minibatches,
-        "updates.epochs": updates.epochs,
-        "updates.microbatches": updates.microbatches,
-        "held_out.problems": experiment.held_out.problems,
-        "held_out.every": experiment.held_out.every,
-        "checkpoint_every": experiment.checkpoint_every,
-        "rollouts_every": experiment.rollouts_every,
-        "grading.workers": experiment.grading.workers,
-        **{
-            f"warm_up.{name}": getattr(experiment.warm_up, name)
-            for name in ("batch", "checkpoint_every")
-            if experiment.warm_up
-        },
-        "fsdp": experiment.fsdp,
-    }.items():
-        if value < 1:
-            raise ValueError(f"{name}={value}: must be at least 1")
-    for name, value in {"steps": experiment.steps, "seed": experiment.seed}.items():
-        if value < 0:
-            raise ValueError(f"{name}={value}: must not be negative")
-    _check_positive("grading", experiment.grading, "deadline")
-    _check_steps("optimization", experiment.optimization)
     if experiment.policy.dtype != "float32":
         raise ValueError(
             f"policy.dtype={experiment.policy.dtype!r}: small updates would vanish in "
             "it; train in float32"
-        )
-    if sampling.temperature <= 0:
-        raise ValueError(
-            f"sampling.temperature={sampling.temperature}: must be positive; a greedy "
-            "policy has nothing to learn from"
         )
     _check_group(experiment)
     _divides("the number of devices", devices, "fsdp", experiment.fsdp)
@@ -70,7 +75,6 @@ def validate(experiment, devices):
         warm_up = experiment.warm_up
         _divides("warm_up.batch", warm_up.batch, "devices", devices)
         total = sum(phase.updates for phase in warm_up.phases)
-        _check_steps("warm_up.optimization", warm_up.optimization)
         _check_rise("warm_up.optimization", warm_up.optimization, total)
     if experiment.policy.vocabulary != experiment.tokenizer.size:
         raise ValueError(
@@ -115,15 +119,15 @@ def _check_group(experiment):
         )
 
 
-def _check_steps(name, optimization):
-    _check_positive(name, optimization, "learning_rate")
-    _check_positive(name, optimization, "max_grad_norm")
-
-
-def _check_positive(name, part, field):
-    value = getattr(part, field)
-    if value <= 0:
-        raise ValueError(f"{name}.{field}={value}: must be positive")
+def _check_limits(settings):
+    """Refuses numbers outside of their interval in `LIMITS`."""
+    for name, value in settings.items():
+        general = re.sub(r"\.\d+\.", ".*.", name).replace(
+            "warm_up.optimization", "optimization"
+        )
+        interval = LIMITS.get(general)
+        if interval and value is not None and not within(value, interval):
+            raise ValueError(f"{name}={value}: must lie in {interval}")
 
 
 def _check_finite(settings):

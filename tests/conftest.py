@@ -10,6 +10,8 @@ import json
 import pathlib
 
 import jax
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 
@@ -99,3 +101,12 @@ def measured(folder):
         }
         for line in (folder / "metrics.jsonl").read_text().splitlines()
     ]
+
+
+def arrays(folder):
+    """Returns the bytes of every array of the newest checkpoint, by name."""
+    stage = folder / "checkpoints" / "reinforcement"
+    newest = max(int(step.name) for step in stage.iterdir())
+    with ocp.StandardCheckpointer() as checkpointer:
+        restored = checkpointer.restore((stage / str(newest) / "state").absolute())
+    return {name: np.asarray(value).tobytes() for name, value in restored.items()}

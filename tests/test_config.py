@@ -1,6 +1,7 @@
 """An experiment is data: it can be overridden, written, read and compared."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ from members import every_gate
 
 from maspo_jax import config, validation
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.advantages import group_normalized
 from maspo_jax.objectives.correction import TokenTruncated
 from maspo_jax.objectives.terms import terms_of
 
@@ -85,6 +87,30 @@ def test_more_steps_go_on_unless_the_schedule_ends_with_them(schedule, free):
     experiment = dataclasses.replace(experiment, optimization=optimization)
     longer = dataclasses.replace(experiment, steps=experiment.steps + 1)
     assert (differences(longer, experiment) == []) == free
+    assert differences(experiment, longer) == ["steps: 41 in the run, 40 here"]
+
+
+@pytest.mark.parametrize(
+    "function", [lambda reward, mask: 0, functools.partial(group_normalized, ddof=0)]
+)
+def test_functions_without_a_name_are_refused(experiment, function):
+    objective = dataclasses.replace(experiment.objective, advantage=function)
+    with pytest.raises(ValueError, match="has no name to be recorded by"):
+        config.to_json(dataclasses.replace(experiment, objective=objective))
+
+
+def test_annotations_of_an_experiment_file_may_be_text(tmp_path):
+    file = tmp_path / "json.py"  # nor may its name hide a module
+    base = ROOT / "experiments" / "arithmetic.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "import dataclasses\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Mine:\n"
+        "    width: float = 1.0\n" + base.read_text().rpartition('"""')[2]
+    )
+    assert config.load(file) == config.load(base)
+    assert json.loads("1") == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +147,7 @@ def test_another_class_is_another_experiment():
 
 
 def test_what_cannot_be_written_is_refused():
-    with pytest.raises(TypeError, match="cannot be written as JSON"):
+    with pytest.raises(ValueError, match="cannot be written as JSON"):
         config.to_json(object())
 
 

@@ -64,5 +64,16 @@ def test_the_last_step_is_shown_with_its_metrics(terminal):
     assert "unknown" not in text
 
 
+def test_the_time_left_is_judged_by_the_steps_behind_the_first(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(displays.time, "monotonic", lambda: now[0])
+    display = Display(rich.console.Console(file=io.StringIO()))
+    display.begin("step", 0, 10)
+    for second, left in ((50.0, ""), (52.0, "0:16 left"), (60.0, "0:35 left")):
+        now[0] = second
+        display.step(display._progress.tasks[0].completed + 1, {})
+        assert display._progress.tasks[0].fields["left"] == left
+
+
 def test_brackets_are_text():
     assert "[bold] 1 [/]" in shown(False, lambda display: display.note("[bold] 1 [/]"))

@@ -10,7 +10,9 @@ import sys
 import time
 
 import pytest
-from conftest import measured
+from conftest import arrays, measured
+
+from maspo_jax.training import runs
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = "tests/experiments/tiny.py"
@@ -61,6 +63,8 @@ def whole(tmp_path_factory):
     process = start("--run", str(folder))
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output
+    steps = runs.read_metrics(folder, "reinforcement")
+    assert sum(line["grad_norm"] > 0 for line in steps) > STEPS / 2
     return folder
 
 
@@ -105,6 +109,7 @@ def finish(folder, whole):
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 0, output
     assert measured(folder) == measured(whole)
+    assert arrays(folder) == arrays(whole)
 
 
 def free_port():

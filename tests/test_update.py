@@ -13,6 +13,7 @@ from members import every_gate
 
 from maspo_jax import parallel
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import surrogate
 from maspo_jax.objectives.terms import Terms
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
@@ -78,6 +79,22 @@ def test_layout_does_not_change_the_update(run, batch, data, fsdp, microbatches,
     got = run(batch, gates.Maspo(), data, fsdp, microbatches, loss)
     chex.assert_trees_all_close(
         jax.tree.leaves(got), jax.tree.leaves(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_an_update_is_the_optimizer_on_the_plain_gradient(run, batch, tiny_policy):
+    """By other means: no scan, no shards, no microbatches."""
+
+    def loss(policy):
+        logprob, _ = response_logprobs(policy, batch.sequences, 1.0)
+        return surrogate(logprob, batch, gates.Maspo())
+
+    grads = jax.jit(jax.grad(loss))(tiny_policy)
+    steps, _ = OPTIMIZER.update(grads, OPTIMIZER.init(tiny_policy), tiny_policy)
+    expected = optax.apply_updates(tiny_policy, steps)
+    got = run(batch, gates.Maspo())[0].policy
+    chex.assert_trees_all_close(
+        jax.tree.leaves(got), jax.tree.leaves(expected), atol=1e-5
     )
 
 

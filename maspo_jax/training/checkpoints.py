@@ -5,7 +5,7 @@ import pathlib
 import jax
 import orbax.checkpoint as ocp
 
-KEPT = 2  # the newest, and one to fall back on
+KEPT = 2  # the newest, and one to go back to by hand
 
 
 class Checkpoints:

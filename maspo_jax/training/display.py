@@ -28,7 +28,10 @@ SHOWN = {  # metric -> (label, format)
 
 
 class Display:
-    """A context manager that shows where a run is. Usable from one thread."""
+    """A context manager that shows where a run is.
+
+    One thread says what is under way; a note may come from any.
+    """
 
     def __init__(self, console=None, quiet=False):
         """Prepares the display.
@@ -61,6 +64,7 @@ class Display:
                 get_renderable=self._render, console=self.console, transient=True
             )
             self._live.start()
+            self.console.show_cursor(True)  # or a sudden end would leave none
         self._heart.start()
         return self
 

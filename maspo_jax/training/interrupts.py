@@ -50,7 +50,6 @@ class Interrupts:
         threading.Thread(target=self._say, args=(number,)).start()
 
     def _say(self, number):
-        self._display.console.show_cursor(True)  # a second signal would not
         self._display.note(
             f"{signal.Signals(number).name}: saving after this step "
             "(again to stop at once)"

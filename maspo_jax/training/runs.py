@@ -29,6 +29,11 @@ def opened(folder, experiment):
         ValueError: the folder holds another experiment, or no run at all, or
             another process works in it. Nothing has been written then.
     """
+    if "://" in str(folder):
+        raise ValueError(
+            f"{folder}: a run is a folder of the file system; mount the bucket, for "
+            "example with gcsfuse, and give its path"
+        )
     with contextlib.ExitStack() as held:
         refusal = None
         if jax.process_index() == 0:
@@ -43,16 +48,18 @@ def opened(folder, experiment):
 
 def _open(folder, experiment, held):
     """Makes a folder that of a run. Returns why it cannot be, or None."""
-    settings = config.to_json(experiment)
-    refusal = _refusal(folder, settings)
-    if refusal:
-        return refusal
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is no folder; give another one with --run"
     folder.mkdir(parents=True, exist_ok=True)
     if not _lock(folder, held):
         return (
             f"another process is working in {folder}: wait until it ends, or give "
             "another folder with --run"
         )
+    settings = config.to_json(experiment)
+    refusal = _refusal(folder, settings)
+    if refusal:
+        return refusal
     file = folder / "config.json"
     partial = file.with_suffix(".json.partial")
     partial.write_text(json.dumps(settings, indent=2) + "\n")
@@ -85,7 +92,7 @@ def _refusal(folder, settings):
             "Give this one another folder with --run, or remove that one."
         )
     partial = folder / "config.json.partial"  # of a start that was cut off
-    if folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - {partial}):
+    if set(folder.iterdir()) - {partial}:
         return (
             f"{folder} exists and holds no run (it has no config.json); "
             "give another folder with --run"
@@ -115,7 +122,9 @@ def read_metrics(folder, stage):
     file = pathlib.Path(folder) / "metrics.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
-    lines = (json.loads(line) for line in file.read_text().splitlines())
+    # What follows the last end of line was cut off with the process that wrote it.
+    whole, _, _ = file.read_text().rpartition("\n")
+    lines = map(json.loads, whole.splitlines())
     return [line for line in lines if line["stage"] == stage]
 
 

@@ -29,12 +29,13 @@ def check(gate):
             check(value)
             continue
         interval = field.metadata.get("interval", "(-inf, inf)")
-        if not np.all(_within(np.asarray(value, np.float64), interval)):
+        if not np.all(within(np.asarray(value, np.float64), interval)):
             name = f"{type(gate).__name__}.{field.name}"
             raise ValueError(f"{name}={value}: must lie in {interval}")
 
 
-def _within(value, interval):
+def within(value, interval):
+    """Returns whether a number, or each of an array, lies in an interval."""
     low, high = (float(end) for end in interval[1:-1].split(","))
     above = value >= low if interval[0] == "[" else value > low
     below = value <= high if interval[-1] == "]" else value < high
