@@ -17,7 +17,7 @@ import tyro
 
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
-from maspo_jax.objectives import advantages, token_weights
+from maspo_jax.objectives import advantages, kl, token_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +56,17 @@ class WarmUp:
 
 
 @dataclasses.dataclass(frozen=True)
+class DynamicSampling:
+    """Draws on until every group holds right and wrong answers (DAPO).
+
+    Groups without both are replaced by groups of the next problems. What is left of
+    them after the last round stays in the batch, where it teaches nothing.
+    """
+
+    rounds: int = 10  # rollout batches drawn for one step, at most
+
+
+@dataclasses.dataclass(frozen=True)
 class Sampling:
     """The rollout batch of one step.
 
@@ -68,24 +79,57 @@ class Sampling:
     prompt_length: int  # L, in tokens
     response_length: int  # T, in tokens
     temperature: float = 1.0
+    dynamic: DynamicSampling | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlongPenalty:
+    """Takes from the reward of responses that come close to the limit (DAPO)."""
+
+    buffer: int  # tokens before the limit where it begins
+    factor: float = 1.0  # what it takes at the limit
+
+
+@dataclasses.dataclass(frozen=True)
+class OverlongFilter:
+    """Keeps responses that were cut off at the limit out of the loss (DAPO)."""
+
+    in_group: bool = True  # whether the others of the group are still compared with it
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """What is ascended."""
+    """What is ascended. Parts that are None are off."""
 
     gate: Any  # a gate from `objectives.gates`, or one of yours
     advantage: tyro.conf.Fixed[Callable] = advantages.group_normalized
+    # Instead of `advantage`, one that remembers earlier visits to a prompt:
+    # `advantages.smoothed`.
+    remembering: tyro.conf.Fixed[Callable | None] = None
     weight: tyro.conf.Fixed[Callable] = token_weights.token_mean
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
     # before the first update (as in the papers), or those the sampler stored.
     anchor: Literal["trainer", "sampler"] = "trainer"
-    correction: Any = None  # of the sampler, from `objectives.correction`
-    overlong_buffer: int = 0  # tokens before the limit where a penalty begins; 0: none
-    overlong_factor: float = 1.0  # the penalty at the limit
-    entropy_advantage: float = 0.0  # alpha of `advantages.entropy_shaped`
-    entropy_kappa: float = 2.0  # its kappa
+    # Of a sampler that is not the trainer, from `objectives.correction`: a factor of
+    # each token's weight, and a rule for the tokens that are left out.
+    correction: Any = None
+    rejection: Any = None
+    overlong_penalty: OverlongPenalty | None = None
+    overlong_filter: OverlongFilter | None = None
+    # Distance from the policy at the start of reinforcement learning.
+    kl_in_reward: kl.Penalty | None = None
+    kl_in_loss: kl.Penalty | None = None
+    # Of the advantage, at every update.
+    shaping: advantages.EntropyAdvantage | None = None
     entropy_bonus: float = 0.0  # times the mean entropy of tokens, in nats
+    # Times the mean log-likelihood of right answers: the positive_loss_coeff of
+    # Klear-Reasoner, arXiv 2508.07629, which takes 0.1 along with `gates.Gppo`.
+    imitation: float = 0.0
+
+    @property
+    def has_reference(self):
+        """Whether the policy at the start of reinforcement learning is needed."""
+        return self.kl_in_reward is not None or self.kl_in_loss is not None
 
 
 @dataclasses.dataclass(frozen=True)

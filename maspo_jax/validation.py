@@ -21,6 +21,7 @@ LIMITS = {
     "sampling.responses": "[1, inf)",
     "sampling.prompt_length": "[1, inf)",
     "sampling.response_length": "[1, inf)",
+    "sampling.dynamic.rounds": "[1, inf)",
     "sampling.temperature": "(0, inf)",  # nothing is learned from a greedy policy
     "updates.minibatches": "[1, inf)",
     "updates.epochs": "[1, inf)",
@@ -133,8 +134,8 @@ def _check_limits(settings):
 def _check_finite(settings):
     for name, value in settings.items():
         if isinstance(value, float) and not math.isfinite(value):
-            # Those of a gate may be infinite where `gates.check` lets them.
-            if math.isnan(value) or not name.startswith("objective.gate."):
+            # Those of an objective are checked with it: some may be infinite.
+            if math.isnan(value) or not name.startswith("objective."):
                 raise ValueError(f"{name}={value}: must be finite")
 
 

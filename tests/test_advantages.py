@@ -195,9 +195,8 @@ def test_entropy_advantage():
         reference.load("own_entropy_advantage"),
     )
     with jax.enable_x64(True):
-        ours = advantages.entropy_shaped(
-            inputs["advantages"], inputs["entropy"], arrays["alpha"], arrays["kappa"]
-        )
+        shaped = advantages.EntropyAdvantage(arrays["alpha"], arrays["kappa"])
+        ours = shaped(inputs["advantages"], inputs["entropy"])
     np.testing.assert_allclose(ours, arrays["shaped_advantages"], rtol=1e-12)
     added = np.asarray(ours) - inputs["advantages"]
     np.testing.assert_allclose(added, arrays["psi"], atol=1e-12)
@@ -206,13 +205,33 @@ def test_entropy_advantage():
 def test_entropy_advantage_keeps_signs_and_gives_no_gradient():
     advantage = jnp.array([-2.0, -0.1, 0.0, 0.1, 2.0])
     entropy = jnp.full(5, 3.0)
-    shaped = advantages.entropy_shaped(advantage, entropy)
+    rule = advantages.EntropyAdvantage()
+    shaped = rule(advantage, entropy)
     np.testing.assert_array_equal(np.sign(shaped), np.sign(advantage))
     assert np.all(shaped >= advantage)
-    np.testing.assert_array_equal(
-        advantages.entropy_shaped(advantage, entropy, alpha=0.0), advantage
-    )
-    slope = jax.grad(lambda h: jnp.sum(advantages.entropy_shaped(advantage, h)))(
-        entropy
-    )
+    without = advantages.EntropyAdvantage(alpha=0.0)
+    np.testing.assert_array_equal(without(advantage, entropy), advantage)
+    slope = jax.grad(lambda h: jnp.sum(rule(advantage, h)))(entropy)
     assert not np.any(slope)
+
+
+@pytest.mark.parametrize("rule", RULES + WHITENED, ids=lambda f: f.__name__)
+def test_a_response_without_tokens_leaves_its_group(rule):
+    """As if it had never been drawn."""
+    reward, mask = random_rewards(responses=5)
+    reward = reward + np.arange(5, dtype=np.float32)  # no two alike
+    mask[2::5] = False
+    left = np.arange(len(mask)) % 5 != 2
+    expected = rule(np.delete(reward, 2, axis=1), mask[left])
+    ours = np.asarray(rule(reward, mask))
+    np.testing.assert_allclose(ours[left], expected, rtol=1e-5, atol=1e-6)
+    assert not np.any(ours[~left])
+
+
+def test_a_group_without_tokens_has_not_been_visited():
+    before = advantages.History(*jnp.array([[2.0, 1.0], [0.5, 1.0], [0.5, 0.0]]))
+    mask = np.repeat([[True], [False]], 3, axis=0)
+    advantage, after = advantages.smoothed(jnp.ones((2, 3)), mask, before)
+    assert np.all(np.isfinite(advantage)) and not np.any(advantage[3:])
+    np.testing.assert_array_equal(after.visits, [3, 1])
+    assert after.mean[1] == 1 and after.mean[0] > 0.5

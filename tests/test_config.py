@@ -9,10 +9,12 @@ import pytest
 from members import every_gate
 
 from maspo_jax import config, validation
-from maspo_jax.objectives import gates
-from maspo_jax.objectives.advantages import group_normalized
-from maspo_jax.objectives.correction import TokenTruncated
+from maspo_jax.config import OverlongPenalty
+from maspo_jax.objectives import gates, kl
+from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
+from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
 from maspo_jax.objectives.terms import terms_of
+from maspo_jax.objectives.token_weights import SequenceSumOver
 
 ROOT = pathlib.Path(__file__).parent.parent
 FILES = sorted(
@@ -180,9 +182,24 @@ def test_every_gate_survives_the_record_of_a_run(experiment, gate):
     [
         ({"correction": TokenTruncated(), "anchor": "sampler"}, "correction: ratios"),
         ({"correction": TokenTruncated(-1.0)}, "TokenTruncated.cap=-1.0"),
-        ({"overlong_buffer": 51}, "overlong_buffer=51"),
-        ({"entropy_advantage": 0.4, "entropy_kappa": 1.0}, "entropy_kappa=1.0"),
+        ({"rejection": RejectTokens(), "anchor": "sampler"}, "rejection: ratios"),
+        ({"rejection": RejectTokens(low=2.0)}, "RejectTokens.low=2.0"),
+        ({"overlong_penalty": OverlongPenalty(51)}, "overlong_penalty.buffer=51"),
+        ({"overlong_penalty": OverlongPenalty(8, -1.0)}, "overlong_penalty.factor=-1"),
+        ({"shaping": EntropyAdvantage(kappa=1.0)}, "EntropyAdvantage.kappa=1.0"),
+        ({"kl_in_loss": kl.Penalty(-0.1)}, "Penalty.coefficient=-0.1"),
+        ({"kl_in_reward": kl.Penalty(float("nan"))}, "kl_in_reward.coefficient=nan"),
+        ({"imitation": -0.1}, "objective.imitation=-0.1"),
+        ({"entropy_bonus": float("inf")}, "objective.entropy_bonus=inf"),
+        (
+            {"advantage": lambda reward, mask: raw(reward / 0, mask)},
+            "objective.advantage",
+        ),
+        ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
+        ({"weight": SequenceSumOver(-8)}, "objective.weight: SequenceSumOver"),
+        ({"weight": lambda mask: mask + 0.1}, "zero where the mask is false"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
     objective = dataclasses.replace(experiment.objective, **change)
@@ -190,13 +207,27 @@ def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
         validation.validate(dataclasses.replace(experiment, objective=objective), 1)
 
 
-def test_a_correction_survives_the_record_and_the_command_line(experiment):
-    objective = dataclasses.replace(
-        experiment.objective, correction=TokenTruncated(3.0)
-    )
-    mine = dataclasses.replace(experiment, objective=objective)
+def test_every_part_survives_the_record_and_the_command_line():
+    mine = config.load(ROOT / "tests" / "experiments" / "tiny_all.py")
+    objective = mine.objective
+    off = [name for name, part in vars(objective).items() if part is None]
+    assert off == [] and mine.sampling.dynamic
     validation.validate(mine, 1)
-    assert config.from_json(config.to_json(mine)) == mine
-    words = ["--objective.overlong-buffer", "8", "--objective.entropy-bonus", "0.01"]
-    changed = config.load(ROOT / "experiments" / "arithmetic.py", words).objective
-    assert changed.overlong_buffer == 8 and terms_of(changed).entropy_bonus == 0.01
+    assert config.from_json(json.loads(json.dumps(config.to_json(mine)))) == mine
+    words = {
+        "--sampling.dynamic.rounds": "7",
+        "--objective.correction.cap": "3.5",
+        "--objective.rejection.high": "inf",
+        "--objective.overlong-penalty.buffer": "2",
+        "--objective.overlong-filter.no-in-group": None,
+        "--objective.kl-in-reward.coefficient": "0.5",
+        "--objective.kl-in-loss.coefficient": "0.25",
+        "--objective.shaping.alpha": "0.1",
+        "--objective.entropy-bonus": "0.01",
+    }
+    flat = [word for pair in words.items() for word in pair if word]
+    changed = config.load(ROOT / "tests" / "experiments" / "tiny_all.py", flat)
+    validation.validate(changed, 1)
+    lines = differences(changed, mine)
+    assert len(lines) == len(words), lines
+    assert terms_of(changed.objective).kl == kl.Penalty(0.25, kl.k3)

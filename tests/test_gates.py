@@ -168,19 +168,21 @@ class TestBapo:
         np.testing.assert_array_equal(fixed(*tokens), CLIP(*tokens))
 
     def test_nothing_moves_once_the_target_is_met(self):
-        clip = gates.Bapo(target=0.0).fit(*random_tokens(), total=lambda x: x)
-        np.testing.assert_allclose([1 - clip.low, 1 + clip.high], [0.6, 1.2], 1e-6)
+        found = gates.Bapo(target=0.0).fit(*random_tokens(), total=lambda x: x)
+        np.testing.assert_allclose([found.lower, found.upper], [0.6, 1.2], 1e-6)
+        assert found.met
 
     def test_which_bound_moves_first(self):
         code = gates.Bapo(target=1e9).fit(*random_tokens(), total=lambda x: x)
-        np.testing.assert_allclose([1 - code.low, 1 + code.high], [0.8, 2.0], 1e-6)
+        np.testing.assert_allclose([code.lower, code.upper], [0.8, 2.0], 1e-6)
+        assert not code.met
         log_ratio = jnp.log(jnp.array([[1.5, 1.5]]))
         advantage = jnp.array([[1.0, -0.9]])  # a higher upper bound is enough
         tokens = (log_ratio, advantage, jnp.zeros((1, 2)))
         paper = gates.PaperBapo().fit(*tokens, total=lambda x: x)
-        np.testing.assert_allclose([1 - paper.low, 1 + paper.high], [0.6, 1.35], 1e-6)
+        np.testing.assert_allclose([paper.lower, paper.upper], [0.6, 1.35], 1e-6)
         code = gates.Bapo().fit(*tokens, total=lambda x: x)
-        np.testing.assert_allclose([1 - code.low, 1 + code.high], [0.8, 1.35], 1e-6)
+        np.testing.assert_allclose([code.lower, code.upper], [0.8, 1.35], 1e-6)
 
     def test_the_rest_of_the_batch_counts(self):
         halves = [random_tokens(0), random_tokens(1)]

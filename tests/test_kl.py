@@ -72,5 +72,6 @@ def test_in_reward_ignores_padding():
     logprob = jnp.array([[-1.0, jnp.nan], [-2.0, -1.0]])
     other = jnp.array([[-1.5, -1.0], [-1.0, -1.0]])
     mask = np.array([[True, False], [True, True]])
-    reward = kl.in_reward(jnp.ones((1, 2)), logprob, other, mask, 0.1)
+    penalty = kl.Penalty(0.1, kl.k1)
+    reward = kl.in_reward(jnp.ones((1, 2)), logprob, other, mask, penalty)
     np.testing.assert_allclose(reward, [[1 - 0.05, 1 + 0.1]], rtol=1e-6)

@@ -29,24 +29,23 @@ def test_without_coefficients_it_is_the_surrogate(gate):
 def test_each_term_adds_its_gradient():
     batch, logprob = random_batch()
     entropy, gate = entropy_like(logprob), gates.Dgpo()
-    far = logprob - 0.3
-    terms = Terms(gate, entropy_bonus=0.1, kl_penalty=0.5, kl=kl.k2)
-    by_logprob, by_entropy = jax.grad(loss, (0, 1))(logprob, entropy, batch, terms, far)
+    far, right = logprob - 0.3, batch.weight * (np.arange(8) % 2)[:, None]
+    batch = batch.replace(reference_logprob=far, right_weight=right)
+    terms = Terms(gate, None, 0.1, kl.Penalty(0.5, kl.k2), 0.2)
+    by_logprob, by_entropy = jax.grad(loss, (0, 1))(logprob, entropy, batch, terms)
     plain = jax.grad(surrogate)(logprob, batch, gate)
     chex.assert_trees_all_close(by_entropy, -0.1 * batch.weight, rtol=1e-6)
-    expected = plain + 0.5 * batch.weight * (logprob - far)
+    expected = plain + 0.5 * batch.weight * (logprob - far) - 0.2 * right
     chex.assert_trees_all_close(by_logprob, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_the_entropy_advantage_reaches_the_surrogate():
     batch, logprob = random_batch()
-    entropy = entropy_like(logprob)
-    shaped = advantages.entropy_shaped(batch.advantage, entropy, 0.4, 2.0)
-    expected = jax.grad(surrogate)(
-        logprob, batch.replace(advantage=shaped), gates.Maspo()
-    )
+    entropy, shaping = entropy_like(logprob), advantages.EntropyAdvantage()
+    shaped = batch.replace(advantage=shaping(batch.advantage, entropy))
+    expected = jax.grad(surrogate)(logprob, shaped, gates.Maspo())
     ours, slope = jax.grad(loss, (0, 1))(
-        logprob, entropy, batch, Terms(gates.Maspo(), entropy_advantage=0.4)
+        logprob, entropy, batch, Terms(gates.Maspo(), shaping)
     )
     chex.assert_trees_all_close(ours, expected, rtol=1e-6, atol=1e-9)
     assert not np.any(slope)
@@ -55,13 +54,21 @@ def test_the_entropy_advantage_reaches_the_surrogate():
 @pytest.mark.parametrize("junk", [np.nan, np.inf])
 def test_padding_may_hold_anything(junk):
     batch, logprob = random_batch()
-    terms = Terms(gates.Clip(), 0.4, 2.0, 0.1, 0.1)
+    terms = Terms(
+        gates.Clip(), advantages.EntropyAdvantage(), 0.1, kl.Penalty(0.1), 0.1
+    )
     spoil = lambda x: jnp.where(batch.weight == 0, junk, x)
     entropy, far = entropy_like(logprob), logprob - 0.3
+    clean = batch.replace(reference_logprob=far, right_weight=batch.weight)
+    spoiled = clean.replace(
+        reference_logprob=spoil(far),
+        old_logprob=spoil(batch.old_logprob),
+        advantage=spoil(batch.advantage),
+    )
     gradient = jax.value_and_grad(loss, (0, 1))
     chex.assert_trees_all_equal(
-        gradient(spoil(logprob), spoil(entropy), batch, terms, spoil(far)),
-        gradient(logprob, entropy, batch, terms, far),
+        gradient(spoil(logprob), spoil(entropy), spoiled, terms),
+        gradient(logprob, entropy, clean, terms),
     )
 
 
@@ -72,8 +79,10 @@ def test_coefficients_do_not_compile_again():
     @jax.jit
     def value(terms):
         traces.append(terms)
-        return loss(logprob, entropy_like(logprob), batch, terms, logprob)
+        return loss(logprob, entropy_like(logprob), batch, terms)
 
-    value(Terms(gates.Clip()))
-    value(Terms(gates.Clip(low=0.1), 0.4, 2.0, 0.01, 0.02))
+    batch = batch.replace(reference_logprob=logprob - 0.3, right_weight=batch.weight)
+    shaping, penalty = advantages.EntropyAdvantage, kl.Penalty
+    value(Terms(gates.Clip(), shaping(), 0.0, penalty(), 0.0))
+    value(Terms(gates.Clip(low=0.1), shaping(0.1, 3.0), 0.01, penalty(0.02), 0.1))
     assert len(traces) == 1

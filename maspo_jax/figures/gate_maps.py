@@ -78,9 +78,9 @@ def bapo_search(figure):
         fit = lambda target, gate=gate: gate.replace(target=target).fit(
             *tokens, total=lambda number: number
         )
-        clip = jax.vmap(fit)(target)  # a sweep over one setting
-        axes.plot(target, 1 + clip.high, color=style.BLUE, label="upper bound")
-        axes.plot(target, 1 - clip.low, color=style.VERMILION, label="lower bound")
+        fitted = jax.vmap(fit)(target)  # a sweep over one setting
+        axes.plot(target, fitted.upper, color=style.BLUE, label="upper bound")
+        axes.plot(target, fitted.lower, color=style.VERMILION, label="lower bound")
         axes.axhline(1, color="gray", lw=0.7)
         axes.set(xlabel=label, ylim=(0.5, 3.1))
     code.set(ylabel="ratio", title="As released: lower bound first")

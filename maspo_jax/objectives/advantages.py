@@ -2,7 +2,8 @@
 
 Each function maps the reward of every response, [P, G], and the mask of the
 response tokens, [N, T] bool, to the advantage of every token, [N, T] float32, zero
-on padding. Rewards are constants to the gradient. None learns from a group of one,
+on padding. Rewards are constants to the gradient. A response without any token does
+not count: it leaves the statistics of its group. None learns from a group of one,
 except `raw` and `whitened`, which compare with no group.
 """
 
@@ -10,6 +11,8 @@ import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
+
+from maspo_jax.objectives.gates.settings import setting
 
 EPSILON = 1e-6  # of the released implementations, added to the standard deviation
 
@@ -27,34 +30,40 @@ def group_normalized(reward, mask, ddof=1, epsilon=EPSILON):
     says nothing about which response is better. The variance divides by G - ddof;
     released implementations take 1, some papers write 0. arXiv 2402.03300.
     """
-    centered = _centered(reward)
-    return _per_token(centered / (_deviation(centered, ddof) + epsilon), mask)
+    counted = _counted(reward, mask)
+    centered = _centered(reward, counted)
+    deviation = _deviation(centered, counted, ddof)
+    return _per_token(centered / (deviation + epsilon), mask)
 
 
 def group_centered(reward, mask):
     """Distance from the group's mean (Dr.GRPO). arXiv 2503.20783."""
-    return _per_token(_centered(reward), mask)
+    return _per_token(_centered(reward, _counted(reward, mask)), mask)
 
 
 def leave_one_out(reward, mask):
     """Distance from the mean of the others in the group (RLOO). arXiv 2402.14740."""
-    group = reward.shape[1]
-    return _per_token(_centered(reward) * group / jnp.maximum(group - 1, 1), mask)
+    counted = _counted(reward, mask)
+    group = _size(counted)
+    others = jnp.maximum(group - 1, 1)
+    return _per_token(_centered(reward, counted) * group / others, mask)
 
 
 def length_centered(reward, mask):
     """Distance from the group's mean, weighted by response length (OPO)."""
-    chex.assert_shape(mask, (reward.size, None))
+    counted = _counted(reward, mask)
     length = jnp.sum(mask, axis=-1).reshape(reward.shape)
     total = jnp.maximum(jnp.sum(length, axis=1, keepdims=True), 1)
     baseline = jnp.sum(length * reward, axis=1, keepdims=True) / total
-    return _per_token(_unless_equal(reward, reward - baseline), mask)
+    return _per_token(_unless_equal(reward, reward - baseline, counted), mask)
 
 
 def rare_success(reward, mask):
     """Distance from the group's mean, times responses per nonzero reward (GPG)."""
-    share = reward.size / jnp.maximum(jnp.count_nonzero(reward), 1)
-    return _per_token(_centered(reward) * share, mask)
+    counted = _counted(reward, mask)
+    nonzero = jnp.count_nonzero(jnp.where(counted, reward, 0))
+    share = jnp.count_nonzero(counted) / jnp.maximum(nonzero, 1)
+    return _per_token(_centered(reward, counted) * share, mask)
 
 
 def whitened(reward, mask):
@@ -71,7 +80,7 @@ def group_whitened(reward, mask):
 
     arXiv 2501.03262.
     """
-    return whiten(_per_token(_centered(reward), mask), mask)
+    return whiten(group_centered(reward, mask), mask)
 
 
 def whiten(advantage, mask):
@@ -92,6 +101,15 @@ class History:
     deviation: jax.Array  # [P]
 
 
+def forgetful(advantage):
+    """Returns an advantage that, like `smoothed`, takes and returns a history.
+
+    Args:
+        advantage: a function of the reward and the mask; the history is passed on.
+    """
+    return lambda reward, mask, history: (advantage(reward, mask), history)
+
+
 def smoothed(reward, mask, history):
     """Advantages smoothed over the visits to a prompt (SAS of DCPO).
 
@@ -107,12 +125,13 @@ def smoothed(reward, mask, history):
         history: the `History` of these prompts before this visit.
 
     Returns:
-        The advantage of every token, [N, T], and the `History` with this visit.
+        The advantage of every token, [N, T], and the `History` with this visit. A
+        group of which no response counts has not been visited.
     """
-    chex.assert_rank(reward, 2)
+    counted = _counted(reward, mask)
     visits = history.visits + 1
-    new_mean = jnp.mean(reward, axis=1)
-    new_deviation = _deviation(_centered(reward), ddof=1)[:, 0]
+    new_mean = _mean(reward, counted)[:, 0]
+    new_deviation = _deviation(_centered(reward, counted), counted, ddof=1)[:, 0]
     old = history.visits / visits  # zero on the first visit
     mean = old * history.mean + new_mean / visits
     moved = old * jnp.square(new_mean - history.mean)
@@ -129,41 +148,71 @@ def smoothed(reward, mask, history):
     old = old[:, None]
     by_new, by_total = old * new + (1 - old) * total, (1 - old) * new + old * total
     smaller = jnp.where(jnp.abs(by_new) < jnp.abs(by_total), by_new, by_total)
-    return _per_token(smaller, mask), History(visits, mean, deviation)
+    visited = jnp.any(counted, axis=1)
+    after = jax.tree.map(
+        lambda new, old: jnp.where(visited, new, old),
+        History(visits, mean, deviation),
+        history,
+    )
+    return _per_token(smaller, mask), after
 
 
-def entropy_shaped(advantage, entropy, alpha=0.4, kappa=2.0):
-    """Adds min(alpha * entropy, |advantage| / kappa): the Entropy Advantage.
+@struct.dataclass
+class EntropyAdvantage:
+    """Adds min(alpha * entropy, |advantage| / kappa) to the advantage.
 
     Success is amplified and failure softened where the policy is uncertain; with
-    kappa above one no sign changes. alpha is the paper's for GRPO. arXiv
-    2506.14758.
-
-    Args:
-        advantage: [N, T].
-        entropy: [N, T] of the current policy, in nats; a constant to the gradient.
-        alpha: zero for none.
-        kappa: above one.
+    kappa above one no sign changes. alpha is the paper's for GRPO, it takes 0.1 for
+    PPO; the MASPO paper does not say which one it compares with. arXiv 2506.14758.
     """
-    uncertain = alpha * jax.lax.stop_gradient(entropy)
-    return advantage + jnp.minimum(uncertain, jnp.abs(advantage) / kappa)
+
+    alpha: float = setting(0.4, "[0, inf)")
+    kappa: float = setting(2.0, "(1, inf)")
+
+    def __call__(self, advantage, entropy):
+        """Returns the shaped advantage.
+
+        Args:
+            advantage: [...].
+            entropy: [...] of the current policy, in nats; a constant to the gradient.
+        """
+        uncertain = self.alpha * jax.lax.stop_gradient(entropy)
+        return advantage + jnp.minimum(uncertain, jnp.abs(advantage) / self.kappa)
 
 
-def _centered(reward):
-    """Subtracts the group's mean; exactly zero where all rewards are equal."""
+def _counted(reward, mask):
+    """Returns which responses have tokens. [P, G] bool."""
     chex.assert_rank(reward, 2)
-    return _unless_equal(reward, reward - jnp.mean(reward, axis=1, keepdims=True))
+    chex.assert_shape(mask, (reward.size, None))
+    return jnp.any(mask, axis=-1).reshape(reward.shape)
 
 
-def _unless_equal(reward, advantage):
+def _size(counted):
+    """Returns how many responses of each group count. [P, 1]."""
+    return jnp.sum(counted, axis=1, keepdims=True)
+
+
+def _mean(reward, counted):
+    """Returns the mean reward of each group. [P, 1]."""
+    total = jnp.sum(jnp.where(counted, reward, 0), axis=1, keepdims=True)
+    return total / jnp.maximum(_size(counted), 1)
+
+
+def _centered(reward, counted):
+    """Subtracts the group's mean; exactly zero where all rewards are equal."""
+    return _unless_equal(reward, reward - _mean(reward, counted), counted)
+
+
+def _unless_equal(reward, advantage, counted):
     """Zero in groups of equal rewards, where rounding would be all there is."""
-    equal = jnp.max(reward, axis=1) == jnp.min(reward, axis=1)
-    return jnp.where(equal[:, None], 0, advantage)
+    largest = jnp.max(jnp.where(counted, reward, -jnp.inf), axis=1, keepdims=True)
+    smallest = jnp.min(jnp.where(counted, reward, jnp.inf), axis=1, keepdims=True)
+    return jnp.where(counted & (largest > smallest), advantage, 0)
 
 
-def _deviation(centered, ddof):
+def _deviation(centered, counted, ddof):
     """Returns the standard deviation of each group. [P, 1]."""
-    peers = jnp.maximum(centered.shape[1] - ddof, 1)
+    peers = jnp.maximum(_size(counted) - ddof, 1)
     return jnp.sqrt(jnp.sum(jnp.square(centered), axis=1, keepdims=True) / peers)
 
 

@@ -1,9 +1,14 @@
 """Refuses what is ascended, before anything is compiled, if it cannot work."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from maspo_jax.objectives import gates
+from maspo_jax.objectives import advantages, gates
+
+PARTS = ("correction", "rejection", "kl_in_reward", "kl_in_loss", "shaping")
 
 
 def check_objective(objective, response_length):
@@ -14,23 +19,27 @@ def check_objective(objective, response_length):
         response_length: T, in tokens.
     """
     check_gate(objective.gate)
-    if objective.correction is not None:
-        gates.check(objective.correction)
-        if objective.anchor == "sampler":
+    for name in PARTS:
+        if getattr(objective, name) is not None:
+            gates.check(getattr(objective, name))
+    for name in ("correction", "rejection"):
+        if objective.anchor == "sampler" and getattr(objective, name) is not None:
             raise ValueError(
-                "objective.correction: ratios anchored to the sampler correct for it "
-                "already; set objective.anchor to trainer or leave the correction out"
+                f"objective.{name}: ratios anchored to the sampler correct for it "
+                f"already; set objective.anchor to trainer or leave the {name} out"
             )
-    if not 0 <= objective.overlong_buffer <= response_length:
+    for name in ("entropy_bonus", "imitation"):
+        value = getattr(objective, name)
+        if not math.isfinite(value):
+            raise ValueError(f"objective.{name}={value}: must be finite")
+    if objective.imitation < 0:
         raise ValueError(
-            f"objective.overlong_buffer={objective.overlong_buffer}: must lie in "
-            f"[0, sampling.response_length={response_length}]"
+            f"objective.imitation={objective.imitation}: must not be negative, or "
+            "right answers would be unlearned"
         )
-    if objective.entropy_advantage and objective.entropy_kappa <= 1:
-        raise ValueError(
-            f"objective.entropy_kappa={objective.entropy_kappa}: must be above 1, or "
-            "advantages would change their sign"
-        )
+    _check_overlong(objective.overlong_penalty, response_length)
+    _check_advantage(objective)
+    _check_weight(objective.weight)
 
 
 def check_gate(gate):
@@ -49,3 +58,49 @@ def check_gate(gate):
             f"objective.gate: {name} returns {result} for arrays of shape "
             f"{tokens.shape}; return an array of that shape, one gate per token"
         )
+
+
+def _check_overlong(penalty, response_length):
+    if penalty is None:
+        return
+    if not 0 < penalty.buffer <= response_length:
+        raise ValueError(
+            f"objective.overlong_penalty.buffer={penalty.buffer}: must lie in "
+            f"(0, sampling.response_length={response_length}]"
+        )
+    if not 0 <= penalty.factor < math.inf:
+        raise ValueError(
+            f"objective.overlong_penalty.factor={penalty.factor}: must lie in [0, inf)"
+        )
+
+
+def _check_advantage(objective):
+    """Tries the advantage on groups that leave nothing to divide by."""
+    reward = jnp.array([[0.0, 0, 0], [1, 1, 1], [0, 1, 0]])
+    mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
+    if objective.remembering is None:
+        name, rule = "advantage", advantages.forgetful(objective.advantage)
+    else:
+        name, rule = "remembering", objective.remembering
+    none = advantages.History(*jnp.zeros((3, len(reward))))
+    value, _ = rule(reward, mask, none)
+    if np.shape(value) != mask.shape or not np.all(np.isfinite(value)):
+        raise ValueError(
+            f"objective.{name}: {getattr(objective, name)} gives {value} for the "
+            f"rewards {reward.tolist()}; return one finite number per token, "
+            f"{mask.shape} here"
+        )
+
+
+def _check_weight(weight):
+    """Tries the token weights on responses with and without tokens."""
+    mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0]]).T
+    for tokens in (mask, jnp.zeros_like(mask)):
+        value = np.asarray(weight(tokens))
+        fits = value.shape == mask.shape and np.all(np.isfinite(value))
+        if not fits or np.any(value < 0) or np.any(value[~tokens]):
+            raise ValueError(
+                f"objective.weight: {weight} gives {value.tolist()} for the mask "
+                f"{tokens.tolist()}; return a finite weight for each token, and zero "
+                "where the mask is false"
+            )

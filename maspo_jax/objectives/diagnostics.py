@@ -9,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from maspo_jax.objectives import correction
 from maspo_jax.objectives.surrogate import log_ratios, trained
 
 BAND = 0.2  # the ratio band of PPO, to count the tokens that leave it
 UNCERTAIN = 0.9  # tokens the old policy gave less than this could have gone otherwise
 QUANTILES = {"gate_p01": 0.01, "gate_p05": 0.05, "gate_p50": 0.5}
 LEVELS = np.linspace(0, 1, 51)  # of the gate, between which quantiles are read
+DETAIL_QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
+DETAIL_LEVELS = np.geomspace(0.1, 100, 61)  # of details, each 12% above the last
 BUCKETS = (1e-3, 1e-2, 0.1, 0.5, 0.9)  # ends of the ranges of q, before the last
 SIGNS = ("positive", "negative")
 
@@ -27,7 +30,7 @@ class Measured:
     largest: dict  # of scalars, over tokens
 
 
-def diagnose(logprob, entropy, gate, batch):
+def diagnose(logprob, entropy, gate, batch, details=None):
     """Returns what a batch, or a part of one, contributes to the metrics.
 
     Args:
@@ -35,6 +38,7 @@ def diagnose(logprob, entropy, gate, batch):
         entropy: [N, T] of the current policy.
         gate: [N, T], the value of the gate.
         batch: the `TrainBatch`.
+        details: {name: [N, T]}, what the gate has to say of itself, if anything.
     """
     counts = batch.weight != 0
     log_ratio, old_logprob = (
@@ -63,8 +67,13 @@ def diagnose(logprob, entropy, gate, batch):
         "gated_pull": jnp.sum(size * weight),
         # A cumulative histogram: unlike quantiles, it can be added up.
         "gate_up_to": jnp.stack([tokens(gate <= level) for level in LEVELS]),
+        "advantage_abs": tokens(size),
         **_by_sign(log_ratio, advantage, old_logprob, gate, weight),
     }
+    for name, value in (details or {}).items():
+        sums[f"detail/{name}"] = tokens(value)
+        up_to = [tokens(value <= level * (1 + 1e-6)) for level in DETAIL_LEVELS]
+        sums[f"up_to/{name}"] = jnp.stack(up_to)
     # In logarithms: W of a token that was all but impossible is no float32.
     steepness = jnp.log(jnp.maximum(gate, 1e-30)) - old_logprob
     largest = {
@@ -129,6 +138,9 @@ def summarize(measured):
     zero_gradient_*: share of tokens of that sign of the advantage with g = 0.
     gated_*: share of them that moved with the advantage and meet a gate other than
         one: right of one for positive, left of it for negative advantages.
+    sigma, sigma_p05, ...: mean and quantiles (within 12%) of what a `gates.Detailed`
+        gate says of itself: the width of MASPO, the bounds of DAC and BAPO.
+    advantage_abs: mean of |A|.
     q_below_*_*: per range of q and sign, the share of all tokens (share), the mean
         of g (weight) and the share of gates below one half (closed).
     """
@@ -145,6 +157,7 @@ def summarize(measured):
         / jnp.maximum(tokens * sums["ratio_square"], 1e-30),
         "gate": sums["gate"] / tokens,
         "gate_closed": sums["closed"] / tokens,
+        "advantage_abs": sums["advantage_abs"] / tokens,
         "weight_mean": sums["weight"] / some(jnp.sum(sums["signed"])),
         "weight_max": largest["weight"],
         "ratio_max": largest["ratio"],
@@ -157,15 +170,26 @@ def summarize(measured):
             sums["pull"] > 0, sums["gated_pull"] / jnp.maximum(sums["pull"], 1e-30), 1
         ),
     }
-    for name, quantile in QUANTILES.items():
-        reached = sums["gate_up_to"] >= quantile * tokens
-        found[name] = jnp.where(
-            jnp.any(reached), jnp.asarray(LEVELS)[jnp.argmax(reached)], 1.0
-        )
+    for name, share in QUANTILES.items():
+        found[name] = _quantile(sums["gate_up_to"], share * tokens, LEVELS)
+    for name in [key.removeprefix("up_to/") for key in sums if "up_to/" in key]:
+        found[name] = sums[f"detail/{name}"] / tokens
+        for suffix, share in DETAIL_QUANTILES.items():
+            counts = sums[f"up_to/{name}"]
+            quantile = _quantile(counts, share * tokens, DETAIL_LEVELS)
+            found[f"{name}_{suffix}"] = quantile
     for index, sign in enumerate(SIGNS):
         found[f"zero_gradient_{sign}"] = (sums["signed_zero"] / signed)[index]
         found[f"gated_{sign}"] = (sums["signed_gated"] / signed)[index]
     return found | _ranges(sums, tokens)
+
+
+def _quantile(up_to, wanted, levels):
+    """Returns the first level that so many tokens do not exceed, else the last."""
+    reached = up_to >= wanted
+    return jnp.where(
+        jnp.any(reached), jnp.asarray(levels)[jnp.argmax(reached)], levels[-1]
+    )
 
 
 def _ranges(sums, tokens):
@@ -186,18 +210,33 @@ def _ranges(sums, tokens):
 def mismatch(logprob, sampled_logprob, mask):
     """Returns how far the trainer is from the sampler on the sampler's own tokens.
 
+    With ratio = trainer / sampler of each token, of which the sampler drew.
+
     Args:
         logprob: [N, T] of the trainer, under the policy that sampled.
         sampled_logprob: [N, T] of the sampler.
         mask: [N, T] bool.
 
     Returns:
-        A dict: mismatch_max, the largest difference of log-probabilities in nats,
-        and mismatch_k3, the mean of ratio - 1 - log ratio.
+        A dict: mismatch_max, the largest difference of log-probabilities in nats;
+        mismatch_k1, mismatch_k3 and mismatch_chi2, the means of -log ratio, of
+        ratio - 1 - log ratio and of ratio^2 - 1; mismatch_effective_share, the
+        effective sample size of the ratios over the number of tokens.
     """
     difference = jnp.where(mask, logprob - sampled_logprob, 0)
-    k3 = jnp.expm1(difference) - difference
+    log_ratio = correction.log_ratios(logprob, sampled_logprob, mask)
+    mean = lambda value: token_mean_of(value, mask)
     return {
         "mismatch_max": jnp.max(jnp.abs(difference)),
-        "mismatch_k3": jnp.sum(k3) / jnp.maximum(jnp.sum(mask), 1),
+        "mismatch_k1": mean(-log_ratio),
+        "mismatch_k3": mean(jnp.expm1(log_ratio) - log_ratio),
+        "mismatch_chi2": mean(jnp.expm1(2 * log_ratio)),
+        "mismatch_effective_share": correction.effective_share(
+            jnp.exp(log_ratio), mask
+        ),
     }
+
+
+def token_mean_of(value, mask):
+    """Returns the mean of [N, T] numbers over the tokens of a mask, []."""
+    return jnp.sum(jnp.where(mask, value, 0)) / jnp.maximum(jnp.sum(mask), 1)

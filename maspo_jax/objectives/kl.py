@@ -4,10 +4,17 @@ Each estimator maps the log-probability of each token under the policy and under
 reference, [...] both, to a number, [...]. With x = log pi_ref - log pi their means
 under pi estimate KL(pi, pi_ref), but for `absolute`. Their gradients differ: as a
 loss, only `k2` and those that borrow its gradient have that of the KL on-policy.
+
+A `Penalty` is a price on one of them, in the reward or in the loss.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import struct
+
+from maspo_jax.objectives.gates.settings import setting
 
 MAX_K3 = 10.0  # of the released code; larger values have no gradient
 MAX_LOG_RATIO = 20.0
@@ -44,18 +51,34 @@ def k3_plus(logprob, reference):
     return _straight_through(k3(logprob, reference), k2(logprob, reference))
 
 
-def in_reward(reward, logprob, reference, mask, coefficient):
-    """Returns rewards less the log-ratio to the reference, summed per response.
+@struct.dataclass
+class Penalty:
+    """A price on the distance from the reference, per nat.
+
+    The released configurations that use one take `k3` at 0.001 in the loss; both
+    papers use none.
+    """
+
+    coefficient: float = setting(0.001, "[0, inf)")
+    estimator: Callable = struct.field(pytree_node=False, default=k3)
+
+    def __call__(self, logprob, reference):
+        """Returns the price of each token, [...]."""
+        return self.coefficient * self.estimator(logprob, reference)
+
+
+def in_reward(reward, logprob, reference, mask, penalty):
+    """Returns rewards less the penalty of each response, summed over its tokens.
 
     Args:
         reward: [P, G].
         logprob: [N, T] of the sampled tokens before the first update.
         reference: [N, T] of the same tokens.
         mask: [N, T] bool.
-        coefficient: in units of reward per nat.
+        penalty: the `Penalty`, usually of `k1`.
     """
-    distance = jnp.sum(jnp.where(mask, k1(logprob, reference), 0), axis=-1)
-    return reward - coefficient * distance.reshape(reward.shape)
+    price = jnp.where(mask, penalty(logprob, reference), 0)
+    return reward - jnp.sum(price, axis=-1).reshape(reward.shape)
 
 
 def _straight_through(value, gradient):

@@ -4,6 +4,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from maspo_jax.objectives import gates
+
 MAX_LOG_RATIO = 20.0  # beyond it a ratio has no meaning and its token no gradient
 
 
@@ -23,6 +25,13 @@ def gate_values(logprob, batch, gate):
     return jax.lax.stop_gradient(value)
 
 
+def details(batch, gate):
+    """Returns what a gate has to say of itself, {name: [N, T]}; most have nothing."""
+    if not isinstance(gate, gates.Detailed):
+        return {}
+    return jax.lax.stop_gradient(gate.details(*_anchors(batch)))
+
+
 def fit(gate, logprob, batch, total):
     """Returns the gate for one optimization batch: most gates as they are.
 
@@ -32,7 +41,7 @@ def fit(gate, logprob, batch, total):
         batch: the `TrainBatch` those tokens come from, or a part of it.
         total: adds a number over the parts of the batch that are elsewhere.
     """
-    if not hasattr(gate, "fit"):
+    if not isinstance(gate, gates.BatchFitted):
         return gate
     tokens = (log_ratios(logprob, batch), *_anchors(batch))
     return gate.fit(*map(jax.lax.stop_gradient, tokens), total)

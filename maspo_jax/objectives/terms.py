@@ -1,53 +1,53 @@
 """The whole objective: the surrogate, and what may be added to it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 from flax import struct
 
-from maspo_jax.objectives import kl
-from maspo_jax.objectives.advantages import entropy_shaped
+from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import surrogate, trained
 
 
 @struct.dataclass
 class Terms:
-    """A gate, and the coefficients of what else is optimized; zero for none.
+    """A gate, and what else is optimized; None and zero for nothing.
 
-    The coefficients are pytree leaves, as the settings of the gate are.
+    All numbers are pytree leaves, as the settings of the gate are.
     """
 
     gate: Any  # from `objectives.gates`
-    entropy_advantage: float = 0.0  # alpha of `advantages.entropy_shaped`
-    entropy_kappa: float = 2.0  # its kappa
+    shaping: Any = None  # an `advantages.EntropyAdvantage`
     entropy_bonus: float = 0.0  # times the weighted mean entropy, in nats
-    kl_penalty: float = 0.0  # times the weighted mean distance from the reference
-    kl: Callable = struct.field(pytree_node=False, default=kl.k3)  # the distance
+    kl: Any = None  # a `kl.Penalty`
+    imitation: float = 0.0  # times the mean log-likelihood of right answers
 
 
 def terms_of(objective):
     """Returns the `Terms` of a `config.Objective`."""
     return Terms(
         objective.gate,
-        objective.entropy_advantage,
-        objective.entropy_kappa,
+        objective.shaping,
         objective.entropy_bonus,
+        objective.kl_in_loss,
+        objective.imitation,
     )
+
+
+def fits_batch(terms):
+    """Returns whether a gate has to see the whole batch first; None has no gate."""
+    return terms is not None and isinstance(terms.gate, gates.BatchFitted)
 
 
 def shape(entropy, batch, terms):
     """Returns the batch with the advantages that the surrogate is to see."""
-    advantage = entropy_shaped(
-        trained(batch.advantage, batch),
-        trained(entropy, batch),
-        terms.entropy_advantage,
-        terms.entropy_kappa,
-    )
+    if terms.shaping is None:
+        return batch
+    advantage = terms.shaping(trained(batch.advantage, batch), trained(entropy, batch))
     return batch.replace(advantage=advantage)
 
 
-def loss(logprob, entropy, batch, terms, reference=None):
+def loss(logprob, entropy, batch, terms):
     """Returns the loss of all terms: a sum over tokens, as the surrogate is.
 
     Args:
@@ -55,13 +55,16 @@ def loss(logprob, entropy, batch, terms, reference=None):
         entropy: [N, T] of the policy at each token, in nats.
         batch: the `TrainBatch` those tokens come from.
         terms: the `Terms`.
-        reference: [N, T] log-probability under the reference policy; needed only
-            for a distance from it.
     """
     value = surrogate(logprob, shape(entropy, batch, terms), terms.gate)
     bonus = jnp.sum(batch.weight * trained(entropy, batch))
     value = value - terms.entropy_bonus * bonus
-    if reference is None:
-        return value
-    distance = terms.kl(trained(logprob, batch), trained(reference, batch))
-    return value + terms.kl_penalty * jnp.sum(batch.weight * distance)
+    if terms.kl is not None:
+        reference = trained(batch.reference_logprob, batch)
+        price = terms.kl(trained(logprob, batch), reference)
+        value = value + jnp.sum(batch.weight * price)
+    if batch.right_weight is not None:
+        right = batch.replace(weight=batch.right_weight)
+        likelihood = jnp.sum(batch.right_weight * trained(logprob, right))
+        value = value - terms.imitation * likelihood
+    return value

@@ -1,6 +1,8 @@
 """The verbs of one step: draw, grade, improve.
 
 Prompts --draw--> Rollout --grade--> reward --improve--> TrainState, metrics
+
+`collecting` repeats the first two where a step needs more than one rollout.
 """
 
 import dataclasses
@@ -11,7 +13,7 @@ import numpy as np
 import optax
 
 from maspo_jax import config, parallel
-from maspo_jax.objectives import diagnostics
+from maspo_jax.objectives import diagnostics, kl
 from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.shaping import overlong_penalty
@@ -19,10 +21,21 @@ from maspo_jax.rollout.grading import grade
 from maspo_jax.rollout.sampler import Decoding, sample
 from maspo_jax.training import batches
 from maspo_jax.training import state as states
+from maspo_jax.training.batches import Scored
 from maspo_jax.training.keys import key_for
 from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import Trace, make_score, make_update, reinforce
-from maspo_jax.types import TrainBatch, TrainState
+from maspo_jax.types import Rollout, TrainBatch, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Graded:
+    """A rollout batch and what the verifier says of it."""
+
+    problems: list  # P, of all processes
+    rollout: Rollout
+    reward: np.ndarray  # [rows of this process] float32
+    verdicts: list  # of this process, on all that was drawn for the batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +58,19 @@ class Algorithm:
     optimizer: optax.GradientTransformation
     skeleton: TrainState  # of `jax.ShapeDtypeStruct`
     score: Callable
+    merge: Callable
     assemble: Callable
     take: Callable
     update: Callable
 
-    def draw(self, policy, prompts, step):
-        """Returns the `Rollout` of a step, from the prompts of this process."""
-        key = jax.random.fold_in(key_for("sampling", self.experiment.seed), step)
+    def draw(self, policy, prompts, step, attempt=0):
+        """Returns a `Rollout` of a step, from the prompts of this process.
+
+        Dynamic sampling draws more than one: `attempt` counts them.
+        """
+        purpose = "resampling" if attempt else "sampling"
+        key = jax.random.fold_in(key_for(purpose, self.experiment.seed), step)
+        key = jax.random.fold_in(key, attempt) if attempt else key
         prompts = parallel.spread(prompts, self.mesh)
         rollout = sample(policy, prompts, key, self.decoding, self.mesh)
         return jax.block_until_ready(rollout)
@@ -61,39 +80,22 @@ class Algorithm:
         tokenizer = self.experiment.tokenizer
         return grade(self.verifier, tokenizer, problems, rollout.sequences)
 
-    def improve(self, state, rollout, reward, step):
+    def improve(self, state, graded, visits, reference, step):
         """Makes the updates of a step.
 
         Args:
             state: a `TrainState`; donated.
-            rollout: drawn from its policy.
-            reward: one number per response of this process, in order.
+            graded: the `Graded` batch, drawn from its policy.
+            visits: the `Visits` so far; this one is added if the objective asks.
+            reference: the reference policy, or None if the objective needs none.
             step: which.
 
         Returns:
             The new state, a dict of numbers, and what the last update has `Seen`.
         """
         sampling, updates = self.experiment.sampling, self.experiment.updates
-        objective = self.experiment.objective
-        mask = rollout.sequences.mask
-        logprob = self.score(state.policy, rollout.sequences)
-        numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
-        if not np.all(np.isfinite(reward)):
-            raise ValueError(
-                "a reward is not a number: correct the function that gave it"
-            )
-        if objective.overlong_buffer:
-            length = parallel.local(mask).sum(-1)
-            reward = reward + overlong_penalty(
-                length,
-                sampling.response_length,
-                objective.overlong_buffer,
-                objective.overlong_factor,
-            ).astype(np.float32)
-        reward = parallel.spread(reward.reshape(-1, sampling.responses), self.mesh)
-        anchors = {"trainer": logprob, "sampler": rollout.logprob}
-        whole = self.assemble(rollout, anchors[objective.anchor], reward)
-        history = []
+        whole, numbers = self.prepare(state.policy, graded, visits, reference)
+        method, history = terms_of(self.experiment.objective), []
         for prompts in batches.order(
             self.experiment.seed,
             step,
@@ -102,14 +104,56 @@ class Algorithm:
             updates.epochs,
         ):
             batch = self.take(whole, prompts)
-            state, metrics, trace = self.update(state, batch, terms_of(objective))
+            state, metrics, trace = self.update(state, batch, method)
             history.append(metrics)
-        history = jax.device_get(history)
+        numbers, history = jax.device_get((numbers, history))
         numbers = {name: float(value) for name, value in numbers.items()}
         for name in history[-1]:
             numbers[name] = float(np.mean([metrics[name] for metrics in history]))
         numbers["out_of_band_last"] = float(history[-1]["out_of_band"])
         return state, numbers, Seen(prompts, batch, trace)
+
+    def prepare(self, policy, graded, visits, reference):
+        """Returns the `TrainBatch` of a step, not weighed yet, and its metrics."""
+        objective, rollout = self.experiment.objective, graded.rollout
+        mask = rollout.sequences.mask
+        logprob = self.score(policy, rollout.sequences)
+        numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
+        beside, history = None, None
+        if reference is not None:
+            beside = self.score(reference, rollout.sequences)
+            numbers["reference_k3"] = diagnostics.token_mean_of(
+                kl.k3(logprob, beside), mask
+            )
+        if objective.remembering:
+            own = parallel.own_rows(len(graded.problems))
+            history = parallel.spread(visits.before(graded.problems[own]), self.mesh)
+        reward = self.shaped(graded)
+        spread = lambda rows: parallel.spread(rows, self.mesh)
+        reward = spread(reward.reshape(-1, self.decoding.responses))
+        right = spread(graded.reward == 1)
+        batch, history = self.assemble(
+            Scored(rollout, logprob, reward, right, beside, history)
+        )
+        if objective.remembering:
+            visits.record(graded.problems, parallel.local(history))
+        numbers["kept"] = diagnostics.token_mean_of(batch.kept, mask)
+        return batch, numbers
+
+    def shaped(self, graded):
+        """Returns the reward with the overlong penalty, [rows of this process]."""
+        penalty = self.experiment.objective.overlong_penalty
+        if not np.all(np.isfinite(graded.reward)):
+            raise ValueError(
+                "a reward is not a number: correct the function that gave it"
+            )
+        if penalty is None:
+            return graded.reward
+        length = parallel.local(graded.rollout.sequences.mask).sum(-1)
+        shift = overlong_penalty(
+            length, self.decoding.length, penalty.buffer, penalty.factor
+        )
+        return graded.reward + shift.astype(np.float32)
 
 
 def build(experiment, mesh, verifier):
@@ -135,9 +179,8 @@ def build(experiment, mesh, verifier):
         optimizer,
         skeleton,
         make_score(mesh, specs, temperature, updates.minibatches * parts),
-        batches.make_assemble(
-            objective.advantage, objective.weight, mesh, objective.correction
-        ),
+        batches.make_merge(sampling.responses, mesh),
+        batches.make_assemble(objective, tokenizer.end, mesh),
         batches.make_take(objective.weight, sampling.responses, mesh),
         make_update(reinforce, optimizer, mesh, specs, temperature, parts),
     )

@@ -1,13 +1,29 @@
 """From scored responses to the batches of the optimizer."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from maspo_jax import parallel
-from maspo_jax.types import TrainBatch
+from maspo_jax.objectives import kl
+from maspo_jax.objectives.advantages import forgetful
+from maspo_jax.types import Rollout, TrainBatch
+
+
+@struct.dataclass
+class Scored:
+    """A rollout batch, and all that is known of it before the first update."""
+
+    rollout: Rollout
+    logprob: jax.Array  # [N, T] by the trainer
+    reward: jax.Array  # [P, G]
+    right: jax.Array  # [N] bool, right answers
+    reference_logprob: jax.Array | None = None  # [N, T], if the objective needs it
+    history: Any = None  # an `advantages.History` of [P], likewise
 
 
 def order(seed, step, prompts, minibatches, epochs):
@@ -32,32 +48,61 @@ def order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
-def make_assemble(advantage, weight, mesh, correction=None):
-    """Returns `assemble(rollout, old_logprob, reward) -> TrainBatch`, compiled.
+def make_assemble(objective, end, mesh):
+    """Returns `assemble(scored) -> TrainBatch, History`, compiled.
+
+    The batch is weighed only once `take` has selected from it.
 
     Args:
-        advantage: a function from `objectives.advantages`.
-        weight: a function from `objectives.token_weights`.
-        mesh: the mesh all of them are split over by rows; reward is [P, G].
-        correction: from `objectives.correction`, or None.
+        objective: a `config.Objective`.
+        end: the token that ends a response.
+        mesh: the mesh everything is split over by rows.
     """
+    compare = objective.remembering or forgetful(objective.advantage)
 
-    def assemble(rollout, old_logprob, reward):
+    def assemble(scored):
+        rollout, logprob, reward = scored.rollout, scored.logprob, scored.reward
         mask = rollout.sequences.mask
-        factor = correction and correction(old_logprob, rollout.logprob, mask)
+        finished = mask & ~cut_off(rollout.sequences, end)[:, None]
+        overlong, kept = objective.overlong_filter, mask
+        if overlong is not None:
+            kept = finished
+        if objective.rejection is not None:
+            kept = kept & objective.rejection(logprob, rollout.logprob, mask)
+        if objective.kl_in_reward is not None:
+            reward = kl.in_reward(
+                reward, logprob, scored.reference_logprob, mask, objective.kl_in_reward
+            )
+        compared = mask if overlong is None or overlong.in_group else finished
+        advantage, history = compare(reward, compared, scored.history)
+        factor = None
+        if objective.correction is not None:
+            factor = objective.correction(logprob, rollout.logprob, mask)
         batch = TrainBatch(
-            rollout.sequences, old_logprob, advantage(reward, mask), None, factor
+            rollout.sequences,
+            logprob if objective.anchor == "trainer" else rollout.logprob,
+            advantage,
+            weight=None,
+            kept=kept,
+            factor=factor,
+            reference_logprob=scored.reference_logprob,
+            right=scored.right if objective.imitation else None,
         )
-        return _weigh(batch, weight)
+        return batch, history
 
     return jax.jit(assemble, out_shardings=jax.NamedSharding(mesh, parallel.ROWS))
+
+
+def cut_off(sequences, end):
+    """Returns which responses reached the limit without an end token. [N] bool."""
+    return sequences.mask[:, -1] & (sequences.response[:, -1] != end)
 
 
 def make_take(weight, responses, mesh):
     """Returns `take(batch, prompts) -> TrainBatch`, compiled.
 
     It selects the responses to some prompts, an int32 array of indices into P, and
-    weighs their tokens anew, so that the weights of the selection are normalized.
+    weighs their tokens, so that the weights of the selection are normalized.
 
     Args:
         weight: a function from `objectives.token_weights`.
@@ -67,7 +112,7 @@ def make_take(weight, responses, mesh):
 
     @functools.partial(jax.jit, out_shardings=jax.NamedSharding(mesh, parallel.ROWS))
     def take(batch, prompts):
-        rows = (prompts[:, None] * responses + jnp.arange(responses)[None]).reshape(-1)
+        rows = rows_of(prompts, responses)
         batch = jax.tree.map(lambda x: x[rows], batch)
         return _weigh(batch, weight)
 
@@ -75,9 +120,38 @@ def make_take(weight, responses, mesh):
 
 
 def _weigh(batch, weight):
-    """Returns the batch with its weights, corrected ones no longer sum to one."""
-    value = weight(batch.sequences.mask)
-    return batch.replace(weight=value if batch.factor is None else value * batch.factor)
+    """Returns the batch with its weights; corrected ones no longer sum to one."""
+    value, right = weight(batch.kept), None
+    if batch.factor is not None:
+        value = value * batch.factor
+    if batch.right is not None:
+        right = weight(batch.kept & batch.right[:, None])
+    return batch.replace(weight=value, right_weight=right)
+
+
+def make_merge(responses, mesh):
+    """Returns `merge(held, fresh, groups) -> Rollout`, compiled.
+
+    It picks P groups, an int32 array of indices, from those of two rollouts: the
+    first P are held, the next P fresh.
+
+    Args:
+        responses: G.
+        mesh: the mesh all of them are split over by rows.
+    """
+
+    @functools.partial(jax.jit, out_shardings=jax.NamedSharding(mesh, parallel.ROWS))
+    def merge(held, fresh, groups):
+        rows = rows_of(groups, responses)
+        pick = lambda old, new: jnp.concatenate([old, new])[rows]
+        return jax.tree.map(pick, held, fresh)
+
+    return merge
+
+
+def rows_of(prompts, responses):
+    """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
+    return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
 
 
 def demonstration_batch(sequences, weight):

@@ -11,8 +11,8 @@ KEPT = 2  # the newest, and one to go back to by hand
 class Checkpoints:
     """The checkpoints of one stage of a run.
 
-    Each holds a `TrainState`, every array under its path as its name, and the
-    position of the data stream as JSON.
+    Each holds a `TrainState`, every array under its path as its name, and as JSON
+    the position of the data stream and what else is kept on the host.
     """
 
     def __init__(self, folder):
@@ -37,8 +37,9 @@ class Checkpoints:
 
         Args:
             steps: completed.
-            state: a `TrainState`; it may be donated as soon as this returns.
-            position: of the data stream, plain data.
+            state: a `TrainState`, or a policy alone; it may be donated as soon as
+                this returns.
+            position: plain data.
         """
         if steps == self.newest:
             return

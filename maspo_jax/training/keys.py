@@ -6,7 +6,7 @@ layers at initialization, steps and rows when sampling.
 
 import jax
 
-PURPOSES = ("initialization", "sampling", "evaluation")
+PURPOSES = ("initialization", "sampling", "evaluation", "resampling")
 
 
 def key_for(purpose, seed):

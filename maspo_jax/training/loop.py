@@ -10,20 +10,19 @@ for each step:
 
 import math
 
-import jax
-import numpy as np
-
 from maspo_jax import parallel
 from maspo_jax.data import pipeline
-from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED, Alarm
+from maspo_jax.rewards.verdict import Alarm
 from maspo_jax.training import algorithm as algorithms
 from maspo_jax.training import metrics
 from maspo_jax.training import state as states
 from maspo_jax.training.checkpoints import Checkpoints
+from maspo_jax.training.collecting import collect
 from maspo_jax.training.interrupts import Interrupts
 from maspo_jax.training.keys import key_for
 from maspo_jax.training.optimizer import learning_rate
 from maspo_jax.training.runs import Run
+from maspo_jax.training.visits import Visits
 from maspo_jax.training.warmup import warm_up
 
 OVERHEAD = ("reading problems", "grading", "writing", "saving")
@@ -75,44 +74,68 @@ def begin(run, algorithm, checkpoints):
     return states.create(experiment.policy, algorithm.optimizer, run.mesh, key), None
 
 
+def reference_of(run, algorithm, policy):
+    """Returns the policy at the start of reinforcement learning, or None.
+
+    Args:
+        run: the `Run`.
+        algorithm: the `Algorithm`.
+        policy: of the first step, or of a later one if the run goes on: the
+            reference was saved before the first update then.
+    """
+    if not run.experiment.objective.has_reference:
+        return None
+    folder = run.folder / "checkpoints" / "reference"
+    with Checkpoints(folder) as saved:  # on leaving, it is on disk
+        saved.save(0, policy, {})
+    with Checkpoints(folder) as saved:
+        return saved.restore(algorithm.skeleton.policy)[0]
+
+
 def learn(run, algorithm, done, state, position, evaluate, checkpoints):
     """Runs the steps that are left."""
     experiment, clock = run.experiment, run.clock
-    stream = problem_stream(experiment, position)
-    own = parallel.own_rows(experiment.sampling.prompts)
-    alarm = Alarm()
+    stream = problem_stream(experiment, position and position["problems"])
+    visits = Visits(position["visits"] if position else ())
+    reference = reference_of(run, algorithm, state.policy)
+    alarm, warned = Alarm(), False
+    place = lambda: {"problems": stream.get_state(), "visits": visits.saved()}
     run.display.begin("step", done, experiment.steps)
     if done == 0:
         measure(run, 0, state.policy, evaluate)
     for step in range(done + 1, experiment.steps + 1):
-        with clock("reading problems"):
-            problems, prompts = next(stream)
-            prompts = jax.tree.map(lambda rows: rows[own], prompts)
-        with clock("sampling"):
-            rollout = algorithm.draw(state.policy, prompts, step)
-        with clock("grading"):
-            verdicts = algorithm.grade(problems[own], rollout)
-            reward = np.array([verdict.reward for verdict in verdicts], np.float32)
+        graded, numbers = collect(run, algorithm, stream, state.policy, step)
+        if numbers.get("groups_informative", 1) < 1 and not warned:
+            warned = True
+            rounds = experiment.sampling.dynamic.rounds
+            run.display.note(
+                f"warning: after sampling.dynamic.rounds={rounds} rounds, step {step} "
+                "still has groups that are all right or all wrong; they teach nothing. "
+                "Raise it or sampling.responses, or give other problems. This is said "
+                "once: see groups_informative in the metrics"
+            )
         with clock("updating"):
-            state, numbers, seen = algorithm.improve(state, rollout, reward, step)
+            state, learned, seen = algorithm.improve(
+                state, graded, visits, reference, step
+            )
         last = step == experiment.steps
         with clock("writing"):
-            metrics.refuse_non_finite(f"step {step}", numbers, "optimization")
-            numbers |= describe(experiment, rollout, verdicts, reward)
-            for warning in alarm(numbers, verdicts):
+            metrics.refuse_non_finite(f"step {step}", learned, "optimization")
+            for warning in alarm(numbers, graded.verdicts):
                 run.display.note(f"step {step}: {warning}")
+            numbers |= learned
             if step % experiment.rollouts_every == 0 or step == 1 or last:
-                rewards = parallel.everyone(reward)
+                rewards = parallel.everyone(graded.reward)
                 metrics.write_rollouts(
-                    run.folder, step, experiment, problems, rewards, seen
+                    run.folder, step, experiment, graded.problems, rewards, seen
                 )
         if step % experiment.held_out.every == 0 or last:
             measure(run, step, state.policy, evaluate)
         report(run, step, numbers)
         with clock("saving"):
             if step % experiment.checkpoint_every == 0 or last:
-                checkpoints.save(step, state, stream.get_state())
-        run.stop_if_asked(checkpoints, step, state, stream.get_state(), "steps")
+                checkpoints.save(step, state, place())
+        run.stop_if_asked(checkpoints, step, state, place(), "steps")
 
 
 def problem_stream(experiment, position):
@@ -138,33 +161,6 @@ def measure(run, step, policy, evaluate):
         numbers = evaluate(policy, run.mesh)
     run.log.write("held_out", step, numbers)
     run.display.show(numbers)
-
-
-def describe(experiment, rollout, verdicts, reward):
-    """Returns metrics of the rollout batch of a step, over all processes."""
-    drawn = parallel.local(rollout.sequences)
-    length = drawn.mask.sum(axis=-1)
-    cut = drawn.mask[:, -1] & (drawn.response[:, -1] != experiment.tokenizer.end)
-    groups = reward.reshape(-1, experiment.sampling.responses)
-    of_each = lambda group: np.repeat(group, experiment.sampling.responses)
-    columns = {
-        "reward": reward,
-        "length": length,
-        "truncated": cut,
-        "groups_all_right": of_each(groups.min(axis=1) == 1),
-        "groups_all_wrong": of_each(groups.max(axis=1) == 0),
-    }
-    for outcome in OUTCOMES:
-        columns[f"verifier/{outcome}"] = np.array(
-            [verdict.outcome == outcome for verdict in verdicts]
-        )
-    columns["verifier/undecided"] = np.array(
-        [verdict.outcome in UNDECIDED for verdict in verdicts]
-    )
-    # One exchange between processes for all of them.
-    table = parallel.everyone(np.stack([*columns.values()], axis=1))  # [N, metrics]
-    means = dict(zip(columns, table.mean(axis=0).tolist(), strict=True))
-    return {**means, "tokens": round(means["length"] * len(table))}
 
 
 def report(run, step, numbers):

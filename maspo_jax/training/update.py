@@ -14,7 +14,12 @@ from flax import struct
 
 from maspo_jax import parallel
 from maspo_jax.objectives import diagnostics, terms
-from maspo_jax.objectives.surrogate import fit, gate_values, negative_log_likelihood
+from maspo_jax.objectives.surrogate import (
+    details,
+    fit,
+    gate_values,
+    negative_log_likelihood,
+)
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.types import TrainState
 
@@ -32,7 +37,8 @@ def reinforce(logprob, entropy, batch, method):
     rows = terms.shape(entropy, batch, method)
     gate = fit(method.gate, logprob, rows, everywhere)
     value = gate_values(logprob, rows, gate)
-    measured = diagnostics.diagnose(logprob, entropy, value, rows)
+    of_gate = details(rows, gate)
+    measured = diagnostics.diagnose(logprob, entropy, value, rows, of_gate)
     loss = terms.loss(logprob, entropy, batch, method.replace(gate=gate))
     return loss, (measured, Trace(logprob, value))
 
@@ -70,7 +76,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     def gradients(policy, batch, method):
         mine = parallel.vary(policy)
         pieces = _split(batch, microbatches)
-        if microbatches > 1 and hasattr(getattr(method, "gate", None), "fit"):
+        if microbatches > 1 and terms.fits_batch(method):
             scores = lambda rows: _logprobs(mine, rows.sequences, specs, temperature)
             method = _fit_first(scores, pieces, method)
 

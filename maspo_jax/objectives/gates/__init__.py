@@ -16,14 +16,12 @@ of their range.
 
 A gate that looks beyond single tokens reads responses along the last axis and
 knows padding, which the surrogate replaces by zeros, from all three arrays being
-zero there. One that also chooses its settings from the whole optimization batch has
-
-    fit(log_ratio, advantage, old_logprob, total) -> gate
-
-where `total` adds a number over the parts of the batch that are elsewhere.
+zero there. One that chooses its settings from the whole optimization batch is
+`BatchFitted`, one that has more to log than itself is `Detailed`; nothing has to be
+declared for either, the method is enough.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
@@ -49,11 +47,13 @@ from maspo_jax.objectives.gates.soft import (
 __all__ = [
     "Aspo",
     "Bapo",
+    "BatchFitted",
     "BilateralMaspo",
     "CeGppo",
     "Cispo",
     "Clip",
     "Dac",
+    "Detailed",
     "Dgpo",
     "Dppo",
     "Gate",
@@ -76,3 +76,22 @@ class Gate(Protocol):
 
     def __call__(self, log_ratio, advantage, old_logprob) -> jax.Array:
         """Returns the gate, [...], for arrays of one shape, [...]."""
+
+
+@runtime_checkable
+class BatchFitted(Protocol):
+    """A gate that is fitted to each optimization batch before it is used."""
+
+    def fit(self, log_ratio, advantage, old_logprob, total) -> Gate:
+        """Returns the gate to use, from a part of the batch, [...] each.
+
+        `total` adds a number over the parts of the batch that are elsewhere.
+        """
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A gate with more to log than its value."""
+
+    def details(self, advantage, old_logprob) -> dict[str, jax.Array]:
+        """Returns {name: positive numbers, [...]} for each token, [...]."""

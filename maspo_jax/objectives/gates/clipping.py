@@ -55,6 +55,35 @@ class Dac:
         upper = 0.5 + 0.5 * jnp.sqrt(1 + 4 * self.high * rarity)
         return lower, jnp.minimum(upper, self.largest)
 
+    def details(self, advantage, old_logprob):
+        """Returns the bounds of each token, to be logged. See `gates.Detailed`."""
+        del advantage
+        lower, upper = self.bounds(old_logprob)
+        return {"bound_lower": lower, "bound_upper": upper}
+
+
+@struct.dataclass
+class Fitted:
+    """Clipping between two bounds of the ratio, as fitted to an optimization batch."""
+
+    lower: jax.Array  # []
+    upper: jax.Array  # []
+    dual: float
+    met: jax.Array  # [] bool, whether the target was; else both bounds are at a stop
+
+    def __call__(self, log_ratio, advantage, old_logprob):
+        """Returns the gate, [...], for arrays of one shape, [...]."""
+        del old_logprob
+        ratio = jnp.exp(log_ratio)
+        return between(ratio, advantage, self.lower, self.upper, self.dual)
+
+    def details(self, advantage, old_logprob):
+        """Returns what was fitted, to be logged. See `gates.Detailed`."""
+        del old_logprob
+        fitted = (self.lower, self.upper, self.met)
+        lower, upper, met = (jnp.full_like(advantage, value) for value in fitted)
+        return {"bound_lower": lower, "bound_upper": upper, "target_met": met}
+
 
 @struct.dataclass
 class Bapo:
@@ -84,7 +113,7 @@ class Bapo:
         return self.fit(*tokens, total=lambda number: number)(*tokens)
 
     def fit(self, log_ratio, advantage, old_logprob, total):
-        """Returns the `Clip` for one optimization batch, of which these are a part.
+        """Returns the `Fitted` of one optimization batch, of which these are a part.
 
         Args:
             log_ratio: [...].
@@ -132,7 +161,7 @@ class PaperBapo:
         return self.fit(*tokens, total=lambda number: number)(*tokens)
 
     def fit(self, log_ratio, advantage, old_logprob, total):
-        """Returns the `Clip` for one optimization batch; see `Bapo.fit`."""
+        """Returns the `Fitted` of one optimization batch; see `Bapo.fit`."""
         share = _shares(log_ratio, advantage, jnp.exp(old_logprob), total)
 
         def met(lower, upper):
@@ -191,7 +220,7 @@ def _shares(log_ratio, advantage, weight, total):
 
 
 def _search(gate, met, widen, dtype):
-    """Widens the bounds of a gate until `met` or at their stops. Returns a `Clip`."""
+    """Widens the bounds until `met` or both at their stops. Returns a `Fitted`."""
 
     def searching(state):
         lower, upper, done = state
@@ -205,5 +234,5 @@ def _search(gate, met, widen, dtype):
     lower = jnp.asarray(gate.low_start, dtype)
     upper = jnp.asarray(gate.high_start, dtype)
     start = (lower, upper, met(lower, upper))
-    lower, upper, _ = jax.lax.while_loop(searching, step, start)
-    return Clip(1 - lower, upper - 1, gate.dual)
+    lower, upper, done = jax.lax.while_loop(searching, step, start)
+    return Fitted(lower, upper, gate.dual, done)

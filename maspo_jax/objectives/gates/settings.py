@@ -21,12 +21,15 @@ def check(gate):
     """Raises ValueError, naming the setting, unless all settings of a gate are valid.
 
     A setting may be an array, for a sweep: then each of its elements must be valid.
-    One that states no interval must be finite.
+    One that states no interval must be finite. Fields that are no leaves, such as
+    functions, are left alone.
     """
     for field in dataclasses.fields(gate):
         value = getattr(gate, field.name)
         if dataclasses.is_dataclass(value):
             check(value)
+            continue
+        if not field.metadata.get("pytree_node", True):
             continue
         interval = field.metadata.get("interval", "(-inf, inf)")
         if not np.all(within(np.asarray(value, np.float64), interval)):

@@ -85,6 +85,10 @@ class Maspo:
         loss = 1 / (1 - self.beta_negative * jnp.minimum(advantage, 0))
         return mass * jnp.clip(gain * loss, self.risk_low, self.risk_high)
 
+    def details(self, advantage, old_logprob):
+        """Returns the width of each token, to be logged. See `gates.Detailed`."""
+        return {"sigma": self.sigma(advantage, old_logprob)}
+
 
 @struct.dataclass
 class BilateralMaspo:
@@ -99,6 +103,10 @@ class BilateralMaspo:
     def __call__(self, log_ratio, advantage, old_logprob):
         """Returns the gate, [...], for arrays of one shape, [...]."""
         return gaussian(log_ratio, self.maspo.sigma(advantage, old_logprob))
+
+    def details(self, advantage, old_logprob):
+        """Returns the width of each token, to be logged. See `gates.Detailed`."""
+        return self.maspo.details(advantage, old_logprob)
 
 
 @struct.dataclass

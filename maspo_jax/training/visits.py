@@ -1,0 +1,40 @@
+"""What earlier visits to each problem were rewarded, on the host, as part of a run."""
+
+import numpy as np
+
+from maspo_jax import parallel
+from maspo_jax.objectives.advantages import History
+
+
+class Visits:
+    """The `History` of every problem so far, by its id; the same in every process.
+
+    A problem that is twice in one batch, where an epoch ends, is recorded as it was
+    the second time.
+    """
+
+    def __init__(self, saved=()):
+        """Goes on from what `saved` returned, or from nothing."""
+        self._of = {name: tuple(numbers) for name, numbers in dict(saved).items()}
+
+    def before(self, problems):
+        """Returns the `History` of some problems, of NumPy arrays."""
+        never = (0.0, 0.0, 0.0)
+        rows = [self._of.get(problem.id, never) for problem in problems]
+        return History(*np.array(rows, np.float32).reshape(-1, 3).T)
+
+    def record(self, problems, history):
+        """Replaces what is known of all problems of a batch.
+
+        Args:
+            problems: all P of them.
+            history: their `History`, the rows of this process.
+        """
+        columns = (history.visits, history.mean, history.deviation)
+        rows = np.stack([parallel.everyone(column) for column in columns], axis=1)
+        for problem, row in zip(problems, rows.tolist(), strict=True):
+            self._of[problem.id] = tuple(row)
+
+    def saved(self):
+        """Returns plain data for a checkpoint."""
+        return {name: list(numbers) for name, numbers in self._of.items()}

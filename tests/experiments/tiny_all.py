@@ -1,0 +1,31 @@
+"""The tiny experiment with every part of the objective on."""
+
+import dataclasses
+
+from tiny import experiment as base
+
+from maspo_jax.config import (
+    DynamicSampling,
+    Objective,
+    OverlongFilter,
+    OverlongPenalty,
+)
+from maspo_jax.objectives import advantages, correction, gates, kl
+
+experiment = dataclasses.replace(
+    base,
+    sampling=dataclasses.replace(base.sampling, dynamic=DynamicSampling(rounds=3)),
+    objective=Objective(
+        gate=gates.Bapo(),
+        remembering=advantages.smoothed,
+        correction=correction.TokenTruncated(),
+        rejection=correction.RejectTokens(),
+        overlong_penalty=OverlongPenalty(buffer=4),
+        overlong_filter=OverlongFilter(),
+        kl_in_reward=kl.Penalty(0.01, kl.k1),
+        kl_in_loss=kl.Penalty(0.01),
+        shaping=advantages.EntropyAdvantage(),
+        entropy_bonus=0.001,
+        imitation=0.1,
+    ),
+)
