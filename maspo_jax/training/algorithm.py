@@ -13,7 +13,6 @@ import numpy as np
 import optax
 
 from maspo_jax import config, parallel
-from maspo_jax.objectives import diagnostics, kl
 from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.shaping import overlong_penalty
@@ -116,15 +115,13 @@ class Algorithm:
     def prepare(self, policy, graded, visits, reference):
         """Returns the `TrainBatch` of a step, not weighed yet, and its metrics."""
         objective, rollout = self.experiment.objective, graded.rollout
-        mask = rollout.sequences.mask
         logprob = self.score(policy, rollout.sequences)
-        numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
         beside, history = None, None
         if reference is not None:
+            # One after the other: simulated devices may wait for each other forever
+            # where two programs overlap that both talk between them.
+            jax.block_until_ready(logprob)
             beside = self.score(reference, rollout.sequences)
-            numbers["reference_k3"] = diagnostics.token_mean_of(
-                kl.k3(logprob, beside), mask
-            )
         if objective.remembering:
             own = parallel.own_rows(len(graded.problems))
             history = parallel.spread(visits.before(graded.problems[own]), self.mesh)
@@ -132,12 +129,11 @@ class Algorithm:
         spread = lambda rows: parallel.spread(rows, self.mesh)
         reward = spread(reward.reshape(-1, self.decoding.responses))
         right = spread(graded.reward == 1)
-        batch, history = self.assemble(
+        batch, history, numbers = self.assemble(
             Scored(rollout, logprob, reward, right, beside, history)
         )
         if objective.remembering:
             visits.record(graded.problems, parallel.local(history))
-        numbers["kept"] = diagnostics.token_mean_of(batch.kept, mask)
         return batch, numbers
 
     def shaped(self, graded):

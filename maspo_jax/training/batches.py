@@ -9,7 +9,7 @@ import numpy as np
 from flax import struct
 
 from maspo_jax import parallel
-from maspo_jax.objectives import kl
+from maspo_jax.objectives import diagnostics, kl
 from maspo_jax.objectives.advantages import forgetful
 from maspo_jax.types import Rollout, TrainBatch
 
@@ -49,7 +49,7 @@ def order(seed, step, prompts, minibatches, epochs):
 
 
 def make_assemble(objective, end, mesh):
-    """Returns `assemble(scored) -> TrainBatch, History`, compiled.
+    """Returns `assemble(scored) -> TrainBatch, History, metrics`, compiled.
 
     The batch is weighed only once `take` has selected from it.
 
@@ -88,9 +88,17 @@ def make_assemble(objective, end, mesh):
             reference_logprob=scored.reference_logprob,
             right=scored.right if objective.imitation else None,
         )
-        return batch, history
+        numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
+        numbers["kept"] = diagnostics.token_mean_of(kept, mask)
+        if scored.reference_logprob is not None:
+            distance = kl.k3(logprob, scored.reference_logprob)
+            numbers["reference_k3"] = diagnostics.token_mean_of(distance, mask)
+        return batch, history, numbers
 
-    return jax.jit(assemble, out_shardings=jax.NamedSharding(mesh, parallel.ROWS))
+    rows, whole = (
+        jax.NamedSharding(mesh, spec) for spec in (parallel.ROWS, parallel.WHOLE)
+    )
+    return jax.jit(assemble, out_shardings=(rows, rows, whole))
 
 
 def cut_off(sequences, end):
