@@ -1,4 +1,7 @@
-"""The tiny experiment with every part of the objective on."""
+"""The tiny experiment with every part of the objective on, and few problems.
+
+So few that every one is visited again.
+"""
 
 import dataclasses
 
@@ -10,10 +13,12 @@ from maspo_jax.config import (
     OverlongFilter,
     OverlongPenalty,
 )
+from maspo_jax.data import arithmetic
 from maspo_jax.objectives import advantages, correction, gates, kl
 
 experiment = dataclasses.replace(
     base,
+    train_set=arithmetic.Chains(numbers=2, size=12),
     sampling=dataclasses.replace(base.sampling, dynamic=DynamicSampling(rounds=3)),
     objective=Objective(
         gate=gates.Bapo(),
