@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import pathlib
 import runpy
@@ -9,11 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maspo_jax.figures import testbed_curves
 from maspo_jax.objectives import gates
+from maspo_jax.testbeds import study
 from maspo_jax.testbeds import tree as testbed
 from maspo_jax.testbeds.tree import Regime, Tree
 
 TREE = Tree(branching=3, depth=2)
+train = jax.jit(testbed.run, static_argnames="tree")
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_the_drawn_gradient_estimates_the_true_one(logits):
 
 def test_with_one_update_and_no_staleness_every_gate_is_the_same():
     tree = Tree(updates=1, steps=5)
-    go = lambda gate: testbed.run(jax.random.key(0), gate, Regime(2.0, 0.2), tree)
+    go = lambda gate: train(jax.random.key(0), gate, Regime(2.0, 0.2), tree=tree)
     expected = go(gates.Clip())
     for gate in (gates.Maspo(), gates.Dgpo(), gates.Cispo(), gates.Reinforce()):
         found = go(gate)
@@ -72,11 +76,11 @@ def test_with_one_update_and_no_staleness_every_gate_is_the_same():
 
 def test_staleness_moves_ratios_before_the_first_update():
     still, stale = (
-        testbed.run(
+        train(
             jax.random.key(0),
             gates.Clip(),
             Regime(2.0, 0.2),
-            Tree(updates=1, steps=5, staleness=staleness),
+            tree=Tree(updates=1, steps=5, staleness=staleness),
         )
         for staleness in (0, 2)
     )
@@ -84,14 +88,13 @@ def test_staleness_moves_ratios_before_the_first_update():
 
 
 def test_a_noisy_verifier_slows_learning_down():
-    mean = lambda noise: np.mean(
-        jax.vmap(testbed.run, (0, None, None, None))(
-            jax.random.split(jax.random.key(0), 8),
-            gates.Clip(),
-            Regime(1.0, 0.2, noise),
-            Tree(steps=15),
-        ).accuracy[:, -1]
-    )
+    keys, members = jax.random.split(jax.random.key(0), 8), (gates.Clip(),)
+
+    def mean(noise):
+        regime = Regime(1.0, 0.2, noise)
+        record = study.compare(members, keys, regime, Tree(steps=15))
+        return np.mean(record.accuracy[0, :, -1])
+
     assert mean(0.3) < mean(0.0) - 0.05
 
 
@@ -114,6 +117,40 @@ class TestPush:
         for gate in (gates.Maspo(), gates.Dgpo(), gates.ImportanceSampling()):
             assert speed(gate)[-1] < speed(gate)[2] * 0.8
         assert self.path(gates.Dgpo())[-1] > 2 * self.path(gates.Maspo())[-1]
+
+
+def test_a_study_is_a_loop_over_gates_and_seeds():
+    tree, regime = Tree(branching=3, depth=2, steps=4), Regime(2.0, 0.2, 0.1)
+    members = (gates.Clip(), gates.Maspo(), gates.Cispo())
+    keys = jax.random.split(jax.random.key(5), 2)
+    together = study.compare(members, keys, regime, tree)
+    for row, gate in enumerate(members):
+        for column, key in enumerate(keys):
+            alone = train(key, gate, regime, tree=tree)
+            found = jax.tree.map(lambda x, at=(row, column): x[at], together)
+            chex.assert_trees_all_close(found, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_one_batch_drawn_many_times_scatters_around_its_expectation():
+    members = (gates.Clip(), gates.Dgpo())
+    keys = jax.random.split(jax.random.key(0), 256)
+    paths = study.reuse(members, keys, 0.3, -1.0, 0.5, responses=64, updates=3)
+    for gate, path in zip(members, paths, strict=True):
+        expected = testbed.push(gate, 0.3, -1.0, 0.5, 3)
+        np.testing.assert_allclose(path.mean(0), expected, atol=0.003)
+        assert np.all(path.std(0)[1:] > 0.003)
+
+
+def test_too_large_steps_on_wrong_grades_are_punished():
+    """The failure the methods differ in: on a softmax bandit, plain weights fail."""
+    _, tree, regime = testbed_curves.BANDIT
+    keys = jax.random.split(jax.random.key(0), 64)
+    members = (gates.ImportanceSampling(), gates.Clip(), gates.Maspo(), gates.Cispo())
+    tree = dataclasses.replace(tree, steps=20)
+    record = study.compare(members, keys, regime, tree)
+    plain, clip, maspo, cispo = np.mean(record.accuracy[:, :, -1] > 0.5, axis=1)
+    assert plain < cispo < maspo - 0.1 and clip == 1
+    assert plain < 0.6 and maspo > 0.8
 
 
 @pytest.mark.slow

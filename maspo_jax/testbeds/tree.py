@@ -165,11 +165,10 @@ def _cosine(a, b):
     return jnp.sum(a * b) / jnp.where(norm > 0, norm, 1)
 
 
-def push(gate, q, advantage, learning_rate, updates):
+def push(gate, q, advantage, learning_rate, updates, share=None):
     """Returns how one token's probability moves as a batch is used again and again.
 
-    One token against all others, and the expected gradient instead of a drawn one:
-    no randomness is left.
+    One token against all others: a softmax bandit of two arms.
 
     Args:
         gate: from `objectives.gates`.
@@ -177,12 +176,15 @@ def push(gate, q, advantage, learning_rate, updates):
         advantage: of the token; that of all others is zero.
         learning_rate: of plain gradient ascent on the token's logit.
         updates: how many.
+        share: of the batch that is this token; q, and with it the expected gradient
+            and no randomness, if it is not given.
 
     Returns:
         Its probability before and after each update, [updates + 1].
     """
     one = lambda value: jnp.full((1, 1), value, jnp.float32)
-    batch = TrainBatch(None, jnp.log(one(q)), one(advantage), one(q))
+    weight = one(q if share is None else share)
+    batch = TrainBatch(None, jnp.log(one(q)), one(advantage), weight)
     loss = lambda logit: surrogate(jax.nn.log_sigmoid(logit), batch, gate)
 
     def ascend(logit, _):
