@@ -52,8 +52,9 @@ def test_without_advantage_there_is_no_gradient(gate):
 
 
 @every_gate
-def test_padding_may_hold_anything(gate):
-    batch, logprob = random_batch()
+@every_weight
+def test_padding_may_hold_anything(gate, weight):
+    batch, logprob = random_batch(weight=weight)
     pad = batch.weight == 0
     assert pad.any()
     expected = jax.value_and_grad(surrogate)(logprob, batch, gate)
@@ -93,8 +94,9 @@ def test_splitting_a_batch_does_not_change_its_gradient(gate, weight):
 
 
 @every_gate
-def test_order_of_rows_does_not_matter(gate):
-    batch, logprob = random_batch()
+@every_weight
+def test_order_of_rows_does_not_matter(gate, weight):
+    batch, logprob = random_batch(weight=weight)
     order = np.random.default_rng(1).permutation(len(logprob))
     chex.assert_trees_all_close(
         gradient(logprob[order], rows(batch, order), gate),

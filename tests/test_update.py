@@ -1,6 +1,7 @@
 """The layout of an update changes nothing but where it is computed."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import mesh_of
-from members import every_gate
+from members import GATES, every_gate, every_weight
 
 from maspo_jax import parallel
 from maspo_jax.objectives import gates
@@ -17,6 +18,7 @@ from maspo_jax.objectives.surrogate import surrogate
 from maspo_jax.objectives.terms import Terms
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.testbeds.study import OneOf
 from maspo_jax.training import state as states
 from maspo_jax.training.update import imitate, make_score, make_update, reinforce
 from maspo_jax.types import Sequences, TrainBatch
@@ -227,12 +229,49 @@ def test_bounds_are_fitted_to_the_whole_batch(
     np.testing.assert_array_equal(found[2].gate, expected[2].gate)
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def updates(tiny_config, tiny_policy):
+    """Two layouts of one update: compiled once for all gates that are not fitted."""
+    members = tuple(gate for gate in GATES if not isinstance(gate, gates.BatchFitted))
+
+    @functools.cache
+    def compiled(kind, data, fsdp, microbatches):
+        mesh = mesh_of(data, fsdp)
+        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+        specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+        update = make_update(
+            reinforce, OPTIMIZER, mesh, specs, microbatches=microbatches
+        )
+
+        def go(batch, gate):
+            copy = jax.tree.map(jnp.array, tiny_policy)
+            state = states.adopt(copy, OPTIMIZER, mesh)
+            return jax.device_get(update(state, parallel.spread(batch, mesh), gate))
+
+        return go
+
+    def both(batch, gate):
+        kind = type(gate)
+        if gate in members:
+            kind, gate = OneOf, OneOf(members, jnp.int32(members.index(gate)))
+        layouts = compiled(kind, 1, 1, 1), compiled(kind, 2, 2, 2)
+        return [update(batch, Terms(gate)) for update in layouts]
+
+    return both
+
+
 @every_gate
-def test_every_gate_trains_in_microbatches_on_devices(run, batch, gate):
-    expected, found = run(batch, gate), run(batch, gate, 2, 2, 2)
-    chex.assert_trees_all_close(found[0].policy, expected[0].policy, atol=1e-5)
-    for name in expected[1]:
+@every_weight
+def test_every_gate_and_weight_is_the_same_in_every_layout(
+    updates, batch, gate, weight
+):
+    if isinstance(gate, gates.BatchFitted):  # with a target between the stops
+        gate = gate.replace(target=0.97 if isinstance(gate, gates.Bapo) else 0.5)
+    batch = batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
+    (state, metrics, trace), other = updates(batch, gate)
+    chex.assert_trees_all_close(other[0].policy, state.policy, atol=1e-5)
+    chex.assert_trees_all_close(other[2].gate, trace.gate, rtol=1e-4)
+    for name in metrics:
         np.testing.assert_allclose(
-            found[1][name], expected[1][name], rtol=1e-3, atol=1e-5, err_msg=name
+            other[1][name], metrics[name], rtol=1e-3, atol=1e-4, err_msg=name
         )
