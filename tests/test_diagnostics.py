@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import reference
 from conftest import mesh_of
-from members import every_gate, random_batch
+from members import GATES, every_gate, random_batch
 
 from maspo_jax import parallel
 from maspo_jax.objectives import diagnostics, gates
-from maspo_jax.objectives.surrogate import fit, gate_values
+from maspo_jax.objectives.surrogate import details, fit, gate_values
 
 # Compiled once for all gates: they differ only in the values they give.
 measure = jax.jit(diagnostics.diagnose)
@@ -109,6 +109,34 @@ def test_utilization_of_the_golden_batch(method):
     ):
         expected = entry["own_metrics"][theirs]
         np.testing.assert_allclose(found[ours], expected, rtol=1e-5, err_msg=ours)
+
+
+def test_what_a_gate_says_of_itself():
+    """Every detail of every gate: its mean, and quantiles to the next level."""
+    batch, logprob = random_batch(rows=32, length=64)
+    said = {}
+    for gate in GATES:
+        gate = fit(gate, logprob, batch, total=lambda x: x)
+        found = details(batch, gate)
+        value = gate_values(logprob, batch, gate)
+        numbers = diagnostics.summarize(
+            diagnostics.diagnose(logprob, -logprob, value, batch, found)
+        )
+        said[type(gate).__name__] = set(found)
+        counts = batch.weight != 0
+        for name, each in found.items():
+            each = np.asarray(each)[counts]
+            np.testing.assert_allclose(numbers[name], each.mean(), rtol=1e-5)
+            if each.min() < 0.1:
+                continue  # the first level of the quantiles
+            for share in (5, 50, 95):
+                exact = np.percentile(each, share, method="inverted_cdf")
+                ratio = numbers[f"{name}_p{share:02}"] / exact
+                assert 1 - 1e-5 <= ratio <= 1.13, (gate, name, share)
+    assert said["Maspo"] == said["BilateralMaspo"] == {"sigma"}
+    assert said["Dac"] == {"bound_lower", "bound_upper"}
+    assert said["Fitted"] == {"bound_lower", "bound_upper", "target_met"}
+    assert said["Clip"] == set()
 
 
 def test_numbers_by_hand():

@@ -3,6 +3,8 @@
 import json
 import pathlib
 
+import nbclient
+import nbformat
 import pytest
 
 FOLDER = pathlib.Path(__file__).parent.parent / "colab"
@@ -23,13 +25,8 @@ def test_it_holds_no_logic_and_no_outputs(path):
         assert "def " not in source and "class " not in source
 
 
-@pytest.mark.slow
 @every_notebook
 def test_it_runs_from_a_clean_kernel(path, monkeypatch):
-    reason = "the `colab` extra is not installed"
-    nbclient = pytest.importorskip("nbclient", reason=reason)
-    nbformat = pytest.importorskip("nbformat", reason=reason)
-    pytest.importorskip("ipykernel", reason=reason)
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     notebook = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(

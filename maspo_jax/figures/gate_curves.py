@@ -102,7 +102,7 @@ def dgpo(figure, q=0.4):
     left.set_ylabel(r"weight W of $\nabla\pi$")
     left.set_title("A < 0", pad=16)
     right.set_title("A > 0", pad=16)
-    inset = left.inset_axes((0.52, 0.47, 0.47, 0.42))
+    inset = left.inset_axes((0.55, 0.56, 0.43, 0.35))
     _draw_weights(inset, np.geomspace(1e-4, 0.5, 800), -1.0, q)
     inset.set(xscale="log", yscale="log", ylim=(1e-3, 1e4), xlim=(1e-4, 0.5))
     inset.tick_params(labelsize=6.5)

@@ -65,15 +65,13 @@ def diagnose(logprob, entropy, gate, batch, details=None):
         "weight": tokens(weight),
         "pull": jnp.sum(size * ratio),
         "gated_pull": jnp.sum(size * weight),
-        # A cumulative histogram: unlike quantiles, it can be added up.
-        "gate_up_to": jnp.stack([tokens(gate <= level) for level in LEVELS]),
+        "gate_up_to": _up_to(gate, counts, LEVELS),
         "advantage_abs": tokens(size),
         **_by_sign(log_ratio, advantage, old_logprob, gate, weight),
     }
     for name, value in (details or {}).items():
         sums[f"detail/{name}"] = tokens(value)
-        up_to = [tokens(value <= level * (1 + 1e-6)) for level in DETAIL_LEVELS]
-        sums[f"up_to/{name}"] = jnp.stack(up_to)
+        sums[f"up_to/{name}"] = _up_to(value, counts, DETAIL_LEVELS)
     # In logarithms: W of a token that was all but impossible is no float32.
     steepness = jnp.log(jnp.maximum(gate, 1e-30)) - old_logprob
     largest = {
@@ -82,6 +80,15 @@ def diagnose(logprob, entropy, gate, batch, details=None):
         "log_steepness": jnp.max(jnp.where(taught, steepness, -jnp.inf)),
     }
     return Measured(sums, largest)
+
+
+def _up_to(value, counts, levels):
+    """Returns how many tokens do not exceed each level: unlike quantiles, it adds up.
+
+    A level itself counts, rounded as it may be. [len(levels)].
+    """
+    ends = jnp.asarray(levels * (1 + 1e-6), value.dtype)[:, None, None]
+    return jnp.sum(counts[None] & (value[None] <= ends), (1, 2), jnp.float32)
 
 
 def _by_sign(log_ratio, advantage, old_logprob, gate, weight):
