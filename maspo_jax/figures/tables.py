@@ -92,7 +92,7 @@ def _words(side):
 
 
 def _bias(bias):
-    return "none" if bias < 1e-6 else f"{bias:.2f}"
+    return "none" if bias < 1e-6 else f"{bias:.2g}"
 
 
 def _pace(weight):
