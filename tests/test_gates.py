@@ -93,6 +93,54 @@ def test_compiled_is_eager(gate):
     chex.assert_trees_all_close(jax.jit(gate)(*tokens), gate(*tokens), rtol=1e-5)
 
 
+@every_gate
+def test_the_size_of_the_advantage_matters_to_no_gate_but_maspo(gate):
+    """So that the gradient is proportional to it on either side of zero."""
+    if isinstance(gate, gates.BilateralMaspo):
+        gate = gate.replace(maspo=MASPO.replace(beta_positive=0.0, beta_negative=0.0))
+    if isinstance(gate, gates.Maspo):
+        gate = gate.replace(beta_positive=0.0, beta_negative=0.0)
+    log_ratio, advantage, old = random_tokens()
+    ours, theirs = (gate(log_ratio, advantage * size, old) for size in (1, 7))
+    chex.assert_trees_all_close(ours, theirs, rtol=1e-6)
+
+
+# Section 11 of the specification. Gate without dual clip -> whether g is continuous,
+# whether it is bounded, and W q as pi goes to 0 for A < 0.
+NATURE = [
+    (gates.Clip(), False, True, 0),
+    (gates.Dac(), False, True, 0),
+    (gates.Aspo(), False, True, 0),
+    (gates.Sapo(), True, True, np.cosh(1.05 / 2) ** -2),
+    (gates.Cispo(), True, True, np.inf),
+    (MASPO.replace(alpha=0.0, beta_negative=0.0), True, False, np.exp(-0.5)),
+    (DGPO, True, False, 0),
+    (gates.Gppo(dual=np.inf), True, False, np.inf),
+    (gates.CeGppo(dual=np.inf), False, False, np.inf),
+]
+
+
+@pytest.mark.parametrize(
+    "gate, continuous, bounded, limit", NATURE, ids=lambda x: type(x).__name__
+)
+def test_continuity_boundedness_and_the_limit_of_the_push(
+    gate, continuous, bounded, limit
+):
+    without_dual = gate.replace(dual=np.inf) if hasattr(gate, "dual") else gate
+    steps = [
+        np.abs(np.diff(weights(without_dual, np.linspace(0.01, 9, 60001), sign))).max()
+        for sign in (-1.0, 1.0)
+    ]
+    assert (max(steps) < 0.01) == continuous
+    far = [weights(gate, np.exp(20.0), sign, q=1e-9)[0] for sign in (-1.0, 1.0)]
+    assert (max(far) < 100) == bounded
+    push = weights(gate, np.exp(-15.0), -1.0)[0] / np.exp(-15.0)
+    if np.isinf(limit):
+        assert push > 1e5
+    else:
+        np.testing.assert_allclose(push, limit, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "gate",
     [

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from members import every_gate
 
 from maspo_jax.objectives import gates, token_weights
 from maspo_jax.objectives.surrogate import MAX_LOG_RATIO, fit, surrogate
+from maspo_jax.types import TrainBatch
 
 pytestmark = reference.needs_golden
 
@@ -149,6 +151,17 @@ def test_gradient_where_ratios_are_extreme(method):
     expected = arrays[f"{method}/dloss_dlogp"]
     np.testing.assert_allclose(ours[inside], expected[inside], **reference.FLOAT64)
     np.testing.assert_array_equal(ours[~inside], 0)
+
+
+@every_gate
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_gradients_of_extreme_ratios_are_finite(gate, dtype):
+    inputs = reference.load("inputs_extreme")
+    names = ("log_prob", "old_log_prob", "advantages")
+    logprob, old, advantage = (jnp.asarray(inputs[name], dtype) for name in names)
+    batch = TrainBatch(None, old, advantage, jnp.ones(old.shape, dtype))
+    found = jax.value_and_grad(surrogate)(logprob, batch, gate)
+    assert all(np.all(np.isfinite(np.asarray(x, np.float32))) for x in found)
 
 
 def test_unilateral_sapo():
