@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -40,3 +41,17 @@ def random_batch(seed=0, rows=8, length=12, weight=token_weights.token_mean):
         None, old, advantage.astype(np.float32), np.asarray(weight(mask), np.float32)
     )
     return batch, logprob
+
+
+def weights(gate, ratio, advantage, q=0.3):
+    """The gradient weight g = gate * ratio of single tokens, [n]."""
+    ratio = jnp.asarray(ratio, jnp.float32).reshape(-1, 1)
+    same = lambda value: jnp.full(ratio.shape, value, jnp.float32)
+    return (gate(jnp.log(ratio), same(advantage), jnp.log(same(q))) * ratio)[:, 0]
+
+
+def random_tokens(seed=0, shape=(6, 10)):
+    draw = np.random.default_rng(seed)
+    old = -draw.exponential(2, shape).astype(np.float32)
+    log_ratio = draw.normal(0, 0.6, shape).astype(np.float32)
+    return log_ratio, draw.normal(0, 1, shape).astype(np.float32), old
