@@ -20,11 +20,6 @@ def test_a_buffer_that_does_not_fit_is_refused(buffer):
         shaping.overlong_penalty([1], 10, buffer)
 
 
-def test_truncated_is_long_and_unfinished():
-    found = shaping.truncated([3, 10, 10], 10, [False, True, False])
-    np.testing.assert_array_equal(found, [False, False, True])
-
-
 @reference.needs_golden
 def test_groups_kept_by_the_reference_rule():
     arrays = reference.load("own_dynamic_sampling")

@@ -22,17 +22,6 @@ def overlong_penalty(length, limit, buffer, factor=1.0):
     return np.minimum(0, -factor * excess / buffer)
 
 
-def truncated(length, limit, ended):
-    """Returns which responses were cut off: as long as allowed, without an end token.
-
-    Args:
-        length: of each response, in tokens, any shape.
-        limit: the longest response allowed, in tokens.
-        ended: whether each response has its end token.
-    """
-    return (np.asarray(length) >= limit) & ~np.asarray(ended)
-
-
 def informative(accuracy):
     """Returns which groups have something to compare. [P, G] -> [P] bool.
 
