@@ -1,4 +1,4 @@
-"""DGPO on the task of `arithmetic.py`.
+"""DGPO on the task of `arithmetic.py`; all but the gate is the same.
 
 python -m maspo_jax.train experiments/arithmetic_dgpo.py
 """
@@ -7,7 +7,7 @@ import dataclasses
 
 from arithmetic import experiment as base
 
-from maspo_jax.config import Objective
 from maspo_jax.objectives import gates
 
-experiment = dataclasses.replace(base, objective=Objective(gates.Dgpo(n=1, m=2)))
+objective = dataclasses.replace(base.objective, gate=gates.Dgpo(n=1, m=2))
+experiment = dataclasses.replace(base, objective=objective)

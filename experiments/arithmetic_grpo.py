@@ -1,4 +1,4 @@
-"""GRPO on the task of `arithmetic.py`.
+"""GRPO's clipping on the task of `arithmetic.py`; all but the gate is the same.
 
 python -m maspo_jax.train experiments/arithmetic_grpo.py
 """
@@ -7,7 +7,7 @@ import dataclasses
 
 from arithmetic import experiment as base
 
-from maspo_jax.config import Objective
 from maspo_jax.objectives import gates
 
-experiment = dataclasses.replace(base, objective=Objective(gates.Clip()))
+objective = dataclasses.replace(base.objective, gate=gates.Clip())
+experiment = dataclasses.replace(base, objective=objective)

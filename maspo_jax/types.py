@@ -47,9 +47,10 @@ class Rollout:
 class TrainBatch:
     """Scored responses, ready for the surrogate.
 
-    `weight` carries the whole normalization of the loss: it is zero on padding
-    and its sum over the global batch is one. The loss is therefore a plain sum,
-    and splitting a batch over devices or microbatches cannot change it.
+    `weight` carries the whole normalization of the loss: it is zero on padding, and
+    with the default, `token_mean`, its sum over the global batch is one. The loss is
+    therefore a plain sum, and splitting a batch over devices or microbatches cannot
+    change it.
     """
 
     sequences: Sequences

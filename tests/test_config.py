@@ -177,6 +177,14 @@ def test_every_gate_survives_the_record_of_a_run(experiment, gate):
     assert config.from_json(json.loads(text)) == mine
 
 
+def infinite(reward, mask):
+    return raw(reward / 0, mask)
+
+
+def padded(mask):
+    return mask + 0.1
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -191,13 +199,10 @@ def test_every_gate_survives_the_record_of_a_run(experiment, gate):
         ({"kl_in_reward": kl.Penalty(float("nan"))}, "kl_in_reward.coefficient=nan"),
         ({"imitation": -0.1}, "objective.imitation=-0.1"),
         ({"entropy_bonus": float("inf")}, "objective.entropy_bonus=inf"),
-        (
-            {"advantage": lambda reward, mask: raw(reward / 0, mask)},
-            "objective.advantage",
-        ),
+        ({"advantage": infinite}, "objective.advantage"),
         ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
         ({"weight": SequenceSumOver(-8)}, "objective.weight: SequenceSumOver"),
-        ({"weight": lambda mask: mask + 0.1}, "zero where the mask is false"),
+        ({"weight": padded}, "zero where the mask is false"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

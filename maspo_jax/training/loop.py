@@ -47,10 +47,12 @@ def train(experiment, folder, verifier, evaluate, display):
     algorithm = algorithms.build(experiment, mesh, verifier)
     stages = folder / "checkpoints"
     with (
+        Interrupts(display) as interrupts,  # until the last checkpoint is on disk
         Checkpoints(stages / "warm_up") as warming,
         Checkpoints(stages / "reinforcement") as saved,
-        Interrupts(display) as interrupts,
     ):
+        found = f"{warming.newest} and {saved.newest}"
+        parallel.same_everywhere(found, "the checkpoints: do all see the same folder?")
         done = -1 if saved.newest is None else saved.newest
         kept = {"reinforcement": done, "held_out": done}
         kept["warm_up"] = warming.newest or 0 if done < 0 else math.inf

@@ -11,6 +11,7 @@ import numpy as np
 import tensorboardX
 
 from maspo_jax import parallel
+from maspo_jax.objectives.surrogate import MAX_LOG_RATIO
 
 
 class MetricsLog:
@@ -150,7 +151,8 @@ def response_record(row, batch, trace, tokenizer):
     mask = batch.sequences.mask[row]
     tokens = batch.sequences.response[row][mask]
     old_logprob = batch.old_logprob[row][mask]
-    ratio = np.exp(trace.logprob[row][mask] - old_logprob)
+    difference = trace.logprob[row][mask] - old_logprob
+    ratio = np.exp(np.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO))
     rounded = lambda values: [round(float(value), 4) for value in values]
     return {
         "response": tokenizer.decode(tokens),

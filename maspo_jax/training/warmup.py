@@ -49,7 +49,7 @@ def warm_up(run, checkpoints):
         done += 1
         due = done % settings.checkpoint_every == 0 or done == total
         showing = done % SHOWN_EVERY == 0 or done == total
-        if due or showing:
+        if due or showing or run.interrupts.requested:
             names = ("loss", "entropy", "grad_norm")
             shown = {name: float(metrics[name]) for name in names}
             refuse_non_finite(f"update {done}", shown, "warm_up.optimization")
