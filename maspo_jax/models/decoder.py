@@ -13,10 +13,13 @@ Flax holds the parameters of a layer; JAX does the rest. All layers share one
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx, struct
+
+from maspo_jax.models import rope
 
 MASKED = -1e30  # finite, so that a row without any visible column stays finite
 
@@ -33,6 +36,7 @@ class DecoderConfig:
     head_width: int = 16
     feed_forward: int = 176
     rope_theta: float = 1e4
+    rope_scaling: Any = None  # from `models.rope`, for longer texts
     norm_epsilon: float = 1e-6
     qkv_bias: bool = False  # Qwen2
     qk_norm: bool = False  # Qwen3
@@ -125,13 +129,13 @@ class RMSNorm(nnx.Module):
         return normal * jnp.broadcast_to(self.scale[...], x.shape)
 
 
-def rotate(x, position, theta):
+def rotate(x, position, theta, scaling=None):
     """Rotary embedding of the two halves of a head. [B, S, H, E], [B, S]."""
-    half = x.shape[-1] // 2
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    frequency, scale = rope.frequencies(theta, x.shape[-1], scaling)
+    frequency = jnp.asarray(frequency, jnp.float32)
     angle = position[:, :, None, None].astype(jnp.float32) * frequency[None, None, None]
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    sin, cos = jnp.sin(angle), jnp.cos(angle)
+    sin, cos = scale * jnp.sin(angle), scale * jnp.cos(angle)
     turned = [first * cos - second * sin, second * cos + first * sin]
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
@@ -173,15 +177,15 @@ class Attention(nnx.Module):
         self.query_norm = RMSNorm(config.head_width, config) if config.qk_norm else None
         self.key_norm = RMSNorm(config.head_width, config) if config.qk_norm else None
         self.head_width = config.head_width
-        self.rope_theta = config.rope_theta
+        self.rope = config.rope_theta, config.rope_scaling
 
     def __call__(self, x, position, visible, cache, layer):
         """Returns the change of `x`, [B, S, D], and the cache."""
         query = self.heads(self.query(x), self.query_norm)
         key = self.heads(self.key(x), self.key_norm)
         value = self.heads(self.value(x)).swapaxes(1, 2)
-        query = rotate(query, position, self.rope_theta)
-        key = rotate(key, position, self.rope_theta).swapaxes(1, 2)
+        query = rotate(query, position, *self.rope)
+        key = rotate(key, position, *self.rope).swapaxes(1, 2)
         if cache is not None:
             cache, key, value = cache.write(layer, key, value)
         return self.output(attend(query, key, value, visible)), cache

@@ -1,142 +1,276 @@
-"""Parameters of Hugging Face checkpoints, as those of a `Decoder` and back.
+"""Checkpoints of Hugging Face: found, checked by name and shape, read into shards.
 
-One table says which tensor is which parameter. Their matrices are [outputs, inputs],
-ours [inputs, outputs]; theirs have a name per layer, ours a leading depth axis.
+    name --locate--> folder --read_config--> DecoderConfig --load--> Decoder
+
+One file is open at a time and one tensor in memory: each goes to its shards before
+the next is read.
 """
+
+import contextlib
+import dataclasses
+import functools
+import json
+import pathlib
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+import safetensors
 from flax import nnx
 
+from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
-# Path in the decoder -> (name of the tensor, whether it is a transposed matrix).
-TABLE = {
-    "embedding": ("model.embed_tokens.weight", False),
-    "blocks/attention_norm/scale": ("model.layers.*.input_layernorm.weight", False),
-    "blocks/attention/query/kernel": ("model.layers.*.self_attn.q_proj.weight", True),
-    "blocks/attention/query/bias": ("model.layers.*.self_attn.q_proj.bias", False),
-    "blocks/attention/key/kernel": ("model.layers.*.self_attn.k_proj.weight", True),
-    "blocks/attention/key/bias": ("model.layers.*.self_attn.k_proj.bias", False),
-    "blocks/attention/value/kernel": ("model.layers.*.self_attn.v_proj.weight", True),
-    "blocks/attention/value/bias": ("model.layers.*.self_attn.v_proj.bias", False),
-    "blocks/attention/output/kernel": ("model.layers.*.self_attn.o_proj.weight", True),
-    "blocks/attention/query_norm/scale": (
-        "model.layers.*.self_attn.q_norm.weight",
-        False,
-    ),
-    "blocks/attention/key_norm/scale": (
-        "model.layers.*.self_attn.k_norm.weight",
-        False,
-    ),
-    "blocks/feed_forward_norm/scale": (
-        "model.layers.*.post_attention_layernorm.weight",
-        False,
-    ),
-    "blocks/feed_forward/gate/kernel": ("model.layers.*.mlp.gate_proj.weight", True),
-    "blocks/feed_forward/up/kernel": ("model.layers.*.mlp.up_proj.weight", True),
-    "blocks/feed_forward/down/kernel": ("model.layers.*.mlp.down_proj.weight", True),
-    "norm/scale": ("model.norm.weight", False),
-    "head/kernel": ("lm_head.weight", True),
-}
+INDEX = "model.safetensors.index.json"
+FILES = ["*.json", "*.jinja", "*.safetensors", "tokenizer*", "*.txt"]
+# Written by old versions beside the weights; the decoder computes it.
+COMPUTED = "rotary_emb.inv_freq"
 
 
-def read_config(values, dtype="float32"):
-    """Returns the `DecoderConfig` of a checkpoint's `config.json`.
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A pretrained policy: a folder, or a name on the Hugging Face hub.
 
-    Args:
-        values: its contents, a dict.
+    Attributes:
+        name: the folder or the name, such as "Qwen/Qwen2.5-1.5B".
+        revision: of the hub: a branch, a tag or a commit.
         dtype: of the parameters as they will be held.
+    """
+
+    name: str
+    revision: str | None = None
+    dtype: str = "float32"
+
+    @functools.cached_property
+    def folder(self):
+        """Where the files are, fetched from the hub if they are not here."""
+        return locate(self.name, self.revision)
+
+    @functools.cached_property
+    def config(self):
+        """The `DecoderConfig` of the checkpoint."""
+        values = _read_json(self.folder / "config.json")
+        try:
+            return architectures.read_config(values, self.dtype)
+        except ValueError as error:
+            raise ValueError(f"{self.folder / 'config.json'}: {error}") from error
+
+
+def config_of(policy):
+    """Returns the `DecoderConfig` of a policy: its own, or that of a `Checkpoint`."""
+    return policy if isinstance(policy, DecoderConfig) else policy.config
+
+
+def locate(name, revision=None):
+    """Returns the folder of a checkpoint; fetches it from the hub if it must.
 
     Raises:
-        ValueError: the checkpoint needs what the decoder has not.
+        FileNotFoundError: there is neither such a folder nor, now, such a name.
     """
-    family = values.get("model_type")
-    if family not in ("qwen2", "qwen3"):
-        raise ValueError(f"model_type={family!r}: only qwen2 and qwen3 can be read")
-    rope = values.get("rope_parameters") or {}
-    kind = rope.get("rope_type", "default")
-    if values.get("rope_scaling") or kind != "default":
-        raise ValueError(
-            f"rope scaling ({values.get('rope_scaling') or kind!r}) cannot be read"
+    folder = pathlib.Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} is no checkpoint of Hugging Face: it has no config.json"
+            )
+        return folder
+    import huggingface_hub  # slow to import, and most runs never need it
+
+    try:
+        return pathlib.Path(
+            huggingface_hub.snapshot_download(
+                str(name), revision=revision, allow_patterns=FILES
+            )
         )
-    if values.get("use_sliding_window"):
-        raise ValueError("use_sliding_window=True: sliding windows cannot be read")
-    if values.get("hidden_act", "silu") != "silu":
-        raise ValueError(f"hidden_act={values['hidden_act']!r}: only silu can be read")
-    heads = values["num_attention_heads"]
-    return DecoderConfig(
-        vocabulary=values["vocab_size"],
-        width=values["hidden_size"],
-        depth=values["num_hidden_layers"],
-        query_heads=heads,
-        key_value_heads=values["num_key_value_heads"],
-        head_width=values.get("head_dim") or values["hidden_size"] // heads,
-        feed_forward=values["intermediate_size"],
-        rope_theta=float(rope.get("rope_theta") or values["rope_theta"]),
-        norm_epsilon=values["rms_norm_eps"],
-        qkv_bias=family == "qwen2",
-        qk_norm=family == "qwen3",
-        tied_head=values.get("tie_word_embeddings", False),
-        dtype=dtype,
-    )
+    except Exception as error:  # of the name, the network or the hub
+        reason = str(error).splitlines()[0]
+        raise FileNotFoundError(
+            f"{name!r} is no folder here, and the Hugging Face hub did not give it "
+            f"({reason}); correct the name, or download it to a folder"
+        ) from error
 
 
-def from_tensors(config, tensors):
-    """Returns the `Decoder` that holds the tensors of a checkpoint.
+def load(folder, config, shardings):
+    """Returns the `Decoder` of a checkpoint, each parameter on its devices.
 
     Args:
+        folder: of the checkpoint, with `*.safetensors` and maybe an index.
         config: its `DecoderConfig`.
-        tensors: {name: array}, all of the checkpoint.
+        shardings: a `NamedSharding` for every leaf of the decoder, as a tree.
 
     Raises:
-        ValueError: a tensor is missing, is not known, or has another shape.
+        ValueError: a tensor is missing, not known, misshaped or set twice, or a file
+            is damaged; nothing is read then.
     """
+    folder = pathlib.Path(folder)
     skeleton = jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
-    unread = set(tensors)
-    if config.tied_head:
-        unread.discard("lm_head.weight")  # written by some as a copy
+    files = _files(folder)
+    shapes = _shapes(folder, files)
+    targets = _targets(skeleton, config)
+    copied = config.tied_head and "lm_head.weight" in shapes
+    _check(folder, shapes, targets, copied)
 
-    def load(path, leaf):
-        name, transposed = TABLE[_path(path)]
-        layers = range(config.depth) if "*" in name else [""]
-        names = [name.replace("*", str(layer)) for layer in layers]
-        missing = [name for name in names if name not in tensors]
-        if missing:
-            raise ValueError(f"the checkpoint has no tensor {missing[0]}")
-        unread.difference_update(names)
-        parts = [np.asarray(tensors[name]) for name in names]
-        value = np.stack(parts) if "*" in name else parts[0]
-        value = value.swapaxes(-1, -2) if transposed else value
-        if value.shape != leaf.shape:
-            raise ValueError(
-                f"tensor {name} gives {_path(path)} the shape {value.shape}; the "
-                f"configuration asks for {leaf.shape}"
-            )
-        return jnp.asarray(value, leaf.dtype)
-
-    policy = jax.tree_util.tree_map_with_path(load, skeleton)
-    if unread:
-        raise ValueError(f"the checkpoint has unknown tensors: {sorted(unread)[:5]}")
+    leaves, structure = jax.tree.flatten(skeleton)
+    places = jax.tree.leaves(shardings)
+    found = [None] * len(leaves)
+    for file, names in files.items():
+        with _opened(folder / file) as tensors:
+            for name in names:
+                if name not in targets:
+                    continue
+                number, layer, transposed, _ = targets[name]
+                piece = _piece(
+                    tensors.get_slice(name), places[number], layer, transposed
+                )
+                found[number] = _put(
+                    found[number], piece, leaves[number], places[number], layer
+                )
+    policy = jax.tree.unflatten(structure, found)
+    if copied:
+        _check_copy(folder, files, policy)
     return policy
 
 
-def to_tensors(policy):
-    """Returns {name: NumPy array}: a `Decoder` as the tensors of a checkpoint."""
-    tensors = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(policy):
-        name, transposed = TABLE[_path(path)]
-        value = np.asarray(leaf)
-        value = value.swapaxes(-1, -2) if transposed else value
-        if "*" in name:
-            for layer, part in enumerate(value):
-                tensors[name.replace("*", str(layer))] = part
-        else:
-            tensors[name] = value
-    return tensors
+def _targets(skeleton, config):
+    """Returns {tensor: (number of its leaf, layer or None, transposed, shape)}."""
+    targets = {}
+    for number, (path, leaf) in enumerate(jax.tree.leaves_with_path(skeleton)):
+        name, transposed = architectures.TABLE[architectures.path_of(path)]
+        stacked = "*" in name
+        shape = leaf.shape[stacked:]
+        shape = shape[::-1] if transposed else shape
+        for layer in range(config.depth) if stacked else (None,):
+            of_layer = name.replace("*", str(layer))
+            targets[of_layer] = number, layer, transposed, shape
+    return targets
 
 
-def _path(path):
-    """Returns a path as the table has it, without the name of the variable's value."""
-    return jax.tree_util.keystr(path[:-1], simple=True, separator="/")
+def _files(folder):
+    """Returns {file: names of its tensors}, by the index or by the files themselves."""
+    if (folder / INDEX).is_file():
+        files = {}
+        for name, file in _read_json(folder / INDEX)["weight_map"].items():
+            files.setdefault(file, []).append(name)
+        missing = sorted(file for file in files if not (folder / file).is_file())
+        if missing:
+            raise ValueError(
+                f"{folder} is half a download: {INDEX} names {', '.join(missing)}, "
+                "which is not there; fetch it again"
+            )
+        return files
+    files = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not files:
+        raise ValueError(
+            f"{folder} holds no *.safetensors; convert its weights, or fetch them"
+        )
+    listed = {}
+    for file in files:
+        with _opened(folder / file) as tensors:
+            listed[file] = list(tensors.keys())
+    return listed
+
+
+def _shapes(folder, files):
+    """Returns {tensor: shape}, from the headers of all files."""
+    shapes = {}
+    for file, names in files.items():
+        with _opened(folder / file) as tensors:
+            inside = set(tensors.keys())
+            for name in names:
+                if name not in inside:
+                    raise ValueError(
+                        f"{folder}: {INDEX} expects {name} in {file}, where it is not"
+                    )
+                if name in shapes:
+                    raise ValueError(f"{folder}: {name} is set twice, again in {file}")
+                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+    return shapes
+
+
+def _check(folder, shapes, targets, copied):
+    """Refuses tensors that are missing, not known or misshaped, by name."""
+    missing = [name for name in targets if name not in shapes]
+    known = targets.keys() | ({"lm_head.weight"} if copied else set())
+    unknown = [n for n in shapes if n not in known and not n.endswith(COMPUTED)]
+    for what, names in (("lacks", missing), ("has unknown", unknown)):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ValueError(
+                f"{folder} {what} tensors: {', '.join(names[:3])}{more}; its "
+                "config.json does not describe these weights"
+            )
+    for name, (_, _, _, shape) in targets.items():
+        if shapes[name] != shape:
+            raise ValueError(
+                f"{folder}: {name} has the shape {shapes[name]}, by its config.json it "
+                f"should have {shape}"
+            )
+
+
+def _check_copy(folder, files, policy):
+    """Refuses a head beside a tied one, unless it is a copy of the embedding."""
+    (file,) = (file for file, names in files.items() if "lm_head.weight" in names)
+    with _opened(folder / file) as tensors:
+        head = tensors.get_tensor("lm_head.weight").astype(policy.embedding.dtype)
+        same = jax.jit(lambda embedding, head: (embedding == head).all())
+        if not same(policy.embedding[...], head):
+            raise ValueError(
+                f"{folder}: lm_head.weight differs from the embedding, but config.json "
+                "says tie_word_embeddings; correct one of them"
+            )
+
+
+def _piece(tensor, sharding, layer, transposed):
+    """Returns one tensor of a file as an array split as its parameter is."""
+    shape = tuple(tensor.get_shape())
+    shape = shape[::-1] if transposed else shape
+    if layer is not None:
+        sharding = jax.NamedSharding(sharding.mesh, jax.P(*sharding.spec[1:]))
+
+    def read(index):
+        return tensor[index[::-1]].T if transposed else tensor[index]
+
+    return jax.make_array_from_callback(shape, sharding, read)
+
+
+def _put(whole, piece, leaf, sharding, layer):
+    """Returns a parameter, begun if it was None, with a piece in its place."""
+    if layer is None:
+        return _cast(sharding, leaf.dtype)(piece)
+    if whole is None:
+        whole = _begin(sharding, leaf.shape, leaf.dtype)()
+    return _set_layer(whole, piece, layer)
+
+
+@functools.cache
+def _begin(sharding, shape, dtype):
+    return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
+
+
+@functools.cache
+def _cast(sharding, dtype):
+    return jax.jit(lambda piece: piece.astype(dtype), out_shardings=sharding)
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _set_layer(whole, piece, layer):
+    return whole.at[layer].set(piece.astype(whole.dtype))
+
+
+@contextlib.contextmanager
+def _opened(file):
+    try:
+        with safetensors.safe_open(file, framework="numpy") as tensors:
+            yield tensors
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{file} is damaged or half a download ({error}); fetch it again"
+        ) from error
+
+
+def _read_json(file):
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file.parent} has no {file.name}") from error
+    except ValueError as error:
+        raise ValueError(f"{file} is not JSON ({error}); fetch it again") from error

@@ -1,0 +1,220 @@
+"""Architectures of Hugging Face checkpoints, as those of a `Decoder` and back.
+
+One table says which tensor is which parameter. Their matrices are [outputs, inputs],
+ours [inputs, outputs]; theirs have a name per layer, ours a leading depth axis.
+"""
+
+import jax
+
+from maspo_jax.models import rope
+from maspo_jax.models.decoder import DecoderConfig
+
+_LAYER = "model.layers.*."
+# Path in the decoder -> (name of the tensor, whether it is a transposed matrix).
+TABLE = {
+    "embedding": ("model.embed_tokens.weight", False),
+    "blocks/attention_norm/scale": (_LAYER + "input_layernorm.weight", False),
+    "blocks/attention/query/kernel": (_LAYER + "self_attn.q_proj.weight", True),
+    "blocks/attention/query/bias": (_LAYER + "self_attn.q_proj.bias", False),
+    "blocks/attention/key/kernel": (_LAYER + "self_attn.k_proj.weight", True),
+    "blocks/attention/key/bias": (_LAYER + "self_attn.k_proj.bias", False),
+    "blocks/attention/value/kernel": (_LAYER + "self_attn.v_proj.weight", True),
+    "blocks/attention/value/bias": (_LAYER + "self_attn.v_proj.bias", False),
+    "blocks/attention/output/kernel": (_LAYER + "self_attn.o_proj.weight", True),
+    "blocks/attention/query_norm/scale": (_LAYER + "self_attn.q_norm.weight", False),
+    "blocks/attention/key_norm/scale": (_LAYER + "self_attn.k_norm.weight", False),
+    "blocks/feed_forward_norm/scale": (
+        _LAYER + "post_attention_layernorm.weight",
+        False,
+    ),
+    "blocks/feed_forward/gate/kernel": (_LAYER + "mlp.gate_proj.weight", True),
+    "blocks/feed_forward/up/kernel": (_LAYER + "mlp.up_proj.weight", True),
+    "blocks/feed_forward/down/kernel": (_LAYER + "mlp.down_proj.weight", True),
+    "norm/scale": ("model.norm.weight", False),
+    "head/kernel": ("lm_head.weight", True),
+}
+
+# What tells the families apart. DeepSeek-R1-Distill-Qwen is of the family qwen2.
+FAMILIES = {
+    "qwen2": {"qkv_bias": True, "qk_norm": False},
+    "qwen3": {"qkv_bias": False, "qk_norm": True},
+    "llama": {"qkv_bias": False, "qk_norm": False},
+}
+CLASSES = {
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "llama": "LlamaForCausalLM",
+}
+# Settings that change the network, with the only values the decoder has.
+FIXED = {
+    "hidden_act": ("silu",),
+    "use_sliding_window": (False, None),
+    "attention_bias": (False, None),
+    "mlp_bias": (False, None),
+    "quantization_config": (None,),
+    "partial_rotary_factor": (1.0, None),
+}
+
+
+def path_of(path):
+    """Returns a path as the table has it, without the name of the variable's value."""
+    return jax.tree_util.keystr(path[:-1], simple=True, separator="/")
+
+
+def read_config(values, dtype="float32"):
+    """Returns the `DecoderConfig` of a checkpoint's `config.json`.
+
+    Args:
+        values: its contents, a dict.
+        dtype: of the parameters as they will be held.
+
+    Raises:
+        ValueError: the checkpoint needs what the decoder has not, or a size is
+            missing.
+    """
+    family = values.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(
+            f"model_type={family!r}: only {', '.join(FAMILIES)} can be read"
+        )
+    for name, known in FIXED.items():
+        if values.get(name, known[-1]) not in known:
+            raise ValueError(
+                f"{name}={values[name]!r}: the decoder has only {known[0]!r}"
+            )
+    kinds = set(values.get("layer_types") or ()) - {"full_attention"}
+    if kinds:
+        raise ValueError(
+            f"layer_types holds {sorted(kinds)}: sliding windows and other kinds of "
+            "attention cannot be read"
+        )
+    theta, scaling = _read_rope(values)
+    heads, width = _size(values, "num_attention_heads"), _size(values, "hidden_size")
+    return DecoderConfig(
+        vocabulary=_size(values, "vocab_size"),
+        width=width,
+        depth=_size(values, "num_hidden_layers"),
+        query_heads=heads,
+        key_value_heads=values.get("num_key_value_heads") or heads,
+        head_width=values.get("head_dim") or width // heads,
+        feed_forward=_size(values, "intermediate_size"),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        norm_epsilon=float(values.get("rms_norm_eps", 1e-6)),
+        tied_head=values.get("tie_word_embeddings", False),
+        dtype=dtype,
+        **FAMILIES[family],
+    )
+
+
+def write_config(config):
+    """Returns the contents of a `config.json` for a `DecoderConfig`.
+
+    Raises:
+        ValueError: no family has this combination of options.
+    """
+    options = {"qkv_bias": config.qkv_bias, "qk_norm": config.qk_norm}
+    family = next((name for name, has in FAMILIES.items() if has == options), None)
+    if family is None:
+        raise ValueError(
+            "qkv_bias=True and qk_norm=True: no architecture of Hugging Face has both"
+        )
+    return {
+        "architectures": [CLASSES[family]],
+        "model_type": family,
+        "vocab_size": config.vocabulary,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.query_heads,
+        "num_key_value_heads": config.key_value_heads,
+        "head_dim": config.head_width,
+        "intermediate_size": config.feed_forward,
+        "hidden_act": "silu",
+        "rms_norm_eps": config.norm_epsilon,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": _write_rope(config.rope_scaling),
+        "tie_word_embeddings": config.tied_head,
+    }
+
+
+def _size(values, name):
+    if not isinstance(values.get(name), int):
+        raise ValueError(f"{name}={values.get(name)!r}: must be a whole number")
+    return values[name]
+
+
+def _read_rope(values):
+    """Returns theta and the scaling, of transformers 4 (`rope_scaling`) or 5."""
+    rope_values = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    theta = rope_values.get("rope_theta") or values.get("rope_theta")
+    if theta is None:
+        raise ValueError("rope_theta is missing: the base of the rotary embedding")
+    kind = rope_values.get("rope_type") or rope_values.get("type") or "default"
+    if rope_values.get("partial_rotary_factor", 1.0) != 1.0:
+        raise ValueError("partial_rotary_factor: only whole heads can be rotated")
+    if kind not in _SCALINGS:
+        raise ValueError(f"rope_type={kind!r}: only {', '.join(_SCALINGS)} can be read")
+    try:
+        return float(theta), _SCALINGS[kind](rope_values, values)
+    except KeyError as error:
+        raise ValueError(f"rope_type={kind!r} without {error}") from error
+
+
+def _read_yarn(rope_values, values):
+    scale, factor = rope_values.get("attention_factor"), rope_values["factor"]
+    mscales = [rope_values.get(name) for name in ("mscale", "mscale_all_dim")]
+    if scale is None and all(mscales):
+        one, two = (rope.magnitude(factor, mscale) for mscale in mscales)
+        scale = one / two
+    return rope.Yarn(
+        factor=float(factor),
+        original_length=_original_length(rope_values, values),
+        fast_turns=float(rope_values.get("beta_fast") or 32),
+        slow_turns=float(rope_values.get("beta_slow") or 1),
+        scale=scale,
+        rounded=rope_values.get("truncate", True),
+    )
+
+
+def _original_length(rope_values, values):
+    name = "original_max_position_embeddings"
+    return rope_values.get(name) or values["max_position_embeddings"]
+
+
+_SCALINGS = {
+    "default": lambda rope_values, values: None,
+    "linear": lambda rope_values, values: rope.Linear(float(rope_values["factor"])),
+    "llama3": lambda rope_values, values: rope.Llama3(
+        factor=float(rope_values["factor"]),
+        low_turns=float(rope_values["low_freq_factor"]),
+        high_turns=float(rope_values["high_freq_factor"]),
+        original_length=_original_length(rope_values, values),
+    ),
+    "yarn": _read_yarn,
+}
+
+
+def _write_rope(scaling):
+    match scaling:
+        case None:
+            return None
+        case rope.Linear():
+            return {"rope_type": "linear", "factor": scaling.factor}
+        case rope.Llama3():
+            return {
+                "rope_type": "llama3",
+                "factor": scaling.factor,
+                "low_freq_factor": scaling.low_turns,
+                "high_freq_factor": scaling.high_turns,
+                "original_max_position_embeddings": scaling.original_length,
+            }
+        case rope.Yarn():
+            return {
+                "rope_type": "yarn",
+                "factor": scaling.factor,
+                "beta_fast": scaling.fast_turns,
+                "beta_slow": scaling.slow_turns,
+                "attention_factor": scaling.scale,
+                "truncate": scaling.rounded,
+                "original_max_position_embeddings": scaling.original_length,
+            }

@@ -1,0 +1,87 @@
+"""A policy as a checkpoint of Hugging Face, which every other tool opens."""
+
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+
+from maspo_jax.models import architectures
+from maspo_jax.models.pretrained import INDEX
+
+FILE_BYTES = 5 * 10**9  # of a file of weights, as most checkpoints have them
+
+
+def export(policy, folder, *, longest, end, pad, dtype=None, file_bytes=FILE_BYTES):
+    """Writes `config.json`, `generation_config.json` and the weights of a policy.
+
+    Args:
+        policy: a `Decoder`, all of it on devices of this process.
+        folder: where; must be empty or not exist.
+        longest: tokens of the longest text, prompt and response.
+        end: tokens that end a response.
+        pad: the token that pads.
+        dtype: of the tensors; by default that of the parameters.
+        file_bytes: of one file of weights at most, unless a tensor is larger.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty; give a new folder")
+    values = architectures.write_config(policy.config)
+    dtype = jnp.dtype(dtype or policy.config.dtype)
+    specials = {"eos_token_id": list(end), "pad_token_id": pad}
+    values |= specials | {"max_position_embeddings": longest, "dtype": dtype.name}
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_weights(policy, folder, dtype, file_bytes)
+    _write_json(folder / "generation_config.json", specials | {"do_sample": True})
+    _write_json(folder / "config.json", values)
+
+
+def tensors_of(policy):
+    """Yields the name, shape and a function that returns the value of each tensor."""
+    for path, leaf in jax.tree.leaves_with_path(policy):
+        name, transposed = architectures.TABLE[architectures.path_of(path)]
+        if "*" not in name:
+            yield name, *_tensor(leaf, None, transposed)
+            continue
+        for layer in range(leaf.shape[0]):
+            yield name.replace("*", str(layer)), *_tensor(leaf, layer, transposed)
+
+
+def _tensor(leaf, layer, transposed):
+    shape = leaf.shape if layer is None else leaf.shape[1:]
+    shape = shape[::-1] if transposed else shape
+
+    def value():
+        array = np.asarray(leaf if layer is None else leaf[layer])
+        return np.ascontiguousarray(array.T if transposed else array)
+
+    return shape, value
+
+
+def _write_weights(policy, folder, dtype, file_bytes):
+    """Writes the tensors, a file at a time, with an index if there are several."""
+    files, size = [[]], 0
+    for name, shape, value in tensors_of(policy):
+        needed = dtype.itemsize * int(np.prod(shape))
+        if files[-1] and size + needed > file_bytes:
+            files.append([])
+            size = 0
+        files[-1].append((name, value))
+        size += needed
+    index = {}
+    for number, tensors in enumerate(files, 1):
+        file = "model.safetensors"
+        if len(files) > 1:
+            file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
+        arrays = {name: value().astype(dtype) for name, value in tensors}
+        safetensors.numpy.save_file(arrays, folder / file, metadata={"format": "pt"})
+        index |= dict.fromkeys(arrays, file)
+    if len(files) > 1:
+        _write_json(folder / INDEX, {"metadata": {}, "weight_map": index})
+
+
+def _write_json(file, values):
+    file.write_text(json.dumps(values, indent=2) + "\n", "utf-8")
