@@ -102,21 +102,14 @@ def load(folder, config, shardings):
             is damaged; nothing is read then.
     """
     folder = pathlib.Path(folder)
-    skeleton = jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
-    files = _files(folder)
-    shapes = _shapes(folder, files)
-    targets = _targets(skeleton, config)
-    copied = config.tied_head and "lm_head.weight" in shapes
-    _check(folder, shapes, targets, copied)
-
+    files, targets = verify(folder, config)
+    skeleton = _skeleton(config)
     leaves, structure = jax.tree.flatten(skeleton)
     places = jax.tree.leaves(shardings)
     found = [None] * len(leaves)
     for file, names in files.items():
         with _opened(folder / file) as tensors:
-            for name in names:
-                if name not in targets:
-                    continue
+            for name in targets.keys() & names:
                 number, layer, transposed, _ = targets[name]
                 piece = _piece(
                     tensors.get_slice(name), places[number], layer, transposed
@@ -125,15 +118,39 @@ def load(folder, config, shardings):
                     found[number], piece, leaves[number], places[number], layer
                 )
     policy = jax.tree.unflatten(structure, found)
-    if copied:
+    if config.tied_head:
         _check_copy(folder, files, policy)
     return policy
 
 
-def _targets(skeleton, config):
-    """Returns {tensor: (number of its leaf, layer or None, transposed, shape)}."""
+def verify(folder, config):
+    """Refuses a checkpoint whose tensors are not those of a decoder; reads no weights.
+
+    Args:
+        folder: of the checkpoint.
+        config: its `DecoderConfig`.
+
+    Returns:
+        {file: names of its tensors}, and for each tensor the decoder takes {name:
+        (number of its leaf, layer or None, whether it is transposed, shape)}.
+
+    Raises:
+        ValueError: as `load` does.
+    """
+    folder = pathlib.Path(folder)
+    files = _files(folder)
+    targets = _targets(config)
+    _check(folder, _shapes(folder, files), targets, config.tied_head)
+    return files, targets
+
+
+def _skeleton(config):
+    return jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
+
+
+def _targets(config):
     targets = {}
-    for number, (path, leaf) in enumerate(jax.tree.leaves_with_path(skeleton)):
+    for number, (path, leaf) in enumerate(jax.tree.leaves_with_path(_skeleton(config))):
         name, transposed = architectures.TABLE[architectures.path_of(path)]
         stacked = "*" in name
         shape = leaf.shape[stacked:]
@@ -186,10 +203,10 @@ def _shapes(folder, files):
     return shapes
 
 
-def _check(folder, shapes, targets, copied):
+def _check(folder, shapes, targets, tied):
     """Refuses tensors that are missing, not known or misshaped, by name."""
     missing = [name for name in targets if name not in shapes]
-    known = targets.keys() | ({"lm_head.weight"} if copied else set())
+    known = targets.keys() | ({"lm_head.weight"} if tied else set())
     unknown = [n for n in shapes if n not in known and not n.endswith(COMPUTED)]
     for what, names in (("lacks", missing), ("has unknown", unknown)):
         if names:
@@ -208,7 +225,9 @@ def _check(folder, shapes, targets, copied):
 
 def _check_copy(folder, files, policy):
     """Refuses a head beside a tied one, unless it is a copy of the embedding."""
-    (file,) = (file for file, names in files.items() if "lm_head.weight" in names)
+    file = next((f for f, names in files.items() if "lm_head.weight" in names), None)
+    if file is None:
+        return
     with _opened(folder / file) as tensors:
         head = tensors.get_tensor("lm_head.weight").astype(policy.embedding.dtype)
         same = jax.jit(lambda embedding, head: (embedding == head).all())

@@ -1,0 +1,116 @@
+"""The sizes of the papers, without their weights: names, shapes, programs."""
+
+import json
+import math
+import struct
+
+import jax
+import jax.numpy as jnp
+import pytest
+from conftest import mesh_of
+
+from maspo_jax.config import Optimization
+from maspo_jax.models import architectures, presets, pretrained
+from maspo_jax.models.export import tensors_of
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.terms import Terms
+from maspo_jax.parallel import ROWS
+from maspo_jax.training import state as states
+from maspo_jax.training.optimizer import make_optimizer
+from maspo_jax.training.update import make_update, reinforce
+from maspo_jax.types import Sequences, TrainBatch
+
+# Parameters of the released checkpoints, in billions.
+SIZES = {
+    "DEEPSEEK_R1_DISTILL_QWEN_1_5B": 1.777,
+    "DEEPSEEK_R1_DISTILL_QWEN_7B": 7.616,
+    "DEEPSEEK_R1_DISTILL_QWEN_14B": 14.770,
+}
+every_size = pytest.mark.parametrize("name", SIZES)
+
+
+def tensors_by_hand(config):
+    """Returns {name: shape} as the architecture prescribes, not as our table does."""
+    d, f, v, e = config.width, config.feed_forward, config.vocabulary, config.head_width
+    q, k = config.query_heads * e, config.key_value_heads * e
+    shapes = {"model.embed_tokens.weight": (v, d), "lm_head.weight": (v, d)}
+    shapes["model.norm.weight"] = (d,)
+    for layer in range(config.depth):
+        at = f"model.layers.{layer}."
+        for part, rows in (("q", q), ("k", k), ("v", k)):
+            shapes[f"{at}self_attn.{part}_proj.weight"] = (rows, d)
+            shapes[f"{at}self_attn.{part}_proj.bias"] = (rows,)
+        shapes[f"{at}self_attn.o_proj.weight"] = (d, q)
+        shapes[f"{at}mlp.gate_proj.weight"] = shapes[f"{at}mlp.up_proj.weight"] = (f, d)
+        shapes[f"{at}mlp.down_proj.weight"] = (d, f)
+        shapes[f"{at}input_layernorm.weight"] = (d,)
+        shapes[f"{at}post_attention_layernorm.weight"] = (d,)
+    return shapes
+
+
+def write_hollow(folder, config, files=4):
+    """Writes a checkpoint with true headers and an index; its weights are holes."""
+    names = list(tensors_by_hand(config).items())
+    index = {}
+    for number in range(files):
+        file = f"model-{number + 1:05d}-of-{files:05d}.safetensors"
+        header, size = {}, 0
+        for name, shape in names[number::files]:
+            bytes_ = 2 * math.prod(shape)
+            offsets = [size, size + bytes_]
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": offsets}
+            size += bytes_
+            index[name] = file
+        text = json.dumps(header).encode()
+        with (folder / file).open("wb") as out:
+            out.write(struct.pack("<Q", len(text)) + text)
+            out.truncate(8 + len(text) + size)
+    (folder / pretrained.INDEX).write_text(json.dumps({"weight_map": index}))
+    values = architectures.write_config(config)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+@every_size
+def test_names_and_shapes_are_those_of_the_checkpoint(name, tmp_path):
+    config = getattr(presets, name)
+    write_hollow(tmp_path, config)
+    assert pretrained.Checkpoint(str(tmp_path)).config == config
+    _, targets = pretrained.verify(tmp_path, config)
+    count = sum(math.prod(shape) for *_, shape in targets.values())
+    assert count / 1e9 == pytest.approx(SIZES[name], abs=5e-4)
+
+
+@every_size
+def test_export_would_write_the_same_tensors(name):
+    config = getattr(presets, name)
+    skeleton = pretrained._skeleton(config)
+    written = {tensor: shape for tensor, shape, _ in tensors_of(skeleton)}
+    assert written == tensors_by_hand(config)
+
+
+@every_size
+def test_the_update_compiles_for_eight_devices(name):
+    """And no device ever holds the whole policy, let alone the logits."""
+    config = getattr(presets, name)
+    mesh = mesh_of(1, 8)
+    optimizer = make_optimizer(Optimization(1e-6), 100)
+    state = states.skeleton(config, optimizer, mesh)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, state.policy)
+    update = make_update(reinforce, optimizer, mesh, specs, microbatches=2)
+
+    def rows(width, dtype):
+        sharding = jax.NamedSharding(mesh, ROWS)
+        return jax.ShapeDtypeStruct((16, width), dtype, sharding=sharding)
+
+    batch = TrainBatch(
+        Sequences(
+            rows(64, jnp.int32), rows(64, bool), rows(192, jnp.int32), rows(192, bool)
+        ),
+        *(rows(192, jnp.float32) for _ in range(3)),
+    )
+    compiled = update.lower(state, batch, Terms(gates.Maspo())).compile()
+    memory = compiled.memory_analysis()
+    parameters = 4e9 * SIZES[name]
+    # Of the policy and two moments, each device holds an eighth, and little more.
+    assert memory.argument_size_in_bytes < 3 * parameters / 8 * 1.01
+    assert memory.temp_size_in_bytes < parameters
