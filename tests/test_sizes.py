@@ -83,7 +83,7 @@ def test_names_and_shapes_are_those_of_the_checkpoint(name, tmp_path):
 @every_size
 def test_export_would_write_the_same_tensors(name):
     config = getattr(presets, name)
-    skeleton = pretrained._skeleton(config)
+    skeleton = pretrained.skeleton(config)
     written = {tensor: shape for tensor, shape, _ in tensors_of(skeleton)}
     assert written == tensors_by_hand(config)
 

@@ -103,8 +103,7 @@ def load(folder, config, shardings):
     """
     folder = pathlib.Path(folder)
     files, targets = verify(folder, config)
-    skeleton = _skeleton(config)
-    leaves, structure = jax.tree.flatten(skeleton)
+    leaves, structure = jax.tree.flatten(skeleton(config))
     places = jax.tree.leaves(shardings)
     found = [None] * len(leaves)
     for file, names in files.items():
@@ -114,8 +113,9 @@ def load(folder, config, shardings):
                 piece = _piece(
                     tensors.get_slice(name), places[number], layer, transposed
                 )
-                found[number] = _put(
-                    found[number], piece, leaves[number], places[number], layer
+                # Waited for, or reading would run ahead and fill the memory.
+                found[number] = jax.block_until_ready(
+                    _put(found[number], piece, leaves[number], places[number], layer)
                 )
     policy = jax.tree.unflatten(structure, found)
     if config.tied_head:
@@ -144,13 +144,14 @@ def verify(folder, config):
     return files, targets
 
 
-def _skeleton(config):
+def skeleton(config):
+    """Returns the `Decoder` of shapes that a config describes."""
     return jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
 
 
 def _targets(config):
     targets = {}
-    for number, (path, leaf) in enumerate(jax.tree.leaves_with_path(_skeleton(config))):
+    for number, (path, leaf) in enumerate(jax.tree.leaves_with_path(skeleton(config))):
         name, transposed = architectures.TABLE[architectures.path_of(path)]
         stacked = "*" in name
         shape = leaf.shape[stacked:]
@@ -272,7 +273,8 @@ def _cast(sharding, dtype):
 
 @functools.partial(jax.jit, donate_argnums=0)
 def _set_layer(whole, piece, layer):
-    return whole.at[layer].set(piece.astype(whole.dtype))
+    piece = piece.astype(whole.dtype)
+    return jax.lax.dynamic_update_index_in_dim(whole, piece, layer, axis=0)
 
 
 @contextlib.contextmanager
