@@ -27,12 +27,17 @@ class Prompts:
 
 @struct.dataclass
 class Sequences:
-    """Prompts side by side with one response each."""
+    """Prompts side by side with one response each, or rows packed with several texts.
+
+    A packed row splits anywhere into `prompt` and `response`; its `mask` is true on
+    every token to be scored.
+    """
 
     prompt: jax.Array  # [N, L] int32, left-padded
     prompt_mask: jax.Array  # [N, L] bool
     response: jax.Array  # [N, T] int32, right-padded
     mask: jax.Array  # [N, T] bool, true on the response, its end token included
+    segment: jax.Array | None = None  # [N, L + T] int32, the text in a packed row, or 0
 
 
 @struct.dataclass

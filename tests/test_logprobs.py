@@ -106,3 +106,40 @@ def test_left_and_right_padding_change_nothing(tiny_policy):
         for got, expected in zip(together, score(tiny_policy, alone, 1.0), strict=True):
             chex.assert_trees_all_close(got[row][mask[row]], expected[0], atol=1e-5)
             assert (got[row][~mask[row]] == 0).all()
+
+
+def test_texts_packed_into_one_row_do_not_see_each_other(tiny_policy):
+    """Scores and gradients are those of the same texts in rows of their own."""
+    rng = np.random.default_rng(0)
+    lengths, row = [(3, 4), (1, 6), (5, 2)], 24
+    texts = [rng.integers(2, 24, sum(pair), np.int32) for pair in lengths]
+    tokens, segment = np.zeros((2, 1, row), np.int32)
+    mask, begin, alone = np.zeros((1, row), bool), 0, []
+    for number, (text, (asked, _)) in enumerate(zip(texts, lengths, strict=True), 1):
+        inside = slice(begin, begin + len(text))
+        tokens[0, inside], segment[0, inside] = text, number
+        mask[0, begin + asked : begin + len(text)] = True
+        begin += len(text)
+        whole = np.ones((1, len(text)), bool)
+        alone.append(
+            Sequences(
+                text[None, :asked],
+                whole[:, :asked],
+                text[None, asked:],
+                whole[:, asked:],
+            )
+        )
+    packed = Sequences(tokens[:, :1], mask[:, :1], tokens[:, 1:], mask[:, 1:], segment)
+
+    def total(policy, sequences):
+        logprob, entropy = response_logprobs(policy, sequences, 1.0)
+        return logprob.sum() + 0.1 * entropy.sum()
+
+    value = jax.jit(jax.value_and_grad(total))
+    expected = [value(tiny_policy, sequences) for sequences in alone]
+    got = value(tiny_policy, packed)
+    np.testing.assert_allclose(got[0], sum(v for v, _ in expected), rtol=1e-5)
+    summed = jax.tree.map(lambda *grads: sum(grads), *(grads for _, grads in expected))
+    chex.assert_trees_all_close(
+        jax.tree.leaves(got[1]), jax.tree.leaves(summed), rtol=1e-4, atol=1e-5
+    )

@@ -99,6 +99,23 @@ def causal(mask):
     return jnp.tri(size, dtype=bool)[None] & mask[:, None, :]
 
 
+def packed(segment):
+    """Returns the positions and what is visible where rows hold several texts.
+
+    Args:
+        segment: [B, S] int32, which text of its row a token belongs to; 0 on padding.
+
+    Returns:
+        [B, S] int32, counted from the first token of each text, and [B, S, S] bool.
+    """
+    size = segment.shape[-1]
+    place = jnp.broadcast_to(jnp.arange(size), segment.shape)
+    begins = jnp.diff(segment, axis=-1, prepend=-1) != 0
+    position = place - jax.lax.cummax(jnp.where(begins, place, 0), axis=1)
+    same = segment[:, :, None] == segment[:, None, :]
+    return position, same & causal(segment > 0)
+
+
 class Linear(nnx.Module):
     """A matrix product, with or without a bias."""
 

@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from maspo_jax.models.decoder import causal, positions
+from maspo_jax.models.decoder import causal, packed, positions
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
 
@@ -29,9 +29,14 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
         distribution it comes from, both [N, T] float32 and zero on padding.
     """
     tokens = jnp.concatenate([sequences.prompt, sequences.response], axis=-1)
-    mask = jnp.concatenate([sequences.prompt_mask, sequences.mask], axis=-1)
-    tokens, fed = tokens[:, :-1], mask[:, :-1]  # nothing follows the last token
-    hidden, _ = policy(tokens, positions(fed), causal(fed), unshard=unshard)
+    tokens = tokens[:, :-1]  # nothing follows the last one
+    if sequences.segment is None:
+        mask = jnp.concatenate([sequences.prompt_mask, sequences.mask], axis=-1)
+        fed = mask[:, :-1]
+        position, visible = positions(fed), causal(fed)
+    else:
+        position, visible = packed(sequences.segment[:, :-1])
+    hidden, _ = policy(tokens, position, visible, unshard=unshard)
     hidden = hidden[:, sequences.prompt.shape[-1] - 1 :]
     shape = sequences.response.shape
     logprob, entropy = token_logprobs(
