@@ -1,11 +1,17 @@
-"""How a bare problem becomes the text a policy is asked.
+r"""How a bare problem becomes the text a policy is asked.
 
-Problems are stored without instructions; a template adds them. The style has to
-agree with how answers are extracted: a right answer in a box scores nothing where
-`#### N` is expected, so report the template together with every number.
+Problems are stored without instructions; a template adds them, and names the form of
+answer it asks for. The grader has to accept that form: a right answer in a box
+scores nothing where `#### N` is expected, so an experiment that asks for one and
+grades the other is refused. Report the template together with every number.
 """
 
 import dataclasses
+
+# Forms of answers, by what marks them in a response.
+BOX = "\\boxed{}"
+ANSWER_LINE = "Answer:"
+HASHES = "####"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,11 +20,18 @@ class Template:
 
     Joined, never formatted: `$Answer`, braces and percent signs, in the template or
     in the question, reach the policy as they are written.
+
+    Attributes:
+        name: of the template.
+        before: what stands before a question.
+        after: what stands behind it.
+        answer: the form of answer it asks for; None leaves it open.
     """
 
     name: str
     before: str = ""
     after: str = ""
+    answer: str | None = None
 
     def render(self, question: str) -> str:
         """Returns the prompt for a question."""
@@ -35,37 +48,89 @@ class Template:
 
 PLAIN = Template("plain")
 
-# The sentence that the authors of Qwen2.5-Math and DeepSeek-R1 ask for.
-BOXED = Template(
-    "boxed",
-    after="\nPlease reason step by step, and put your final answer within \\boxed{}.",
+_REASON = "Please reason step by step, and put your final answer within \\boxed{}."
+_LAST_LINE = (
+    "Solve the following math problem step by step. The last line of your response "
+    "should be of the form Answer: {} where $Answer is the answer to the problem.\n\n"
 )
+_REMEMBER = '\n\nRemember to put your answer on its own line after "Answer:".'
+
+# The sentence that the authors of Qwen2.5-Math and DeepSeek-R1 ask for, joined as in
+# SimpleRL and AReaL; verl joins it with two line breaks or with a space.
+BOXED = Template("boxed", after=f"\n{_REASON}", answer=BOX)
+BOXED_PARAGRAPH = Template("boxed_paragraph", after=f"\n\n{_REASON}", answer=BOX)
+BOXED_INLINE = Template("boxed_inline", after=f" {_REASON}", answer=BOX)
 
 # Data and evaluation of DAPO; `$Answer` is meant literally.
 DAPO = Template(
     "dapo",
-    before="Solve the following math problem step by step. The last line of your "
-    "response should be of the form Answer: $Answer (without quotes) where $Answer is "
-    "the answer to the problem.\n\n",
-    after='\n\nRemember to put your answer on its own line after "Answer:".',
+    before=_LAST_LINE.replace("{}", "$Answer (without quotes)"),
+    after=_REMEMBER,
+    answer=ANSWER_LINE,
+)
+
+# The copy of DAPO that slime trains on: a box on that line.
+SLIME = Template(
+    "slime",
+    before=_LAST_LINE.replace("{}", "\\boxed{$Answer}"),
+    after=_REMEMBER,
+    answer=BOX,
 )
 
 # GSM8K as verl prepares it, and so the example scripts of MASPO and DGPO.
 GSM8K_HASH = Template(
     "gsm8k_hash",
     after=' Let\'s think step by step and output the final answer after "####".',
+    answer=HASHES,
 )
 
 DEEPSCALER = Template(
     "deepscaler",
     after=" Let's think step by step and output the final answer within \\boxed{}.",
+    answer=BOX,
 )
 
-ALL = (PLAIN, BOXED, DAPO, GSM8K_HASH, DEEPSCALER)
+TUNIX = Template(
+    "tunix",
+    after=" Let's think step by step, and put your final answer within \\boxed{}.",
+    answer=BOX,
+)
+
+NEMO = Template(
+    "nemo",
+    before="Solve the following math problem. Make sure to put the answer (and only "
+    "answer) inside \\boxed{}.\n\n",
+    answer=BOX,
+)
+
+AREAL = Template(
+    "areal", after="\nPlease put your final answer within \\boxed{}.", answer=BOX
+)
+
+# SimpleRL, for base models that follow no instructions. It asks for no form.
+ABEL = Template(
+    "abel", before="Question:\n", after="\nAnswer:\nLet's think step by step.\n"
+)
+
+# The longer of two endings first: `bare` takes off the first that fits.
+ALL = (
+    PLAIN, BOXED_PARAGRAPH, BOXED, BOXED_INLINE, DAPO, SLIME, GSM8K_HASH, DEEPSCALER,
+    TUNIX, NEMO, AREAL, ABEL,
+)  # fmt: skip
+
+# What stands around the one question of a chat that a row holds as rendered text.
+_RENDERED = tuple(
+    Template("rendered", before, after)
+    for before in ("<｜begin▁of▁sentence｜><｜User｜>", "<｜User｜>")
+    for after in ("<｜Assistant｜><think>\n", "<｜Assistant｜><think>", "<｜Assistant｜>")
+)
 
 
 def bare(prompt: str) -> str:
-    """Returns a prompt without the instructions of the template that wrote it."""
-    instructed = (template for template in ALL if template is not PLAIN)
-    found = (template.question(prompt) for template in instructed)
+    """Returns a prompt without the markup and the instructions around its question."""
+    return _without(ALL, _without(_RENDERED, prompt))
+
+
+def _without(known: tuple[Template, ...], prompt: str) -> str:
+    found = (template.question(prompt) for template in known if template is not PLAIN)
     return next((question for question in found if question), prompt)

@@ -1,0 +1,77 @@
+"""Says how much of some benchmarks stands in a file of training problems.
+
+    python -m maspo_jax.data TRAIN.jsonl --against BENCHMARK.jsonl ... [--out DIR]
+
+It prints a table and writes `contamination.md` and `contamination.json`.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+
+from maspo_jax.data import contamination
+from maspo_jax.data.problems import ProblemFile
+
+
+def main(words=None):
+    """Runs the command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m maspo_jax.data")
+    parser.add_argument("training", metavar="FILE", help="of training problems")
+    parser.add_argument("--against", metavar="FILE", nargs="+", required=True)
+    parser.add_argument("--out", metavar="DIR", default=".", help="of the report")
+    parser.add_argument("--words", metavar="N", type=int, default=contamination.WORDS)
+    options = parser.parse_args(words)
+    if options.words < 2:
+        parser.error(f"--words {options.words}: give at least 2")
+    out = pathlib.Path(options.out)
+    try:
+        reports = contamination.compare(
+            ProblemFile(options.training),
+            {path: ProblemFile(path) for path in options.against},
+            options.words,
+        )
+        out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    table = markdown(options.training, reports, options.words)
+    print(table)
+    (out / "contamination.md").write_text(table + "\n", "utf-8")
+    records = [dataclasses.asdict(report) for report in reports]
+    whole = {
+        "training": options.training,
+        "words": options.words,
+        "share": contamination.SHARE,
+        "benchmarks": records,
+    }
+    (out / "contamination.json").write_text(json.dumps(whole, indent=1) + "\n")
+    return 0
+
+
+def markdown(training, reports, words):
+    """Returns a table of all benchmarks, and the method in a sentence."""
+    lines = [
+        f"Benchmark problems found in `{training}`",
+        "",
+        "| benchmark | problems | found | same text | same answer |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for report in reports:
+        name, found = report.benchmark, len(report.findings)
+        lines.append(
+            f"| {name} | {report.problems} | {found} | {report.count('equal')} | "
+            f"{report.count('same_answer')} |"
+        )
+    lines += [
+        "",
+        f"Found: the same letters and digits, or at least "
+        f"{contamination.SHARE:.0%} of its {words}-word sequences in one training "
+        "question. A lower bound: rewordings and translations are not seen.",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Problems of a data set on the Hugging Face Hub, by name."""
+
+import dataclasses
+import functools
+
+from maspo_jax.data.layouts import Columns
+from maspo_jax.data.problems import Problem, check_reading, read
+
+
+@dataclasses.dataclass(frozen=True)
+class HubProblems:
+    """Problems of a data set that the `datasets` library loads and keeps on disk.
+
+    Attributes:
+        name: of the data set, such as "openai/gsm8k", or a local folder of one.
+        subset: its configuration, such as "main"; None where it has only one.
+        split: "train", "test" ...
+        revision: a commit, so that the problems cannot change under a run.
+        layout: as in `ProblemFile`, like the two that follow.
+        first: as there.
+        unanswered: as there.
+    """
+
+    name: str
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    layout: str | Columns | None = None
+    first: int | None = None
+    unanswered: int = 0
+
+    def __post_init__(self):
+        check_reading(self)
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self._problems[index]
+
+    @functools.cached_property
+    def _problems(self) -> tuple[Problem, ...]:
+        place = f"{self.name}, {self.split} row"
+        rows = ((f"{place} {n}", row) for n, row in enumerate(self._load(), 1))
+        return read(rows, f"{self.name}:{self.split}", self)
+
+    def _load(self):
+        try:
+            import datasets
+        except ImportError as error:
+            raise ValueError(
+                f"{self.name}: data sets of the Hub need the `datasets` library: "
+                "pip install 'maspo_jax[hub]', or give a file with ProblemFile(...)"
+            ) from error
+        try:
+            return datasets.load_dataset(
+                self.name, self.subset, split=self.split, revision=self.revision
+            )
+        except Exception as error:  # the library raises nothing narrower
+            raise ValueError(
+                f"{self.name} (subset {self.subset}, split {self.split}) cannot be "
+                f"loaded: {error}. Correct the names; without a network, download it "
+                "first where there is one, or give a file with ProblemFile(...)"
+            ) from error
