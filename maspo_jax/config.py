@@ -18,6 +18,7 @@ import tyro
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import advantages, kl, token_weights
+from maspo_jax.rewards import grade
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +144,11 @@ class Updates:
 
 @dataclasses.dataclass(frozen=True)
 class Grading:
-    """The processes that check answers."""
+    """How answers are checked, by default in processes of their own."""
 
+    # A function of (response, gold) that returns a `rewards.Verdict`: our checker, one
+    # of `rewards.graders`, or one of yours. It has to fit the template.
+    grader: tyro.conf.Fixed[Callable] = grade
     workers: int = 2
     deadline: float = 1.0  # seconds for one answer
 
@@ -172,7 +176,7 @@ class Experiment:
     updates: Updates
     steps: int
     warm_up: WarmUp | None = None
-    template: templates.Template = templates.PLAIN
+    template: Any = templates.PLAIN  # a `Template`, or a `data.chat.ChatTemplate`
     grading: Grading = Grading()
     seed: int = 0
     fsdp: int = 1  # devices that share one copy of the policy

@@ -11,10 +11,10 @@ import rich.table
 
 from maspo_jax import config, parallel, validation
 from maspo_jax.data import pipeline
-from maspo_jax.data.problems import ProblemFile
+from maspo_jax.data.arithmetic import Chains
 from maspo_jax.evaluation import scoring
 from maspo_jax.figures.training_curves import draw_learning_curves
-from maspo_jax.rewards import Verifier
+from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training import loop, runs
 from maspo_jax.training.display import Display
@@ -45,7 +45,6 @@ def start(path, overrides=(), folder=None, pod=None):
 
 def run(experiment, folder, display):
     """Trains as an experiment says, in a folder. Returns the exit status."""
-    grading = experiment.grading
     with contextlib.ExitStack() as held:
         try:
             display.stage("checking the experiment and its problems")
@@ -54,7 +53,7 @@ def run(experiment, folder, display):
         except (ValueError, OSError) as error:
             return refuse(error)
         folder = pathlib.Path(folder)
-        verifier = held.enter_context(Verifier(grading.workers, grading.deadline))
+        verifier = held.enter_context(make_verifier(experiment.grading))
         introduce(experiment, folder, display)
         evaluate = functools.partial(measure, experiment, verifier)
         try:
@@ -120,7 +119,8 @@ def check_problems(experiment):
             experiment.tokenizer,
             prompt_length=prompt_length,
             response_length=response_length,
-            rows=None if isinstance(source, ProblemFile) else 256,
+            # Problems made on the spot are all alike; those of a file are not.
+            rows=256 if isinstance(source, Chains) else None,
         )
     if len(experiment.held_out.source) < experiment.held_out.problems:
         raise ValueError(
@@ -142,7 +142,7 @@ def measure(experiment, verifier, policy, mesh):
         decoding=Decoding(
             responses=1,
             length=experiment.sampling.response_length,
-            end=tokenizer.end,
+            ends=tokenizer.ends,
             pad=tokenizer.pad,
             temperature=0.0,
         ),

@@ -7,8 +7,20 @@ import types
 import typing
 
 from maspo_jax import config
+from maspo_jax.data import templates
+from maspo_jax.data.tokenizer import FileTokenizer
 from maspo_jax.objectives import checks
 from maspo_jax.objectives.gates.settings import within
+from maspo_jax.rewards import grade, graders
+
+# Grader -> the forms of answers that it reads. One of yours is trusted with any.
+READS = {
+    grade: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
+    graders.dapo: (templates.ANSWER_LINE,),
+    graders.gsm8k: (templates.HASHES,),
+    graders.hendrycks: (templates.BOX,),
+    graders.prime: (templates.BOX,),
+}
 
 # Setting -> the interval it lives in. Those of the warm-up's optimization, too.
 LIMITS = {
@@ -77,11 +89,8 @@ def validate(experiment, devices):
         _divides("warm_up.batch", warm_up.batch, "devices", devices)
         total = sum(phase.updates for phase in warm_up.phases)
         _check_rise("warm_up.optimization", warm_up.optimization, total)
-    if experiment.policy.vocabulary != experiment.tokenizer.size:
-        raise ValueError(
-            f"policy.vocabulary={experiment.policy.vocabulary} but the tokenizer has "
-            f"{experiment.tokenizer.size} tokens; make them equal"
-        )
+    _check_vocabulary(experiment.policy.vocabulary, experiment.tokenizer)
+    _check_grader(experiment)
 
 
 def _check_types(part, prefix=""):
@@ -129,6 +138,37 @@ def _check_limits(settings):
         interval = LIMITS.get(general)
         if interval and value is not None and not within(value, interval):
             raise ValueError(f"{name}={value}: must lie in {interval}")
+
+
+def _check_vocabulary(rows, tokenizer):
+    # Checkpoints pad the embedding to a round number of rows, which stand for nothing.
+    padded = isinstance(tokenizer, FileTokenizer) and rows > tokenizer.size
+    if rows != tokenizer.size and not padded:
+        raise ValueError(
+            f"policy.vocabulary={rows} but the tokenizer has {tokenizer.size} tokens; "
+            "make them equal, or take the tokenizer of the policy's own checkpoint"
+        )
+
+
+def _check_grader(experiment):
+    """Refuses a grader that cannot read what the template or the problems ask for."""
+    template, grader = experiment.template, experiment.grading.grader
+    name = getattr(grader, "__name__", type(grader).__name__)
+    asked = getattr(template, "answer", None)
+    reads = next((forms for known, forms in READS.items() if known is grader), ())
+    if asked and reads and asked not in reads:
+        fitting = [style.name for style in templates.ALL if style.answer in reads]
+        raise ValueError(
+            f"template {getattr(template, 'name', template)!r} asks for an answer as "
+            f"`{asked}`, but grading.grader={name} reads only `{', '.join(reads)}`: a "
+            f"right answer would earn nothing. Ask with one of {', '.join(fitting)}, "
+            "or choose another grader"
+        )
+    if reads and experiment.train_set[0].answer.startswith('{"numbers"'):
+        raise ValueError(
+            f"train_set holds Countdown tasks, which grading.grader={name} cannot "
+            "check: give a function that evaluates an expression"
+        )
 
 
 def _check_finite(settings):

@@ -5,6 +5,7 @@ and on a machine with accelerators. Compiled programs are kept on disk between r
 """
 
 import contextlib
+import gzip
 import io
 import json
 import pathlib
@@ -12,6 +13,8 @@ import pathlib
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import pyarrow
+import pyarrow.parquet
 import pytest
 from flax import nnx
 
@@ -110,3 +113,24 @@ def arrays(folder):
     with ocp.StandardCheckpointer() as checkpointer:
         restored = checkpointer.restore((stage / str(newest) / "state").absolute())
     return {name: np.asarray(value).tobytes() for name, value in restored.items()}
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes rows, dicts or lines of text, to a file of the kind its name says."""
+
+    def write(*rows, name="some.jsonl"):
+        path = tmp_path / name
+        if name.endswith(".parquet"):
+            table = pyarrow.Table.from_pylist(list(rows))
+            pyarrow.parquet.write_table(table, path)
+            return str(path)
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        data = "\n".join([*lines, ""])
+        if name.endswith(".json"):
+            data = f"[{', '.join(lines)}]"
+        data = data.encode()
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return str(path)
+
+    return write

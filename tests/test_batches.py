@@ -54,7 +54,7 @@ def assembled(objective, rollout, logprob, reward, data=2, **more):
     """The batch of all rows, not weighed, and the history behind it."""
     mesh = mesh_of(data, 1)
     inputs = parallel.spread(scored(rollout, logprob, reward, **more), mesh)
-    return batches.make_assemble(objective, END, mesh)(inputs)[:2]
+    return batches.make_assemble(objective, (END,), mesh)(inputs)[:2]
 
 
 def taken(objective, batch, *prompts, data=2):

@@ -15,7 +15,7 @@ from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.sampler import Decoding, sample
 from maspo_jax.types import Prompts
 
-DECODING = Decoding(responses=4, length=24, end=1, pad=0)
+DECODING = Decoding(responses=4, length=24, ends=(1,), pad=0)
 KEY = jax.random.key(7)
 
 
@@ -55,8 +55,8 @@ def test_the_end_token_is_part_of_the_response(rollout):
     ):
         length = mask.sum()
         assert mask[:length].all()
-        assert (tokens[: length - 1] != DECODING.end).all()
-        assert tokens[length - 1] == DECODING.end or length == DECODING.length
+        assert (tokens[: length - 1] != DECODING.ends[0]).all()
+        assert tokens[length - 1] == DECODING.ends[0] or length == DECODING.length
         assert (tokens[length:] == DECODING.pad).all()
 
 

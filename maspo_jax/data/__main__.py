@@ -36,9 +36,10 @@ def main(words=None):
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    table = markdown(options.training, reports, options.words)
-    print(table)
-    (out / "contamination.md").write_text(table + "\n", "utf-8")
+    text = "\n".join(markdown(options.training, reports, options.words))
+    print(text)
+    listed = "\n".join(findings(reports))
+    (out / "contamination.md").write_text(f"{text}\n{listed}\n", "utf-8")
     records = [dataclasses.asdict(report) for report in reports]
     whole = {
         "training": options.training,
@@ -51,7 +52,7 @@ def main(words=None):
 
 
 def markdown(training, reports, words):
-    """Returns a table of all benchmarks, and the method in a sentence."""
+    """Returns the lines of a table of benchmarks, and the method in a sentence."""
     lines = [
         f"Benchmark problems found in `{training}`",
         "",
@@ -70,7 +71,23 @@ def markdown(training, reports, words):
         f"{contamination.SHARE:.0%} of its {words}-word sequences in one training "
         "question. A lower bound: rewordings and translations are not seen.",
     ]
-    return "\n".join(lines)
+    return lines
+
+
+def findings(reports):
+    """Yields the lines of a table of the findings, none where there are none."""
+    if any(report.findings for report in reports):
+        yield from (
+            "",
+            "| benchmark problem | training problem | sequences | text | answer |",
+            "|---|---|---:|---|---|",
+        )
+    same = {True: "same", False: "other"}
+    for report in reports:
+        for f in report.findings:
+            texts = same[f.equal], same[f.same_answer]
+            cells = f.benchmark, f.training, f"{f.overlap:.0%}", *texts
+            yield f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

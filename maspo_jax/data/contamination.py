@@ -103,9 +103,7 @@ class _Index:
             if key in equal or overlap >= SHARE:
                 problem = self.problems[key]
                 same = _plain(problem.answer) == _plain(training.answer)
-                yield key, Finding(
-                    problem.id, training.id, key in equal, overlap, same
-                )
+                yield key, Finding(problem.id, training.id, key in equal, overlap, same)
 
 
 def _spelled(problem: Problem) -> list[str]:

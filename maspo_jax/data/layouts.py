@@ -86,7 +86,8 @@ def _read_countdown(row: dict) -> Parts:
 
 def _read_boba(row: dict) -> Parts:
     """AReaL's boba set: a rendered prompt, and a list of one boxed solution."""
-    gold = fields.last_box(fields.answer(row["solutions"], "solutions"), "solutions")
+    boxed = fields.answer(row.get("solutions"), "solutions")
+    gold = fields.last_box(boxed, "solutions")
     return fields.question(row.get("prompt"), "prompt"), gold, None
 
 

@@ -148,7 +148,7 @@ def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
     # Read now, so that a tokenizer that is not there fails here and not in a thread.
-    _ = tokenizer.end, tokenizer.pad
+    _ = tokenizer.ends, tokenizer.pad
     endless = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
     # There is no remainder, but counting it would overflow the endless length.
     batches = endless.batch(batch, drop_remainder=True, batch_fn=collate)

@@ -122,7 +122,11 @@ ALL = (
 _RENDERED = tuple(
     Template("rendered", before, after)
     for before in ("<｜begin▁of▁sentence｜><｜User｜>", "<｜User｜>")
-    for after in ("<｜Assistant｜><think>\n", "<｜Assistant｜><think>", "<｜Assistant｜>")
+    for after in (
+        "<｜Assistant｜><think>\n",
+        "<｜Assistant｜><think>",
+        "<｜Assistant｜>",
+    )
 )
 
 

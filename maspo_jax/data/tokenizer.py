@@ -2,7 +2,7 @@
 
 Every tokenizer obeys one law: `decode(encode(text)) == text` for any text it accepts.
 Encoding adds nothing: the end token is the pipeline's to append and the sampler's to
-draw. Decoding drops the pad and end tokens, and never fails on what a policy drew: a
+draw. Decoding drops pad and every end token, and never fails on what a policy drew: a
 token that no text has, such as a row that only pads the embedding, is U+FFFD.
 
 Tokenizers are frozen dataclasses that hold their definition, not their tables, so that
@@ -29,7 +29,11 @@ class Tokenizer(Protocol):
 
     @property
     def end(self) -> int:
-        """The token that ends a response."""
+        """The token that ends a demonstration."""
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends a response, `end` first."""
 
     @property
     def pad(self) -> int:
@@ -39,7 +43,7 @@ class Tokenizer(Protocol):
         """Returns the tokens of a text, without any that it does not contain."""
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Returns the text of tokens, without pad and end."""
+        """Returns the text of tokens, without pad and ends."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +56,7 @@ class PieceTokenizer:
     pieces: tuple[str, ...]
     pad = 0
     end = 1
+    ends = (1,)
 
     def __post_init__(self):
         if not self.pieces or "" in self.pieces:
@@ -102,6 +107,7 @@ class ByteTokenizer:
     size = 258
     pad = 256
     end = 257
+    ends = (257,)
 
     def encode(self, text: str) -> list[int]:
         """Returns the bytes of the text."""
@@ -124,8 +130,10 @@ class FileTokenizer:
 
     Attributes:
         path: a `tokenizer.json`, or the folder of a checkpoint that has one.
-        end_token: name of the end token; None takes `eos_token` from the
-            `tokenizer_config.json` beside the file.
+        end_token: name of the token that ends a demonstration; None takes
+            `eos_token` from the `tokenizer_config.json` beside the file, or else the
+            first of `eos_token_id` in `generation_config.json`. A response ends with
+            it and with any of the latter.
         pad_token: name of the pad token; None takes `pad_token` from there, or else
             the end token.
     """
@@ -141,22 +149,27 @@ class FileTokenizer:
 
     @property
     def end(self) -> int:
-        """The token that ends a response."""
-        return self._special[0]
+        """The token that ends a demonstration."""
+        return self._ends[0]
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends a response, `end` first."""
+        return self._ends
 
     @property
     def pad(self) -> int:
         """The token on masked positions."""
-        return self._special[1]
+        return self._pad
 
     def encode(self, text: str) -> list[int]:
         """Returns the tokens of the text alone, no begin or end added."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Returns the text, special tokens other than pad and end included."""
-        kept, text = [], ""
-        for token in (int(t) for t in tokens if t not in self._special):
+        """Returns the text, special tokens other than pad and ends included."""
+        kept, text, silent = [], "", {self._pad, *self._ends}
+        for token in (int(t) for t in tokens if t not in silent):
             if token < self._size:
                 kept.append(token)
             else:
@@ -194,16 +207,37 @@ class FileTokenizer:
         return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     @functools.cached_property
-    def _special(self) -> tuple[int, int]:
-        """The end and pad tokens."""
-        end = self.end_token or self._configured("eos_token")
-        if end is None:
+    def _ends(self) -> tuple[int, ...]:
+        name = self.end_token or self._configured("eos_token")
+        first = () if name is None else (self._token_of(name, "end_token"),)
+        ends = (*first, *self._generated_ends())
+        if not ends:
             raise ValueError(
                 f"{self._file} does not say which token ends a response: "
                 f"give FileTokenizer(..., end_token=NAME). {self._names()}"
             )
-        pad = self.pad_token or self._configured("pad_token") or end
-        return self._token_of(end, "end_token"), self._token_of(pad, "pad_token")
+        return tuple(dict.fromkeys(ends))
+
+    @functools.cached_property
+    def _pad(self) -> int:
+        name = self.pad_token or self._configured("pad_token")
+        return self.end if name is None else self._token_of(name, "pad_token")
+
+    def _generated_ends(self) -> tuple[int, ...]:
+        """Returns the tokens that end what the checkpoint generates, if it says so."""
+        config = self._beside("generation_config.json")
+        ends = config.get("eos_token_id")
+        ends = (
+            () if ends is None else tuple(ends) if isinstance(ends, list) else (ends,)
+        )
+        for end in ends:
+            if type(end) is not int or not 0 <= end < self._size:
+                raise ValueError(
+                    f"eos_token_id={end!r} in {self._file.parent}/generation_config."
+                    f"json is no token of {self._file}, which has {self._size}: the "
+                    "two are not from one checkpoint"
+                )
+        return ends
 
     def _token_of(self, name: str, field: str) -> int:
         token = self._tokenizer.token_to_id(name)
@@ -219,9 +253,19 @@ class FileTokenizer:
 
     def _configured(self, key: str) -> str | None:
         """Returns a token's name from the configuration beside the file, if any."""
-        config = self._file.with_name("tokenizer_config.json")
-        if not config.is_file():
-            return None
-        token = json.loads(config.read_text("utf-8")).get(key)
+        token = self._beside("tokenizer_config.json").get(key)
         # Written as a name, or as a record of a name and its options.
         return token.get("content") if isinstance(token, dict) else token
+
+    def _beside(self, name: str) -> dict:
+        """Returns what a JSON file beside this one holds, {} where there is none."""
+        path = self._file.with_name(name)
+        if not path.is_file():
+            return {}
+        try:
+            found = json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}): copy it again") from error
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} holds no JSON object: copy it again")
+        return found

@@ -23,7 +23,7 @@ class Decoding:
 
     responses: int  # G
     length: int  # T, the longest response in tokens, its end included
-    end: int  # the token that ends a response
+    ends: tuple[int, ...]  # the tokens that end a response
     pad: int  # the token that fills what follows
     temperature: float = 1.0  # 0 is greedy
     top_p: float = 1.0
@@ -33,6 +33,8 @@ class Decoding:
         for name in ("responses", "length"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if not self.ends:
+            raise ValueError("ends=(): give at least one token that ends a response")
         if self.temperature < 0:
             raise ValueError(f"temperature={self.temperature}: must not be negative")
         if not 0 < self.top_p <= 1:
@@ -103,7 +105,7 @@ def draw_rows(policy, prompts, key, decoding):
         alive = ~progress.done
         return progress.replace(
             step=t + 1,
-            done=progress.done | (token == decoding.end),
+            done=progress.done | jnp.isin(token, jnp.array(decoding.ends)),
             response=progress.response.at[:, t].set(
                 jnp.where(alive, token, decoding.pad)
             ),

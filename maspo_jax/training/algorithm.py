@@ -165,7 +165,7 @@ def build(experiment, mesh, verifier):
         Decoding(
             sampling.responses,
             sampling.response_length,
-            tokenizer.end,
+            tokenizer.ends,
             tokenizer.pad,
             temperature,
         ),
@@ -173,7 +173,7 @@ def build(experiment, mesh, verifier):
         skeleton,
         make_score(mesh, specs, temperature, updates.minibatches * parts),
         batches.make_merge(sampling.responses, mesh),
-        batches.make_assemble(objective, tokenizer.end, mesh),
+        batches.make_assemble(objective, tokenizer.ends, mesh),
         batches.make_take(objective.weight, sampling.responses, mesh),
         make_update(reinforce, optimizer, mesh, specs, temperature, parts),
     )

@@ -48,14 +48,14 @@ def order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
-def make_assemble(objective, end, mesh):
+def make_assemble(objective, ends, mesh):
     """Returns `assemble(scored) -> TrainBatch, History, metrics`, compiled.
 
     The batch is weighed only once `take` has selected from it.
 
     Args:
         objective: a `config.Objective`.
-        end: the token that ends a response.
+        ends: the tokens that end a response.
         mesh: the mesh everything is split over by rows.
     """
     compare = objective.remembering or forgetful(objective.advantage)
@@ -63,7 +63,7 @@ def make_assemble(objective, end, mesh):
     def assemble(scored):
         rollout, logprob, reward = scored.rollout, scored.logprob, scored.reward
         mask = rollout.sequences.mask
-        finished = mask & ~cut_off(rollout.sequences, end)[:, None]
+        finished = mask & ~cut_off(rollout.sequences, ends)[:, None]
         overlong, kept = objective.overlong_filter, mask
         if overlong is not None:
             kept = finished
@@ -101,9 +101,9 @@ def make_assemble(objective, end, mesh):
     return jax.jit(assemble, out_shardings=(rows, rows, whole))
 
 
-def cut_off(sequences, end):
+def cut_off(sequences, ends):
     """Returns which responses reached the limit without an end token. [N] bool."""
-    return sequences.mask[:, -1] & (sequences.response[:, -1] != end)
+    return sequences.mask[:, -1] & ~jnp.isin(sequences.response[:, -1], jnp.array(ends))
 
 
 def make_take(weight, responses, mesh):

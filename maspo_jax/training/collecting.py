@@ -95,7 +95,7 @@ def describe(experiment, rollout, verdicts, reward):
     columns = {
         "reward": reward,
         "length": length,
-        "truncated": cut_off(drawn, experiment.tokenizer.end),
+        "truncated": cut_off(drawn, experiment.tokenizer.ends),
         "groups_all_right": of_each(groups.min(axis=1) == 1),
         "groups_all_wrong": of_each(groups.max(axis=1) == 0),
     }

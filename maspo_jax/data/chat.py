@@ -1,0 +1,147 @@
+"""Prompts in the chat template of a checkpoint.
+
+    question --style--> user turn --chat template of the folder--> prompt
+
+The template is a program that comes with the checkpoint. It runs in a sandbox, with
+what `transformers` offers it, and renders what `transformers` renders. It writes
+begin and role tokens itself, as text that `FileTokenizer` turns into those tokens;
+nothing else adds a begin token, so there is never a second one.
+
+The template of DeepSeek-R1 and its distillations ends a prompt in `<think>`, so that
+a response begins inside the reasoning; `rollout.grading` grades what is behind it.
+"""
+
+import dataclasses
+import datetime
+import functools
+import json
+import pathlib
+from typing import Any
+
+from maspo_jax.data.templates import ALL, BOXED, Template
+
+# Given to a template under their own names, as text.
+_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTemplate:
+    """Asks a question in one user turn of a chat.
+
+    Attributes:
+        folder: of a checkpoint, with `chat_template.jinja` or a `chat_template` in
+            its `tokenizer_config.json`.
+        style: the instructions around the question, within the user turn.
+        system: the system turn; None leaves it to the template, which may add one.
+        enable_thinking: of Qwen3; None leaves it to the template.
+    """
+
+    folder: str
+    style: Template = BOXED
+    system: str | None = None
+    enable_thinking: bool | None = None
+
+    @property
+    def answer(self) -> str | None:
+        """The form of answer the style asks for, or else the system turn."""
+        if self.style.answer or not self.system:
+            return self.style.answer
+        asked = (style.answer for style in ALL if style.answer)
+        return next((form for form in asked if form in self.system), None)
+
+    def render(self, question: str) -> str:
+        """Returns the prompt for a question, up to where a response begins."""
+        turns = [{"role": "user", "content": self.style.render(question)}]
+        if self.system is not None:
+            turns.insert(0, {"role": "system", "content": self.system})
+        options = {"enable_thinking": self.enable_thinking}
+        if self.enable_thinking is None:
+            options = {}
+        try:
+            return self._template.render(
+                messages=turns,
+                tools=None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._tokens,
+                **options,
+            )
+        except Exception as error:  # whatever the template itself may raise
+            raise ValueError(
+                f"the chat template of {self.folder} cannot render "
+                f"{' and '.join(turn['role'] for turn in turns)} turns: {error}"
+            ) from error
+
+    @functools.cached_property
+    def _template(self):
+        # Imported here: most runs of small policies never need it.
+        import jinja2.exceptions
+        import jinja2.sandbox
+
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["strftime_now"] = _now
+        environment.globals["raise_exception"] = _raise
+        try:
+            return environment.from_string(self._text)
+        except jinja2.exceptions.TemplateError as error:
+            raise ValueError(
+                f"the chat template of {self.folder} is not valid: {error}"
+            ) from error
+
+    @functools.cached_property
+    def _text(self) -> str:
+        own = pathlib.Path(self.folder, "chat_template.jinja")
+        if own.is_file():
+            return own.read_text("utf-8")
+        text = self._config.get("chat_template")
+        if isinstance(text, list):  # several by name, of which one is for chats
+            text = {each["name"]: each["template"] for each in text}.get("default")
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{self.folder} has no chat template, neither in chat_template.jinja "
+                "nor in tokenizer_config.json: ask with a templates.Template instead"
+            )
+        return text
+
+    @functools.cached_property
+    def _config(self) -> dict[str, Any]:
+        path = pathlib.Path(self.folder, "tokenizer_config.json")
+        if not path.is_file():
+            return {}
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not JSON ({error}): copy it again") from error
+
+    @functools.cached_property
+    def _tokens(self) -> dict[str, str]:
+        found = {name: self._config.get(name) for name in _TOKENS}
+        return {
+            name: token["content"] if isinstance(token, dict) else token
+            for name, token in found.items()
+            if token is not None
+        }
+
+
+def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+    """Does not escape for HTML, unlike the filter of jinja2."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _now(form: str) -> str:
+    return datetime.datetime.now().strftime(form)
+
+
+def _raise(message: str):
+    import jinja2.exceptions
+
+    raise jinja2.exceptions.TemplateError(message)
