@@ -116,4 +116,6 @@ def _grams(spelled: list[str], words: int) -> set[tuple[str, ...]]:
 
 
 def _plain(answer: str) -> str:
-    return re.sub(r"[\s$,]|\\[!,;]|\\(?=d?frac)", "", answer).replace("dfrac", "frac")
+    """Returns an answer without what does not change its meaning."""
+    answer = answer.replace("{,}", "").replace("\\dfrac", "\\frac")
+    return re.sub(r"\\[!,;]|[\s$,]", "", answer)

@@ -121,7 +121,7 @@ ALL = (
 # What stands around the one question of a chat that a row holds as rendered text.
 _RENDERED = tuple(
     Template("rendered", before, after)
-    for before in ("<｜begin▁of▁sentence｜><｜User｜>", "<｜User｜>")
+    for before in ("<｜begin▁of▁sentence｜><｜User｜>", "<｜User｜>", "\n<｜User｜>")
     for after in (
         "<｜Assistant｜><think>\n",
         "<｜Assistant｜><think>",
