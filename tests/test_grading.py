@@ -1,21 +1,32 @@
-"""Each response is graded against the answer to its own problem."""
+"""Each response is graded against its own problem's answer, by the chosen grader."""
+
+import dataclasses
 
 import jax
 import numpy as np
+import pytest
 from conftest import mesh_of
 from flax import nnx
 
-from maspo_jax import parallel
-from maspo_jax.data import arithmetic, templates
+from maspo_jax import parallel, validation
+from maspo_jax.config import Grading
+from maspo_jax.data import arithmetic, pipeline, templates
 from maspo_jax.data.problems import Problem
+from maspo_jax.data.tokenizer import ByteTokenizer
 from maspo_jax.evaluation import scoring
 from maspo_jax.models.decoder import Decoder, DecoderConfig
-from maspo_jax.rewards import Verdict
-from maspo_jax.rollout.grading import grade
+from maspo_jax.rewards import Verdict, Verifier, graders
+from maspo_jax.rollout.grading import Each, grade, make_verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.types import Sequences
 
-TOKENIZER = arithmetic.tokenizer()
+TOKENIZER, BYTES = arithmetic.tokenizer(), ByteTokenizer()
+THINKING = templates.Template("r1", "<｜User｜>", "<｜Assistant｜><think>\n")
+FORMS = {
+    templates.BOX: "So it is \\boxed{34}.",
+    templates.ANSWER_LINE: "So it is.\nAnswer: 34",
+    templates.HASHES: "So it is.\n#### 34",
+}
 
 
 class Recorder:
@@ -59,8 +70,104 @@ def test_rows_that_only_fill_the_devices_do_not_count():
         template=templates.PLAIN,
         tokenizer=TOKENIZER,
         length=6,
-        decoding=Decoding(responses=2, length=4, end=TOKENIZER.end, pad=TOKENIZER.pad),
+        decoding=Decoding(
+            responses=2, length=4, ends=TOKENIZER.ends, pad=TOKENIZER.pad
+        ),
         mesh=mesh_of(8, 1),
         key=jax.random.key(0),
     )
     assert numbers["accuracy"] == 1 / 3
+
+
+def sequences(template, *responses):
+    """Returns `Sequences` of one prompt and its responses, as a sampler draws them."""
+    problems = [
+        Problem(str(n), "What?", "34", response) for n, response in enumerate(responses)
+    ]
+    drawn = pipeline.demonstrate(problems, template, BYTES, 256, 256)
+    return parallel.spread(drawn, mesh_of(1, 1))
+
+
+def graded(template, *responses, grader=None):
+    """Returns the texts that reach a grader."""
+    seen = []
+
+    def record(response, gold):
+        assert gold == "34"
+        seen.append(response)
+        return Verdict("wrong", None, "")
+
+    drawn = sequences(template, *responses)
+    problems = [Problem("0", "What?", "34")]
+    grade(Each(grader or record), BYTES, problems, drawn)
+    return seen
+
+
+def test_a_response_is_graded_whole():
+    responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34")
+    assert graded(templates.BOXED, *responses) == list(responses)
+
+
+@pytest.mark.parametrize("after", ["<think>\n", "<think>", "<think>\n\n"])
+def test_behind_an_opened_reasoning_only_what_follows_it_is_graded(after):
+    template = dataclasses.replace(THINKING, after=f"<｜Assistant｜>{after}")
+    responses = ("\\boxed{1} Hm.</think>\n\\boxed{34}", "\\boxed{34} and so", "")
+    assert graded(template, *responses) == ["\n\\boxed{34}", "", ""]
+
+
+def test_a_question_about_reasoning_opens_none():
+    template = templates.Template("talk", "What does <think> mean", "?")
+    assert graded(template, "\\boxed{34}") == ["\\boxed{34}"]
+
+
+def test_every_prompt_opens_its_own_reasoning():
+    mixed = [
+        pipeline.demonstrate(
+            [Problem("0", "What?", "34", "Hm. \\boxed{34}")] * 2,
+            template,
+            BYTES,
+            256,
+            256,
+        )
+        for template in (THINKING, templates.BOXED)
+    ]
+    drawn = jax.tree.map(lambda *rows: np.concatenate(rows), *mixed)
+    drawn = parallel.spread(drawn, mesh_of(1, 1))
+    problems = [Problem(str(n), "What?", "34") for n in range(2)]
+    with Verifier() as verifier:
+        verdicts = grade(verifier, BYTES, problems, drawn)
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes == ["no_answer"] * 2 + ["correct"] * 2
+
+
+@pytest.mark.parametrize(
+    "template", [t for t in templates.ALL if t.answer], ids=lambda t: t.name
+)
+@pytest.mark.parametrize("grader", validation.READS, ids=lambda g: g.__name__)
+def test_a_right_answer_is_accepted_exactly_where_the_grader_reads_its_form(
+    template, grader
+):
+    verdict = grader(FORMS[template.answer], "34")
+    reads = template.answer in validation.READS[grader]
+    assert (verdict.outcome == "correct") == reads
+
+
+def test_every_grader_by_name_is_in_the_table():
+    public = {
+        getattr(graders, name)
+        for name in vars(graders)
+        if not name.startswith("_")
+        and getattr(getattr(graders, name), "__module__", "") == graders.__name__
+    }
+    assert public - {graders.Tolerant} == set(validation.READS) - {graders.grade}
+
+
+def test_an_experiment_grades_with_the_grader_it_names():
+    with make_verifier(Grading()) as verifier:
+        assert isinstance(verifier, Verifier)
+    with make_verifier(Grading(graders.gsm8k)) as verifier:
+        verdicts = verifier.grade([*FORMS.values()], ["34"] * 3)
+    assert [v.outcome for v in verdicts] == ["no_answer", "no_answer", "correct"]
+    with make_verifier(Grading(graders.Tolerant(0.1))) as verifier:
+        (verdict,) = verifier.grade(["\\boxed{34.1}"], ["34"])
+    assert verdict.outcome == "correct"

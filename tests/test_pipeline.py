@@ -158,6 +158,31 @@ def test_a_new_process_continues_bit_equal_and_leaves_nothing_behind():
     assert [json.loads(line) for line in done.stdout.splitlines()] == rest
 
 
+@pytest.mark.parametrize("hosts", [1, 2, 4])
+@pytest.mark.parametrize("stopped", [0, 1, 4, 9])
+def test_another_number_of_hosts_reads_the_same_stream(hosts, stopped):
+    whole = iter(ask())  # of a run on one host
+    take(whole, stopped)
+    state = json.dumps(whole.get_state())
+    expected = take(whole, 6)
+    parts = []
+    for host in range(hosts):  # each restores the same position, and slices
+        restored = iter(ask())
+        restored.set_state(json.loads(state))
+        rows = slice(host * 4 // hosts, (host + 1) * 4 // hosts)
+        parts.append(
+            [
+                ([p.id for p in problems[rows]], prompts.tokens[rows])
+                for problems, prompts in take(restored, 6)
+            ]
+        )
+    for number, (problems, prompts) in enumerate(expected):
+        ids = [id for part in parts for id in part[number][0]]
+        assert ids == [problem.id for problem in problems]
+        rows = np.concatenate([part[number][1] for part in parts])
+        chex.assert_trees_all_equal(rows, prompts.tokens)
+
+
 def test_few_threads_read_ahead():
     before = threading.active_count()
     iterator = iter(ask())

@@ -60,6 +60,57 @@ def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, me
     assert not folder.exists()
 
 
+def altered(tmp_path, change, imports=""):
+    """Writes an experiment like `tiny` with other parts. Returns its path."""
+    path = tmp_path / "experiment.py"
+    path.write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from tiny import experiment
+from maspo_jax.config import Grading
+from maspo_jax.data import templates
+from maspo_jax.rewards import graders
+{imports}
+experiment = dataclasses.replace(experiment, {change})
+"""
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "template, grader, message",
+    [
+        (
+            "BOXED",
+            "dapo",
+            "'boxed' asks for an answer as `\\boxed{}`, but grading.grad",
+        ),
+        ("DAPO", "gsm8k", "grading.grader=gsm8k reads only `####`"),
+        ("GSM8K_HASH", "hendrycks", "Ask with one of boxed_paragraph, boxed"),
+        ("SLIME", "dapo", "Ask with one of dapo, or choose another grader"),
+    ],
+)
+def test_a_grader_that_cannot_read_the_answer_is_refused(
+    tmp_path, template, grader, message
+):
+    change = f"template=templates.{template}, grading=Grading(graders.{grader})"
+    folder = tmp_path / "run"
+    status, output = command(altered(tmp_path, change), "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def test_countdown_needs_a_grader_that_evaluates(tmp_path, write):
+    file = write(*({"target": n + 3, "nums": [n, 3]} for n in range(10, 20)))
+    change = f"train_set=ProblemFile({file!r})"
+    imports = "from maspo_jax.data.problems import ProblemFile"
+    folder = tmp_path / "run"
+    status, output = command(altered(tmp_path, change, imports), "--run", folder)
+    assert status == 2 and "train_set holds Countdown tasks" in output, output
+    assert not folder.exists()
+
+
 def test_bad_experiment_files_are_refused(tmp_path):
     status, output = command(tmp_path / "none.py")
     assert status == 2 and "no experiment file" in output

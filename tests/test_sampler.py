@@ -60,6 +60,25 @@ def test_the_end_token_is_part_of_the_response(rollout):
         assert (tokens[length:] == DECODING.pad).all()
 
 
+def test_a_row_ends_at_whichever_end_it_draws_first(draw, rollout):
+    several = draw(decoding=dataclasses.replace(DECODING, ends=(1, 5, 9)))
+    before, after = rollout.sequences, several.sequences
+    last = []
+    for n in range(32):
+        # The same draws, cut behind the first of the ends.
+        drawn = before.response[n][before.mask[n]]
+        stops = np.flatnonzero(np.isin(drawn, (1, 5, 9)))
+        length = stops[0] + 1 if len(stops) else len(drawn)
+        assert after.mask[n].sum() == length
+        chex.assert_trees_all_equal(after.response[n][:length], drawn[:length])
+        assert (after.response[n][length:] == DECODING.pad).all()
+        chex.assert_trees_all_close(
+            several.logprob[n][:length], rollout.logprob[n][:length], atol=1e-5
+        )
+        last.append(drawn[length - 1])
+    assert {1, 5, 9} <= set(last)
+
+
 def test_every_row_carries_its_prompt(rollout, prompts):
     repeat = np.repeat(np.arange(8), 4)
     chex.assert_trees_all_equal(rollout.sequences.prompt, prompts.tokens[repeat])
@@ -143,6 +162,7 @@ def test_responses_and_keys_differ(draw, rollout):
         ({"temperature": -1.0}, "temperature=-1"),
         ({"top_p": 0.0}, "top_p=0"),
         ({"top_p": 1.1}, "top_p=1.1"),
+        ({"ends": ()}, "at least one token"),
     ],
 )
 def test_settings_that_name_no_distribution_are_refused(setting, message):

@@ -1,7 +1,10 @@
 """Templates add text around a question and never touch the question itself."""
 
+import json
+
 import pytest
 
+from maspo_jax import config
 from maspo_jax.data import templates
 from maspo_jax.data.templates import Template
 
@@ -30,6 +33,13 @@ def test_a_prompt_of_any_template_is_bared_once(template):
     assert templates.bare(template.render(QUESTIONS[1])) == QUESTIONS[1]
 
 
+@every_template
+def test_a_template_that_names_a_form_of_answer_writes_it(template):
+    marks = {templates.BOX: "\\boxed{", templates.HASHES: "####"}
+    mark = marks.get(template.answer, template.answer)
+    assert template.answer is None or mark in template.render("?")
+
+
 def test_text_of_no_template_is_left_alone():
     assert templates.DAPO.question(QUESTIONS[0]) is None
     assert templates.bare(QUESTIONS[0]) == QUESTIONS[0]
@@ -46,6 +56,29 @@ def test_only_the_plain_template_asks_nothing():
 
 def test_dapo_keeps_its_dollar_sign():
     assert "Answer: $Answer (without quotes)" in templates.DAPO.render("?")
+
+
+@every_template
+def test_an_experiment_can_hold_it(template):
+    record = json.loads(json.dumps(config.to_json(template)))
+    assert config.from_json(record) == template
+
+
+RENDERED = (
+    "<｜User｜>{}<｜Assistant｜><think>\n",
+    "<｜User｜>{}<｜Assistant｜><think>",
+    "<｜User｜>{}<｜Assistant｜>",
+    "\n<｜User｜>{}<｜Assistant｜><think>\n",
+    "<｜begin▁of▁sentence｜><｜User｜>{}<｜Assistant｜><think>\n",
+)
+
+
+@pytest.mark.parametrize("frame", RENDERED)
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_markup_of_a_rendered_prompt_is_taken_off(frame, question):
+    question = question.rstrip()  # a line break there may belong to an instruction
+    for asked in (question, templates.BOXED.render(question)):
+        assert templates.bare(frame.replace("{}", asked)) == question
 
 
 def test_names_are_unique():

@@ -88,7 +88,9 @@ def test_decoding_drops_pad_and_end_anywhere(kind, text, bpe):
 def test_pad_and_end_are_tokens_of_their_own(kind, bpe):
     tokenizer = build(kind, bpe)
     assert tokenizer.pad != tokenizer.end
-    assert {tokenizer.pad, tokenizer.end} <= set(range(tokenizer.size))
+    assert {tokenizer.pad, *tokenizer.ends} <= set(range(tokenizer.size))
+    assert tokenizer.ends[0] == tokenizer.end
+    assert len(set(tokenizer.ends)) == len(tokenizer.ends)
 
 
 @every_tokenizer
@@ -153,6 +155,52 @@ def test_special_tokens_are_found_beside_the_file(bpe, tmp_path):
     found = configure(bpe, tmp_path, eos_token={"content": "<eos>"}, pad_token="<pad>")
     named = build("file", bpe)
     assert (found.end, found.pad) == (named.end, named.pad)
+
+
+def generating(folder, ends):
+    config = {"eos_token_id": ends}
+    folder.joinpath("generation_config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    "configured, generated, ends",
+    [
+        ("<eos>", None, [1]),
+        ("<eos>", 1, [1]),
+        ("<eos>", [1, 2], [1, 2]),
+        ("<User>", [1, 2], [3, 1, 2]),
+        ("<User>", [2, 3], [3, 2]),
+        (None, 2, [2]),
+        (None, [2, 1, 2], [2, 1]),
+    ],
+)
+def test_a_response_ends_as_the_generation_config_says(
+    bpe, tmp_path, configured, generated, ends
+):
+    tokenizer = configure(bpe, tmp_path, eos_token=configured, pad_token="<pad>")
+    generating(tmp_path, generated)
+    assert list(tokenizer.ends) == ends
+    assert tokenizer.end == ends[0] and tokenizer.pad == 0
+    text = tokenizer.encode("a")
+    for end in ends:
+        assert tokenizer.decode([*text, end, *text, 0]) == "aa"
+
+
+@pytest.mark.parametrize("ends", [-1, 10**6, "<eos>", [1, None], 1.0, True])
+def test_an_end_that_is_no_token_is_refused(bpe, tmp_path, ends):
+    tokenizer = configure(bpe, tmp_path, eos_token="<eos>")
+    generating(tmp_path, ends)
+    with pytest.raises(ValueError, match=r"eos_token_id=.*generation_config\.json"):
+        _ = tokenizer.ends
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "generation_config.json"])
+@pytest.mark.parametrize("content, message", [("{", "is not JSON"), ("[1]", "no JSON")])
+def test_a_damaged_configuration_is_named(bpe, tmp_path, name, content, message):
+    tokenizer = configure(bpe, tmp_path, eos_token="<eos>")
+    tmp_path.joinpath(name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name} {message}|{name} holds {message}"):
+        _ = tokenizer.ends
 
 
 def test_without_a_pad_token_the_end_token_pads(bpe, tmp_path):

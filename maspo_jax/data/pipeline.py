@@ -127,6 +127,7 @@ def check(
         rows: check only so many problems, for sources made on the spot.
     """
     _refuse_empty(source)
+    _ = tokenizer.ends, tokenizer.pad  # refused now if they cannot be found
     lengths = {"prompt": prompt_length, "response": response_length}
     longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
