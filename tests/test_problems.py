@@ -55,7 +55,10 @@ def test_a_damaged_parquet_file_is_named(write, tmp_path, keep):
     rows = [{"problem": f"{i}?", "answer": str(i)} for i in range(200)]
     whole = pathlib.Path(write(*rows, name="whole.parquet"))
     part = tmp_path / "part.parquet"
-    part.write_bytes(whole.read_bytes()[:keep])
+    data = whole.read_bytes()
+    part.write_bytes(data[:keep])
+    refuse(ProblemFile(str(part)), str(part), "damaged parquet")
+    part.write_bytes(data[:4] + b"\xff" * 60 + data[64:])
     refuse(ProblemFile(str(part)), str(part), "damaged parquet")
 
 
