@@ -10,7 +10,7 @@ from maspo_jax import config
 from maspo_jax.data import pipeline, templates
 from maspo_jax.data.arithmetic import Chains
 from maspo_jax.data.problems import Problem, ProblemFile
-from maspo_jax.data.selections import Distinct, First, Fitting, Mixture, Sample
+from maspo_jax.data.selections import Distinct, First, Fitting, Mixture, Sample, Unseen
 from maspo_jax.data.tokenizer import ByteTokenizer
 
 TEN = Chains(size=10)
@@ -26,6 +26,7 @@ MEMBERS = {
     "Sample": lambda source: Sample(source, 4, seed=3),
     "Distinct": Distinct,
     "Fitting": fitting,
+    "Unseen": lambda source: Unseen(source, (First(TEN, 3),)),
     "Mixture": lambda source: Mixture((source, First(TEN, 3)), (2, 1)),
     "all": lambda source: Mixture(
         (Distinct(fitting(source)), Sample(First(TEN, 5), 2)), (1.5, 0.5)
@@ -142,6 +143,24 @@ def test_long_prompts_are_left_out_counted_and_said_once(write, caplog):
     )
     with pytest.raises(ValueError, match=r"length=2: none of the 4.*shortest has 3"):
         len(fitting(ProblemFile(path), 2))
+
+
+def test_what_is_measured_on_is_left_out_counted_and_said_once(write, caplog):
+    text = "A box holds seventeen pens; nine of them are taken out. How many are left?"
+    asked = ("What is $2+2$?", text, f"Hard: {text}", "What is $3+3$?")
+    rows = [{"problem": question, "answer": "8"} for question in asked]
+    path = write(*rows)
+    benchmarks = (
+        ProblemFile(write(rows[1], name="one.jsonl")),
+        ProblemFile(write({**rows[3], "answer": "6"}, name="two.jsonl")),
+    )
+    source = Unseen(ProblemFile(path), benchmarks)
+    assert [problem.question for problem in source] == [asked[0]]
+    assert len(source) == 1
+    (record,) = caplog.records
+    assert f"{path}: 3 of 4 problems are found in a benchmark" in record.getMessage()
+    with pytest.raises(ValueError, match="all 4 problems of .* are found"):
+        len(Unseen(ProblemFile(path), (ProblemFile(path),)))
 
 
 def test_the_template_counts_towards_the_length():

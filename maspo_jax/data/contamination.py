@@ -50,7 +50,7 @@ def compare(
         benchmarks: name -> problems that it is measured on.
         words: n. Problems of fewer words are compared as a whole only.
     """
-    index = _Index(benchmarks, words)
+    index = Index(benchmarks, words)
     best = {}
     for position in range(len(training)):
         for key, finding in index.look_up(training[position]):
@@ -71,8 +71,8 @@ def _rank(finding: Finding) -> tuple:
     return finding.equal, finding.overlap, finding.same_answer
 
 
-class _Index:
-    """The n-grams of benchmarks, and where they are from."""
+class Index:
+    """The texts and word n-grams of benchmarks, and whose they are."""
 
     def __init__(self, benchmarks: dict[str, Source], words: int):
         self.words = words

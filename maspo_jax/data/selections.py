@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from maspo_jax.data import contamination
 from maspo_jax.data.problems import Problem, Source
 
 _log = logging.getLogger(__name__)
@@ -144,6 +145,46 @@ class Fitting:
 
     def _size(self, problem: Problem) -> int:
         return len(self.tokenizer.encode(self.template.render(problem.question)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Unseen:
+    """A source without the problems that are found in sets it is measured on.
+
+    Attributes:
+        source: the problems.
+        benchmarks: the sources that a policy is measured on.
+        words: n, of the word n-grams that `contamination` compares.
+    """
+
+    source: Any
+    benchmarks: tuple[Any, ...]
+    words: int = contamination.WORDS
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self.source[self._kept[_within(index, len(self))]]
+
+    @functools.cached_property
+    def _kept(self) -> list[int]:
+        seen = contamination.Index(dict(enumerate(self.benchmarks)), self.words)
+        size = len(self.source)
+        kept = [n for n in range(size) if not any(seen.look_up(self.source[n]))]
+        if not kept:
+            raise ValueError(
+                f"all {size} problems of {_name(self.source)} are found in its "
+                "benchmarks: train on another set"
+            )
+        if dropped := size - len(kept):
+            _log.warning(
+                "%s: %d of %d problems are found in a benchmark and are left out",
+                _name(self.source),
+                dropped,
+                size,
+            )
+        return kept
 
 
 @dataclasses.dataclass(frozen=True)
