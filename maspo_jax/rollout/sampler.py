@@ -68,24 +68,41 @@ def sample(policy, prompts, key, decoding, mesh):
     Returns:
         A `Rollout` of N = P * G rows, split by rows.
     """
+    rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses)
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    return sample_with_keys(policy, prompts, keys, decoding, mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
+def sample_with_keys(policy, prompts, keys, decoding, mesh):
+    """Draws responses as `sample` does, each row with a key of its own.
+
+    A row's draw then stays the same in whatever batch it is drawn.
+
+    Args:
+        policy: a `Decoder`, laid out in any way.
+        prompts: `Prompts` of P rows, split by rows over `mesh`.
+        keys: [N]; row n draws its token t with `keys[n]` folded with t.
+        decoding: the `Decoding` settings.
+        mesh: the mesh; P must be a multiple of its size.
+
+    Returns:
+        A `Rollout` of N = P * G rows, split by rows.
+    """
     draw = functools.partial(draw_rows, decoding=decoding)
     return jax.shard_map(
         draw,
         mesh=mesh,
-        in_specs=(parallel.WHOLE, parallel.ROWS, parallel.WHOLE),
+        in_specs=(parallel.WHOLE, parallel.ROWS, parallel.ROWS),
         out_specs=parallel.ROWS,
-    )(policy, prompts, key)
+    )(policy, prompts, keys)
 
 
-def draw_rows(policy, prompts, key, decoding):
-    """Does the work of `sample` for the rows of one device."""
+def draw_rows(policy, prompts, row_keys, decoding):
+    """Does the work of `sample_with_keys` for the rows of one device."""
     policy = parallel.vary(policy)
     count, width = prompts.tokens.shape
     rows = count * decoding.responses
-    first = parallel.first_row(rows)
-    row_keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(
-        first + jnp.arange(rows)
-    )
     repeat = functools.partial(jnp.repeat, repeats=decoding.responses)
 
     hidden, cache = read(policy, prompts, width + decoding.length)

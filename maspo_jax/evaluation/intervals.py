@@ -1,0 +1,225 @@
+"""How far a score, or a difference of two, can be trusted. NumPy only.
+
+Problems are taken as drawn from all problems of their kind, and responses as drawn
+from the policy. The score of a problem then varies for both reasons at once, and
+independently of the other problems, so the variance over problems holds both:
+
+    Var(mean) = Var(scores of problems) / P
+              = (spread of the problems + chance of their n responses) / P
+
+Drawing the responses of drawn problems again, as a nested bootstrap does, would count
+chance twice. Only chance shrinks when more responses are drawn: `standard_errors` says
+how much of the error it is. Miller, Adding Error Bars to Evals, arXiv 2411.00640.
+"""
+
+import dataclasses
+import functools
+import math
+import statistics
+
+import numpy as np
+
+from maspo_jax.evaluation import estimators
+
+CONFIDENCE = 0.95
+POWER = 0.8
+FLIPS = 10_000  # drawn where there are too many to try all
+EXACT = 13  # problems up to which all sign flips are tried
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """An estimate, and the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How much better one policy is than another on the same problems."""
+
+    interval: Interval
+    p_value: float
+    detectable: float  # the smallest true difference found with 80 % probability
+
+
+def score(values, confidence=CONFIDENCE):
+    """Returns the mean of the scores of problems, with its confidence interval.
+
+    Wilson's interval for a share, with as many trials as the variance of the scores
+    is worth, m (1 - m) / Var(mean), and Student's quantile for the normal one. A few
+    problems that almost agree say little about the rest, so they are worth at most
+    2 P trials, or P^2 / 20 where that is more. The interval stays within [0, 1].
+
+    Chosen by coverage in simulation, which `tests/test_coverage.py` repeats: on 30
+    problems, nearly all solved or nearly none, a bootstrap of problems or Student's
+    interval, said to hold in 95 % of cases, held in 53 % to 90 %.
+
+    Args:
+        values: [P] in [0, 1], P at least 2.
+        confidence: that the interval holds the mean over all problems of the kind.
+    """
+    values = _one_per_problem(values)
+    count, mean = len(values), float(values.mean())
+    if values.min() < 0 or values.max() > 1:
+        raise ValueError("values: scores of problems lie in [0, 1]")
+    variance = float(values.var(ddof=1)) / count
+    most = max(2 * count, count**2 / 20)
+    # All scores equal: as if every one were 0 or 1.
+    trials = min(mean * (1 - mean) / variance, most) if variance > 0 else count - 1.0
+    square = student_quantile((1 + confidence) / 2, count - 1) ** 2 / trials
+    center = (mean + square / 2) / (1 + square)
+    half = math.sqrt(square * (mean * (1 - mean) + square / 4)) / (1 + square)
+    # Where all are right or all are wrong, an end is the mean but for rounding.
+    return Interval(mean, max(0.0, min(mean, center - half)), min(1.0, max(mean, center + half)))
+
+
+def standard_errors(correct):
+    """Returns the standard error of avg@n, and how much of it is chance.
+
+    Args:
+        correct: [P, n] of 0 and 1, P and n at least 2.
+
+    Returns:
+        The error over new problems and new responses, and the error over new responses
+        to these very problems, which falls with the square root of n.
+    """
+    correct = estimators.verdicts(correct)
+    count, n = correct.shape
+    mean = _one_per_problem(correct.mean(axis=1))
+    if n < 2:
+        return math.sqrt(mean.var(ddof=1) / count), math.nan
+    chance = float(np.mean(mean * (1 - mean))) / (n - 1)  # unbiased for p (1 - p) / n
+    return math.sqrt(mean.var(ddof=1) / count), math.sqrt(chance / count)
+
+
+def average(benchmarks, confidence=CONFIDENCE):
+    """Returns the plain mean of the scores of several benchmarks.
+
+    Args:
+        benchmarks: an array of the scores of problems, [P], for each.
+        confidence: of the interval, Student's with Satterthwaite's degrees of freedom.
+    """
+    mean, error, freedom = _pooled(benchmarks)
+    half = student_quantile((1 + confidence) / 2, freedom) * error
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
+
+
+def compare(mine, theirs, confidence=CONFIDENCE, seed=0):
+    """Returns how much better one policy is than another on the same problems.
+
+    The difference is taken problem by problem, so what makes a problem hard for both
+    cancels. The p-value is that of a permutation test: were the policies equal, each
+    difference could as well have the other sign.
+
+    Args:
+        mine: [P] scores of one policy; or a list of them, one for each benchmark, for
+            the difference of the plain means over benchmarks.
+        theirs: those of the other policy, on the same problems in the same order.
+        confidence: of the interval.
+        seed: of the sign flips, where there are too many problems to try all.
+    """
+    several = isinstance(mine, list)
+    pairs = zip(mine, theirs, strict=True) if several else [(mine, theirs)]
+    differences = []
+    for one, other in pairs:
+        one, other = _one_per_problem(one), _one_per_problem(other)
+        if one.shape != other.shape:
+            raise ValueError(
+                f"{len(one)} problems against {len(other)}: compare the same problems"
+            )
+        differences.append(one - other)
+    mean, error, freedom = _pooled(differences)
+    quantile = student_quantile((1 + confidence) / 2, freedom)
+    interval = Interval(mean, mean - quantile * error, mean + quantile * error)
+    detectable = (quantile + student_quantile(POWER, freedom)) * error
+    return Difference(interval, _flip_test(differences, seed), detectable)
+
+
+def _pooled(benchmarks):
+    """Returns the mean of means, its standard error and degrees of freedom."""
+    benchmarks = [_one_per_problem(values) for values in benchmarks]
+    mean = float(np.mean([values.mean() for values in benchmarks]))
+    parts = [values.var(ddof=1) / len(values) for values in benchmarks]
+    parts = np.array(parts) / len(benchmarks) ** 2
+    each = np.array([len(values) - 1 for values in benchmarks])
+    total = parts.sum()
+    freedom = total**2 / np.sum(parts**2 / each) if total > 0 else each.sum()
+    return mean, math.sqrt(total), max(1, int(freedom + 1e-9))
+
+
+def _flip_test(differences, seed):
+    """Returns the p-value of a mean of means under random signs, two-sided."""
+    weighted = np.concatenate(
+        [values / len(values) / len(differences) for values in differences]
+    )
+    weighted = weighted[weighted != 0]
+    if not len(weighted):
+        return 1.0
+    exact = len(weighted) <= EXACT
+    if exact:
+        bits = np.arange(2 ** len(weighted))[:, None] >> np.arange(len(weighted))[None]
+        flipped = (1 - 2 * (bits & 1)) @ weighted
+    else:
+        draw = np.random.default_rng(seed)
+        signs = draw.integers(0, 2, (FLIPS, len(weighted)), dtype=np.int8)
+        flipped = (1 - 2 * signs) @ weighted
+    extreme = int(np.sum(np.abs(flipped) >= abs(weighted.sum()) - 1e-12))
+    # What was seen is itself one of the flips; among all of them it is counted already.
+    return extreme / len(flipped) if exact else (extreme + 1) / (FLIPS + 1)
+
+
+def holm(p_values):
+    """Returns p-values corrected for being several, by Holm's method. [M] -> [M].
+
+    Differences whose corrected value is below 5 % are all real with 95 % confidence.
+    """
+    p_values = np.asarray(p_values, float)
+    order = np.argsort(p_values)
+    factors = np.arange(len(order), 0, -1)
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.maximum.accumulate(p_values[order] * factors)
+    return np.minimum(corrected, 1)
+
+
+@functools.cache
+def student_quantile(probability, freedom):
+    """Returns the quantile of Student's distribution, for a probability above 1/2.
+
+    By bisection of its distribution function, a finite sum for whole degrees of
+    freedom: Abramowitz and Stegun, 26.7.3 and 26.7.4.
+    """
+    if freedom > 500:  # within 0.3 % of it
+        return statistics.NormalDist().inv_cdf(probability)
+    low, high = 0.0, math.pi / 2  # of the angle whose tangent is t / sqrt(freedom)
+    for _ in range(60):
+        angle = (low + high) / 2
+        if _student_mass(angle, freedom) < 2 * probability - 1:
+            low = angle
+        else:
+            high = angle
+    return math.sqrt(freedom) * math.tan(high)
+
+
+def _student_mass(angle, freedom):
+    """Returns the probability within an angle of zero, on both sides."""
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0
+    for power in range(1 + odd, freedom, 2):
+        total += term
+        term *= math.cos(angle) ** 2 * power / (power + 1)
+    total *= math.sin(angle)
+    return 2 / math.pi * (angle + total) if odd else total
+
+
+def _one_per_problem(values):
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(
+            "the scores of at least 2 problems are needed, one number each: a single "
+            "problem says nothing about others"
+        )
+    return values

@@ -1,0 +1,126 @@
+"""Intervals hold the truth as often as they say, on benchmarks made up to know it.
+
+A benchmark is a law of difficulties: how likely the policy solves a problem. Problems
+and responses are drawn thousands of times, and the truth is the mean over the law.
+"""
+
+import numpy as np
+import pytest
+
+from maspo_jax.evaluation import estimators, intervals
+
+TIMES = 2000
+ERROR = 0.0049  # of a share near 0.95 among so many
+LAWS = {  # shapes of a beta distribution
+    "even": (1, 1),
+    "solved or not": (0.3, 0.7),
+    "hard": (0.15, 1.5),
+    "very hard": (0.05, 2),
+    "easy": (5, 0.5),
+    "nearly all solved": (3, 0.15),
+}
+every_law = pytest.mark.parametrize("law", LAWS)
+
+
+def scores(draw, law, times, problems, n, k):
+    """Returns pass@k of each problem, [times, problems], and its true mean."""
+    table = estimators.pass_at_k([[1] * c + [0] * (n - c) for c in range(n + 1)], k)
+    right = draw.binomial(n, draw.beta(*LAWS[law], (times, problems)))
+    truth = np.mean(1 - (1 - draw.beta(*LAWS[law], 1_000_000)) ** k)
+    return table[right], truth
+
+
+def share_held(found, truth):
+    return np.mean([interval.low <= truth <= interval.high for interval in found])
+
+
+@every_law
+@pytest.mark.parametrize(
+    "problems, n, k", [(12, 8, 1), (30, 32, 1), (30, 32, 16), (40, 8, 4), (300, 4, 1)]
+)
+def test_the_interval_of_a_score_holds_the_truth(law, problems, n, k):
+    values, truth = scores(np.random.default_rng(1), law, TIMES, problems, n, k)
+    assert share_held(map(intervals.score, values), truth) > 0.95 - 3 * ERROR
+
+
+def test_the_interval_is_no_wider_than_it_has_to_be():
+    """On problems that are solved or not, the widest of them, 95 % is 95 %."""
+    draw = np.random.default_rng(2)
+    values, truth = scores(draw, "solved or not", TIMES, 300, 32, 1)
+    held = share_held(map(intervals.score, values), truth)
+    assert held == pytest.approx(0.95, abs=3 * ERROR)
+
+
+@pytest.mark.parametrize(
+    "law, most", [("very hard", 0.82), ("nearly all solved", 0.91)]
+)
+def test_the_interval_of_student_would_not(law, most):
+    """Why `score` does not take it: the figures its docstring names."""
+    draw = np.random.default_rng(3)
+    values, truth = scores(draw, law, TIMES, 30, 32, 1)
+    half = intervals.student_quantile(0.975, 29) * values.std(axis=1, ddof=1) / 30**0.5
+    assert np.mean(np.abs(values.mean(axis=1) - truth) <= half) < most
+
+
+def test_the_interval_of_an_average_holds_the_truth():
+    draw = np.random.default_rng(4)
+    parts = [
+        scores(draw, law, TIMES, problems, 8, 1)
+        for law, problems in [("solved or not", 30), ("easy", 40), ("even", 300)]
+    ]
+    truth = np.mean([truth for _, truth in parts])
+    found = [intervals.average(rows) for rows in zip(*(v for v, _ in parts), strict=True)]
+    assert share_held(found, truth) == pytest.approx(0.95, abs=0.02)
+
+
+def policies(draw, law, times, problems, n, gain):
+    """Returns avg@n of two policies on the same problems; one solves more of them.
+
+    On a problem the other solves with probability p, the better one does with
+    probability p + gain * 4 p (1 - p); the mean difference is returned too.
+    """
+    better = lambda p: p + gain * 4 * p * (1 - p)
+    p = draw.beta(*LAWS[law], (times, problems))
+    many = draw.beta(*LAWS[law], 1_000_000)
+    rate = lambda p: draw.binomial(n, p) / n
+    return rate(better(p)), rate(p), np.mean(better(many) - many)
+
+
+@pytest.mark.parametrize("law", ["even", "solved or not", "hard", "easy"])
+@pytest.mark.parametrize("gain", [0.0, 0.15])
+def test_the_interval_of_a_difference_holds_the_truth(law, gain):
+    draw = np.random.default_rng(5)
+    mine, theirs, truth = policies(draw, law, TIMES, 30, 16, gain)
+    found = [
+        intervals.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
+    ]
+    assert share_held(found, truth) == pytest.approx(0.95, abs=0.025)
+
+
+@pytest.mark.parametrize("law", ["even", "solved or not", "hard"])
+def test_equal_policies_are_rarely_told_apart(law):
+    draw = np.random.default_rng(6)
+    mine, theirs, _ = policies(draw, law, 600, 30, 16, 0.0)
+    p_values = [
+        intervals.compare(*pair).p_value for pair in zip(mine, theirs, strict=True)
+    ]
+    assert np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * 0.009
+
+
+def test_a_detectable_difference_is_detected_four_times_in_five():
+    draw = np.random.default_rng(7)
+    law, problems, n = "solved or not", 40, 16
+    gains = np.linspace(0.02, 0.2, 10)
+    detectable = np.mean(
+        [
+            intervals.compare(*pair).detectable
+            for pair in zip(*policies(draw, law, 100, problems, n, 0.06)[:2], strict=True)
+        ]
+    )
+    truths = [policies(draw, law, 1, problems, n, gain)[2] for gain in gains]
+    gain = np.interp(detectable, truths, gains)
+    mine, theirs, _ = policies(draw, law, 600, problems, n, gain)
+    found = [
+        intervals.compare(*pair).p_value < 0.05 for pair in zip(mine, theirs, strict=True)
+    ]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.05)
