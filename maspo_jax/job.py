@@ -10,6 +10,7 @@ import jax
 import rich.table
 
 from maspo_jax import config, parallel, validation
+from maspo_jax.commands import refuse
 from maspo_jax.data import pipeline
 from maspo_jax.data.arithmetic import Chains
 from maspo_jax.evaluation import scoring
@@ -69,12 +70,6 @@ def run(experiment, folder, display):
     return 0
 
 
-def refuse(error, status=2):
-    """Says why there is nothing to do. Returns the exit status."""
-    print(f"error: {error}", file=sys.stderr)
-    return status
-
-
 def keep_freed_memory():
     """Makes glibc keep the buffers of an update for the next one.
 
@@ -132,13 +127,10 @@ def check_problems(experiment):
 def measure(experiment, verifier, policy, mesh):
     """Returns the greedy accuracy and length on the held-out problems."""
     held_out, tokenizer = experiment.held_out, experiment.tokenizer
-    return scoring.accuracy(
-        policy,
-        [held_out.source[index] for index in range(held_out.problems)],
-        verifier,
+    interview = scoring.Interview(
         template=experiment.template,
         tokenizer=tokenizer,
-        length=experiment.sampling.prompt_length,
+        prompt_length=experiment.sampling.prompt_length,
         decoding=Decoding(
             responses=1,
             length=experiment.sampling.response_length,
@@ -146,9 +138,12 @@ def measure(experiment, verifier, policy, mesh):
             pad=tokenizer.pad,
             temperature=0.0,
         ),
+        verifier=verifier,
         mesh=mesh,
         key=key_for("evaluation", experiment.seed),
     )
+    problems = [held_out.source[index] for index in range(held_out.problems)]
+    return scoring.accuracy(interview, policy, problems)
 
 
 def introduce(experiment, folder, display):

@@ -153,11 +153,6 @@ def vary(tree):
     return jax.tree.map(cast, tree)
 
 
-def first_row(rows):
-    """Returns the global index of this device's first row, of `rows` it holds."""
-    return jax.lax.axis_index(AXES) * rows
-
-
 def spread(tree, mesh):
     """Returns global arrays split by rows, from the rows this process holds."""
     sharding = jax.NamedSharding(mesh, ROWS)
@@ -205,6 +200,18 @@ def all_or_none():
         failed = largest(failed)
     if failed:
         raise ValueError("another process of this pod refused; see what it says")
+
+
+def everyones_texts(texts):
+    """Returns the texts of all processes, in their order, from those of each."""
+    if jax.process_count() == 1:
+        return list(texts)
+    rows = [np.frombuffer(text.encode(), np.uint8) for text in texts]
+    width = int(largest(max(map(len, rows), default=0)))
+    # A byte that UTF-8 never uses fills what is shorter.
+    padded = [np.pad(row, (0, width - len(row)), constant_values=255) for row in rows]
+    everyones = everyone(np.stack(padded))
+    return [row[row != 255].tobytes().decode() for row in everyones]
 
 
 def largest(number):

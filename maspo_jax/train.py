@@ -9,13 +9,9 @@ WHERE is `auto` on a TPU pod, or HOST:PORT/INDEX/COUNT for other processes.
 """
 
 import argparse
-import contextlib
-import signal
 import sys
-import threading
-import time
 
-SILENCE = 4.0  # seconds
+from maspo_jax.commands import said, signals_end_at_once
 
 
 def main(words=None):
@@ -35,41 +31,6 @@ def main(words=None):
             from maspo_jax import job  # which takes seconds
 
         return job.start(arguments.experiment, overrides, arguments.run, arguments.pod)
-
-
-@contextlib.contextmanager
-def said(what):
-    """Says what is under way, again every few seconds."""
-    done, begin = threading.Event(), time.monotonic()
-
-    def repeat():
-        while not done.wait(SILENCE):
-            print(f"  ... {what} ({time.monotonic() - begin:.0f} s)", flush=True)
-
-    print(what, flush=True)
-    threading.Thread(target=repeat, daemon=True).start()
-    try:
-        yield
-    finally:
-        done.set()
-
-
-@contextlib.contextmanager
-def signals_end_at_once():
-    """Lets Ctrl-C and SIGTERM end the process while there is nothing to save.
-
-    The system does it, not Python: a `KeyboardInterrupt` would be lost where it
-    happens to be raised in a callback of JAX, and would wait for compiled code.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "parallel"},
+    {"types", "parallel", "commands"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
-    {"training", "evaluation", "validation"},
+    {"training", "validation"},
+    {"evaluation"},
     {"figures"},
-    {"job"},
-    {"train", "evaluate", "sweeps", "plan"},
+    {"job", "evaluation_job"},
+    {"train", "evaluate", "compare", "sweeps", "plan"},
 )
 
 

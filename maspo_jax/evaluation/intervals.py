@@ -73,7 +73,9 @@ def score(values, confidence=CONFIDENCE):
     center = (mean + square / 2) / (1 + square)
     half = math.sqrt(square * (mean * (1 - mean) + square / 4)) / (1 + square)
     # Where all are right or all are wrong, an end is the mean but for rounding.
-    return Interval(mean, max(0.0, min(mean, center - half)), min(1.0, max(mean, center + half)))
+    return Interval(
+        mean, max(0.0, min(mean, center - half)), min(1.0, max(mean, center + half))
+    )
 
 
 def standard_errors(correct):
@@ -96,23 +98,21 @@ def standard_errors(correct):
 
 
 def average(benchmarks, confidence=CONFIDENCE):
-    """Returns the plain mean of the scores of several benchmarks.
+    """Returns the plain mean of the scores of several benchmarks, with its interval.
 
     Args:
         benchmarks: an array of the scores of problems, [P], for each.
-        confidence: of the interval, Student's with Satterthwaite's degrees of freedom.
+        confidence: of the interval.
     """
-    mean, error, freedom = _pooled(benchmarks)
-    half = student_quantile((1 + confidence) / 2, freedom) * error
-    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return _mean([score(values, confidence) for values in benchmarks])
 
 
 def compare(mine, theirs, confidence=CONFIDENCE, seed=0):
     """Returns how much better one policy is than another on the same problems.
 
-    The difference is taken problem by problem, so what makes a problem hard for both
-    cancels. The p-value is that of a permutation test: were the policies equal, each
-    difference could as well have the other sign.
+    What makes a problem hard for both cancels. The p-value is that of a permutation
+    test: were the policies equal, the difference on each problem could as well have
+    the other sign.
 
     Args:
         mine: [P] scores of one policy; or a list of them, one for each benchmark, for
@@ -121,33 +121,49 @@ def compare(mine, theirs, confidence=CONFIDENCE, seed=0):
         confidence: of the interval.
         seed: of the sign flips, where there are too many problems to try all.
     """
-    several = isinstance(mine, list)
-    pairs = zip(mine, theirs, strict=True) if several else [(mine, theirs)]
-    differences = []
+    if not isinstance(mine, list):
+        mine, theirs = [mine], [theirs]
+    pairs = [
+        (_one_per_problem(one), _one_per_problem(other))
+        for one, other in zip(mine, theirs, strict=True)
+    ]
     for one, other in pairs:
-        one, other = _one_per_problem(one), _one_per_problem(other)
         if one.shape != other.shape:
             raise ValueError(
                 f"{len(one)} problems against {len(other)}: compare the same problems"
             )
-        differences.append(one - other)
-    mean, error, freedom = _pooled(differences)
-    quantile = student_quantile((1 + confidence) / 2, freedom)
-    interval = Interval(mean, mean - quantile * error, mean + quantile * error)
-    detectable = (quantile + student_quantile(POWER, freedom)) * error
-    return Difference(interval, _flip_test(differences, seed), detectable)
+    interval = _mean([_difference(one, other, confidence) for one, other in pairs])
+    normal = statistics.NormalDist().inv_cdf
+    steps = 1 + normal(POWER) / normal((1 + confidence) / 2)
+    detectable = steps * (interval.high - interval.low) / 2
+    p_value = _flip_test([one - other for one, other in pairs], seed)
+    return Difference(interval, p_value, detectable)
 
 
-def _pooled(benchmarks):
-    """Returns the mean of means, its standard error and degrees of freedom."""
-    benchmarks = [_one_per_problem(values) for values in benchmarks]
-    mean = float(np.mean([values.mean() for values in benchmarks]))
-    parts = [values.var(ddof=1) / len(values) for values in benchmarks]
-    parts = np.array(parts) / len(benchmarks) ** 2
-    each = np.array([len(values) - 1 for values in benchmarks])
-    total = parts.sum()
-    freedom = total**2 / np.sum(parts**2 / each) if total > 0 else each.sum()
-    return mean, math.sqrt(total), max(1, int(freedom + 1e-9))
+def _difference(mine, theirs, confidence):
+    """Returns the mean of paired differences, with Student's interval.
+
+    Where the policies agree nearly everywhere, their few differences say little about
+    other problems: the standard error is at least half a problem, 1 / (2 P). So the
+    interval is not empty where both solve everything.
+    """
+    differences = mine - theirs
+    count, mean = len(differences), float(differences.mean())
+    error = max(differences.std(ddof=1) / math.sqrt(count), 1 / (2 * count))
+    half = student_quantile((1 + confidence) / 2, count - 1) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def _mean(parts):
+    """Returns the interval of a mean of independent estimates, given theirs.
+
+    Distances to the ends are put together as standard errors are: Zou and Donner,
+    Statistics in Medicine 27 (2008) 1693.
+    """
+    mean = sum(part.mean for part in parts) / len(parts)
+    below = math.hypot(*(part.mean - part.low for part in parts)) / len(parts)
+    above = math.hypot(*(part.high - part.mean for part in parts)) / len(parts)
+    return Interval(mean, mean - below, mean + above)
 
 
 def _flip_test(differences, seed):

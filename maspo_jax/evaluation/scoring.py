@@ -1,43 +1,116 @@
-"""Answers of a policy to held-out problems, graded."""
+"""Answers of a policy to problems, graded: one path for training and evaluation.
 
+Problems --pipeline--> Prompts --sampler--> Sequences --grading--> Answer
+"""
+
+import dataclasses
+import functools
+
+import jax
 import numpy as np
 
 from maspo_jax import parallel
 from maspo_jax.data import pipeline
-from maspo_jax.rollout.grading import grade
-from maspo_jax.rollout.sampler import sample
+from maspo_jax.rewards import Verdict
+from maspo_jax.rollout.grading import grade_texts, texts_of
+from maspo_jax.rollout.sampler import Decoding, sample_with_keys
 
 
-def accuracy(
-    policy, problems, verifier, *, template, tokenizer, length, decoding, mesh, key
-):
-    """Returns how well a policy answers problems.
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """A response, and what came of it."""
+
+    text: str
+    verdict: Verdict
+    tokens: int  # its end token included
+    truncated: bool  # it reached the longest length allowed without an end
+
+
+@dataclasses.dataclass(frozen=True)
+class Interview:
+    """How problems are put to a policy, and who grades what it answers."""
+
+    template: object  # a `data.templates.Template`
+    tokenizer: object  # a `data.tokenizer.Tokenizer`
+    prompt_length: int  # L
+    decoding: Decoding
+    verifier: object  # a `rewards.Verifier`
+    mesh: jax.sharding.Mesh
+    key: jax.Array
+
+    def answers(self, policy, problems, number, first):
+        """Returns the `Answer`s of this process, in order.
+
+        Args:
+            policy: a `Decoder`.
+            problems: P of them, the same in every process; P is a multiple of the
+                number of devices.
+            number: [P] of each problem, and
+            first: [P] of its first response: together with the key they decide what is
+                drawn, whatever else is in the batch.
+        """
+        own = parallel.own_rows(len(problems))
+        prompts = pipeline.ask(
+            problems[own], self.template, self.tokenizer, self.prompt_length
+        )
+        rollout = draw(
+            policy,
+            parallel.spread(prompts, self.mesh),
+            self.key,
+            np.asarray(number, np.uint32),
+            np.asarray(first, np.uint32),
+            self.decoding,
+            self.mesh,
+        )
+        sequences = rollout.sequences
+        texts = texts_of(self.tokenizer, sequences)
+        verdicts = grade_texts(self.verifier, problems[own], texts)
+        response, mask = parallel.local((sequences.response, sequences.mask))
+        cut = mask[:, -1] & (response[:, -1] != self.decoding.end)
+        columns = texts, verdicts, mask.sum(axis=-1).tolist(), cut.tolist()
+        return [Answer(*row) for row in zip(*columns, strict=True)]
+
+
+@functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
+def draw(policy, prompts, key, number, first, decoding, mesh):
+    """Draws responses that depend on problem and response, not on the batch.
 
     Args:
         policy: a `Decoder`.
+        prompts: `Prompts` of P rows, split by rows over `mesh`.
+        key: response j to the problem with number i draws its token t with `key`
+            folded with i, with j and with t.
+        number: [P] uint32.
+        first: [P] uint32; the G responses to a prompt are `first`, `first` + 1, ...
+        decoding: the `Decoding` settings.
+        mesh: the mesh.
+    """
+    which = jax.numpy.arange(decoding.responses, dtype=jax.numpy.uint32)
+    fold = lambda i, j: jax.random.fold_in(jax.random.fold_in(key, i), j)
+    of_prompt = jax.vmap(lambda i, j: jax.vmap(lambda extra: fold(i, j + extra))(which))
+    keys = of_prompt(number, first).reshape(-1)
+    return sample_with_keys(policy, prompts, keys, decoding, mesh)
+
+
+def accuracy(interview, policy, problems):
+    """Returns how well a policy answers problems.
+
+    Args:
+        interview: the `Interview`, of any number of responses.
+        policy: a `Decoder`.
         problems: a list of `Problem`.
-        verifier: a `rewards.Verifier`.
-        template: how a question is asked.
-        tokenizer: reads and writes the text.
-        length: of the padded prompts, in tokens.
-        decoding: the `Decoding` settings, of any number of responses.
-        mesh: the mesh to sample on.
-        key: of the draws.
 
     Returns:
         A dict: `accuracy`, the mean reward over responses, and `length`, their mean
         number of tokens.
     """
-    devices = mesh.size
+    devices = interview.mesh.size
     rows = -(-len(problems) // devices) * devices
     filled = [*problems, *[problems[-1]] * (rows - len(problems))]
-    own = parallel.own_rows(rows)
-    prompts = pipeline.ask(filled[own], template, tokenizer, length)
-    rollout = sample(policy, parallel.spread(prompts, mesh), key, decoding, mesh)
-    verdicts = grade(verifier, tokenizer, filled[own], rollout.sequences)
-    reward = parallel.everyone(np.array([verdict.reward for verdict in verdicts]))
-    tokens = parallel.everyone(parallel.local(rollout.sequences.mask).sum(axis=-1))
-    count = len(problems) * decoding.responses
+    answers = interview.answers(policy, filled, np.arange(rows), np.zeros(rows))
+    reward = parallel.everyone(np.array([answer.verdict.reward for answer in answers]))
+    tokens = parallel.everyone(np.array([answer.tokens for answer in answers]))
+    count = len(problems) * interview.decoding.responses
     return {
         "accuracy": float(np.mean(reward[:count])),
         "length": float(np.mean(tokens[:count])),

@@ -43,31 +43,46 @@ def make_verifier(settings):
     return Each(settings.grader)
 
 
-def grade(verifier, tokenizer, problems, sequences):
+def texts_of(tokenizer, sequences):
+    """Returns the text of each response of this process, in order.
+
+    Where a prompt ends in `<think>`, its response begins inside the reasoning and gets
+    that word back, so that the text says by itself what of it is an answer.
+
+    Args:
+        tokenizer: of prompts and responses.
+        sequences: `Sequences` of all N rows, split over the processes by rows.
+    """
+    tail = sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:]
+    drawn = parallel.local((*tail, sequences.response, sequences.mask))
+    texts = []
+    for asked, shown, row, mask in zip(*drawn, strict=True):
+        thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)
+        texts.append(THINK * thinking + tokenizer.decode(row[mask]))
+    return texts
+
+
+def grade_texts(verifier, problems, texts):
     """Returns the verdict on each response of this process, in order.
 
-    Where a prompt ends in `<think>`, its response begins inside the reasoning: what
-    follows `</think>` is graded, and a response that never gets there has no answer.
+    Of one that begins with `<think>`, what follows `</think>` is graded: if it never
+    gets there it has no answer.
 
     Args:
         verifier: a `rewards.Verifier`, or what `make_verifier` returns.
-        tokenizer: of the responses.
         problems: those of this process, in order; each has the same number of
             neighboring responses.
-        sequences: `Sequences` of all N rows, split over the processes by rows.
+        texts: the responses.
     """
-    drawn = parallel.local((sequences.response, sequences.mask))
-    texts = [tokenizer.decode(row[mask]) for row, mask in zip(*drawn, strict=True)]
     responses = len(texts) // len(problems)
-    asked = parallel.local((sequences.prompt, sequences.prompt_mask))
-    ends = [rows[::responses, -_TAIL:] for rows in asked]
-    thinking = [
-        tokenizer.decode(row[mask]).rstrip().endswith(THINK)
-        for row, mask in zip(*ends, strict=True)
-    ]
-    texts = [
-        text.partition(THOUGHT)[2] if thinking[row // responses] else text
-        for row, text in enumerate(texts)
-    ]
     golds = [problem.answer for problem in problems for _ in range(responses)]
-    return verifier.grade(texts, golds)
+    answers = [
+        text.partition(THOUGHT)[2] if text.startswith(THINK) else text
+        for text in texts
+    ]
+    return verifier.grade(answers, golds)
+
+
+def grade(verifier, tokenizer, problems, sequences):
+    """Returns the verdict on each response of this process, from its tokens."""
+    return grade_texts(verifier, problems, texts_of(tokenizer, sequences))

@@ -71,6 +71,35 @@ class Checkpoints:
         )
 
 
+def steps_of(folder):
+    """Returns after how many steps a stage was saved, in order; unfinished ones not."""
+    folder = pathlib.Path(folder)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def read_policy(folder, steps, skeleton):
+    """Returns the policy of a checkpoint, without its optimizer.
+
+    Args:
+        folder: of the checkpoints of a stage; nothing is written there.
+        steps: one of `steps_of`.
+        skeleton: a `Decoder` of `jax.ShapeDtypeStruct` with shardings.
+    """
+    named = _by_name({"policy": skeleton})
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        restored = checkpointer.restore(
+            (pathlib.Path(folder) / str(steps) / "state").absolute(),
+            args=ocp.args.PyTreeRestore(
+                named,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(named),
+                partial_restore=True,
+            ),
+        )
+    arrays = [restored[name] for name in named]
+    return jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
+
+
 def _by_name(tree):
     """Returns {path: leaf}, in the order of the leaves."""
     return {

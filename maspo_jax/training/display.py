@@ -19,6 +19,7 @@ COMPILED = {"warming up", "sampling", "updating", "evaluating"}  # the first tim
 SHOWN = {  # metric -> (label, format)
     "reward": ("reward", "{:.2f}"),
     "accuracy": ("held-out accuracy", "{:.1%}"),
+    "accuracy_so_far": ("right so far", "{:.1%}"),
     "length": ("length", "{:.1f}"),
     "entropy": ("entropy", "{:.2f}"),
     "loss": ("loss", "{:.3f}"),

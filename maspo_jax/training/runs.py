@@ -51,7 +51,7 @@ def _open(folder, experiment, held):
     if folder.exists() and not folder.is_dir():
         return f"{folder} is no folder; give another one with --run"
     folder.mkdir(parents=True, exist_ok=True)
-    if not _lock(folder, held):
+    if not lock(folder, held):
         return (
             f"another process is working in {folder}: wait until it ends, or give "
             "another folder with --run"
@@ -67,7 +67,7 @@ def _open(folder, experiment, held):
     return None
 
 
-def _lock(folder, held):
+def lock(folder, held):
     """Returns whether no other process works in a folder, nor can until we end."""
     descriptor = os.open(folder, os.O_RDONLY)
     held.callback(os.close, descriptor)

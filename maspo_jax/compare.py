@@ -1,0 +1,49 @@
+"""Compares two evaluations, problem by problem: which differences are real.
+
+    python -m maspo_jax.compare DIR_A DIR_B [--out DIR]
+
+DIR_A and DIR_B were written by `python -m maspo_jax.evaluate`.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+from maspo_jax.commands import refuse, signals_end_at_once
+
+
+def main(words=None):
+    """Runs the command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maspo_jax.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("mine", metavar="DIR_A")
+    parser.add_argument("theirs", metavar="DIR_B")
+    parser.add_argument("--out", default="comparison", metavar="DIR")
+    arguments = parser.parse_args(words)
+    with signals_end_at_once():
+        print("comparing", flush=True)
+        from maspo_jax.evaluation import comparison  # seconds, as it loads JAX
+        from maspo_jax.figures.evaluations import draw_comparison
+
+        names = arguments.mine, arguments.theirs
+        try:
+            compared = comparison.compare(*names)
+        except (ValueError, OSError) as error:
+            return refuse(error)
+        folder = pathlib.Path(arguments.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "comparison.json").write_text(json.dumps(compared, indent=2) + "\n")
+        tables = comparison.markdown(names, compared)
+        (folder / "comparison.md").write_text(tables, encoding="utf-8")
+        print(tables)
+        print(draw_comparison(names, compared, folder / "comparison.png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""What a policy is measured on, and how its responses are drawn.
+
+The defaults of `Evaluation` are the protocol of the MASPO and DGPO papers as far as it
+is known: 32 responses to each problem of six benchmarks. Temperature, top-p and the
+lengths are stand-ins, those that FlowRL publishes, from where both take their data.
+
+Problems come from files the user has: no benchmark is part of this package.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from maspo_jax.data.problems import ProblemFile
+from maspo_jax.rewards.graders import Tolerant
+
+PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How responses are drawn. Truncation is allowed: nothing is trained on them."""
+
+    prompt_length: int = PROMPT_LENGTH  # tokens
+    response_length: int = RESPONSE_LENGTH  # tokens, the end included
+    samples: int = 32  # responses to each problem
+    temperature: float = 0.6  # 0 is greedy
+    top_p: float = 0.95
+    seed: int = 0
+
+    def __post_init__(self):
+        """Refuses what cannot be drawn."""
+        for name in ("prompt_length", "response_length", "samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(
+                f"temperature={self.temperature}: must be finite and not negative"
+            )
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed={self.seed}: give at least 0 and less than 2**32")
+        if self.temperature == 0 and self.samples > 1:
+            raise ValueError(
+                f"samples={self.samples} with temperature=0: greedy responses to a "
+                "problem are all the same; draw 1, or raise the temperature"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class OneByOne:
+    """A function from `rewards.graders`, used where a `Verifier` is."""
+
+    judge: Callable
+
+    def grade(self, responses, golds):
+        """Returns one `Verdict` per pair, in order."""
+        return [self.judge(*pair) for pair in zip(responses, golds, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """A benchmark others report on."""
+
+    problems: int
+    grader: OneByOne | None = None  # None: a `Verifier`
+
+
+# Answers of Minerva are physical: numbers agree to a hundredth.
+PUBLISHED = {
+    "aime24": Published(30),
+    "aime25": Published(30),
+    "amc23": Published(40),
+    "math500": Published(500),
+    "minerva": Published(272, OneByOne(Tolerant(0.01))),
+    "olympiadbench": Published(675),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Problems under a name, and who grades the answers."""
+
+    name: str
+    problems: tuple
+    grader: Any = None  # None: a `Verifier`
+
+    def settings(self):
+        """Returns what decides its score, as plain data."""
+        rows = [(p.id, p.question, p.answer) for p in self.problems]
+        digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        grader = "verifier" if self.grader is None else repr(self.grader.judge)
+        return {"problems": len(rows), "digest": digest[:16], "grader": grader}
+
+
+def read(words):
+    """Returns the benchmarks that words of a command line name.
+
+    Args:
+        words: `NAME=FILE`, or `FILE` for one named like the file. A name in
+            `PUBLISHED` brings its grader, and its number of problems is checked.
+
+    Raises:
+        ValueError: a word that names no file, two benchmarks of one name, or a file
+            that does not hold the problems it should.
+    """
+    benchmarks = [_read(word) for word in words]
+    names = [benchmark.name for benchmark in benchmarks]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"two benchmarks are called {name!r}: tell them apart with NAME=FILE"
+            )
+    return benchmarks
+
+
+def _read(word):
+    name, equals, path = word.partition("=")
+    if not equals:
+        name, path = pathlib.Path(word).name.partition(".")[0], word
+        if word.lower() in PUBLISHED and not pathlib.Path(word).exists():
+            raise ValueError(
+                f"{word} comes from a file of yours: write {word.lower()}=FILE"
+            )
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+        raise ValueError(
+            f"{word!r}: {name!r} cannot name a benchmark; write NAME=FILE with "
+            "letters, digits, _ and -"
+        )
+    name = name.lower() if name.lower() in PUBLISHED else name
+    source = ProblemFile(path)
+    problems = tuple(source[index] for index in range(len(source)))
+    published = PUBLISHED.get(name, Published(len(problems)))
+    if len(problems) != published.problems:
+        raise ValueError(
+            f"{name} has {published.problems} problems but {path} holds "
+            f"{len(problems)}: correct the file, or call it by another name, NAME=FILE"
+        )
+    _refuse_few_or_repeated(problems, path)
+    return Benchmark(name, problems, published.grader)
+
+
+def _refuse_few_or_repeated(problems, path):
+    if len(problems) < 2:
+        raise ValueError(f"{path} holds 1 problem: an interval takes at least 2")
+    seen = set()
+    for problem in problems:
+        if problem.id in seen:
+            raise ValueError(
+                f"{path}: two problems have the id {problem.id!r}; give each its own, "
+                "or two policies cannot be compared problem by problem"
+            )
+        seen.add(problem.id)

@@ -1,0 +1,167 @@
+"""Two evaluations, problem by problem: which differences are real."""
+
+import dataclasses
+import pathlib
+
+from maspo_jax.evaluation import estimators, folders, generations, intervals, results
+from maspo_jax.evaluation.report import table
+
+ALPHA = 0.05
+
+
+def compare(mine, theirs):
+    """Compares two evaluations on the benchmarks and problems that both have.
+
+    Args:
+        mine: the folder of one evaluation.
+        theirs: that of the other.
+
+    Returns:
+        A dict for JSON: `samples` of both, `differing` settings, and `scores`: for each
+        of `avg@n` and `pass@k` a dict from the name of a benchmark, and `mean` for all
+        of several, to the number of `problems`, both means, `mine` and `theirs`, the
+        `difference` with `low` and `high`, `p_value`, `corrected` for the number of
+        benchmarks by Holm's method, and `detectable`.
+
+    Raises:
+        ValueError, OSError: a folder holds no finished evaluation, or they have nothing
+            in common.
+    """
+    settings = [folders.read(folder) for folder in (mine, theirs)]
+    common = [
+        name for name in settings[0]["benchmarks"] if name in settings[1]["benchmarks"]
+    ]
+    if not common:
+        raise ValueError(
+            f"{mine} and {theirs} have no benchmark in common: "
+            f"{', '.join(settings[0]['benchmarks'])} against "
+            f"{', '.join(settings[1]['benchmarks'])}"
+        )
+    samples = [data["answers"]["evaluation"]["samples"] for data in settings]
+    k = min(samples)
+    pairs = {name: _paired(name, (mine, theirs), settings) for name in common}
+    scores = {"avg@n": estimators.avg_at_n}
+    if k > 1:
+        scores[f"pass@{k}"] = lambda correct: estimators.pass_at_k(correct, k)
+    return {
+        "samples": samples,
+        "differing": _differing(*settings),
+        "scores": {name: _scores(pairs, score) for name, score in scores.items()},
+    }
+
+
+def _differing(mine, theirs):
+    """Returns a line for each setting of the draws in which two evaluations differ."""
+    mine, theirs = mine["answers"]["evaluation"], theirs["answers"]["evaluation"]
+    return [
+        f"{name}: {mine[name]} against {theirs[name]}"
+        for name in mine
+        if mine[name] != theirs[name] and name != "seed"
+    ]
+
+
+def _paired(name, paths, settings):
+    """Returns the verdicts of both, [P, n] each, on the problems they share."""
+    both = []
+    for folder, data in zip(paths, settings, strict=True):
+        count = data["benchmarks"][name]["problems"]
+        samples = data["answers"]["evaluation"]["samples"]
+        path = pathlib.Path(folder) / f"{name}.jsonl"
+        rows = generations.read(path, count, samples)
+        both.append({answers[0]["problem"]: answers for answers in rows})
+    shared = [problem for problem in both[0] if problem in both[1]]
+    if len(shared) < 2:
+        raise ValueError(
+            f"{name}: {paths[0]} and {paths[1]} share {len(shared)} problems; at least "
+            "2 can be compared"
+        )
+    for problem in shared:
+        golds = [answers[problem][0]["gold"] for answers in both]
+        if golds[0] != golds[1]:
+            raise ValueError(
+                f"{name}: problem {problem!r} has the answer {golds[0]!r} in "
+                f"{paths[0]} but {golds[1]!r} in {paths[1]}: evaluate both on one file"
+            )
+    return [
+        results.verdicts_of([answers[problem] for problem in shared])
+        for answers in both
+    ]
+
+
+def _scores(pairs, score):
+    """Returns the comparison of one score on every benchmark, and on their mean."""
+    values = {name: [score(matrix) for matrix in pair] for name, pair in pairs.items()}
+    found = {name: _compared(*pair) for name, pair in values.items()}
+    corrected = intervals.holm([row["p_value"] for row in found.values()])
+    for row, value in zip(found.values(), corrected, strict=True):
+        row["corrected"] = float(value)
+    if len(found) > 1:
+        mine, theirs = map(list, zip(*values.values(), strict=True))
+        whole = intervals.compare(mine, theirs)
+        means = [
+            sum(row[who] for row in found.values()) / len(found)
+            for who in ("mine", "theirs")
+        ]
+        problems = sum(row["problems"] for row in found.values())
+        row = _row(whole, *means, problems)
+        found["mean"] = row | {"corrected": row["p_value"]}
+    return found
+
+
+def _compared(mine, theirs):
+    difference = intervals.compare(mine, theirs)
+    return _row(difference, float(mine.mean()), float(theirs.mean()), len(mine))
+
+
+def _row(difference, mine, theirs, problems):
+    interval = dataclasses.asdict(difference.interval)
+    return {
+        "problems": problems,
+        "mine": mine,
+        "theirs": theirs,
+        "difference": interval.pop("mean"),
+        **interval,
+        "p_value": difference.p_value,
+        "detectable": difference.detectable,
+    }
+
+
+def markdown(names, compared):
+    """Returns the tables of a comparison.
+
+    Args:
+        names: of the two evaluations.
+        compared: what `compare` returned.
+    """
+    parts = [f"# A: {names[0]}, B: {names[1]}\n"]
+    if compared["differing"]:
+        parts.append(f"They differ in {'; '.join(compared['differing'])}.\n")
+    heads = ["problems", "A", "B", "A - B", "p", "corrected", "detectable", "real"]
+    for score, found in compared["scores"].items():
+        rows = [[name, *_words(row)] for name, row in found.items()]
+        parts.append(table([score, *heads], rows))
+    parts.append(
+        "A - B with its 95 % interval, on the problems both answered. p: how often\n"
+        "flipping the signs of the differences at random gives as large a mean;\n"
+        "corrected: by Holm's method for the number of benchmarks; real: below\n"
+        f"{ALPHA}. Detectable: the smallest true difference that is found (p below\n"
+        f"{ALPHA}, uncorrected) with 80 % probability; a smaller one takes more\n"
+        "problems or responses.\n"
+    )
+    return "\n".join(parts)
+
+
+def _words(row):
+    percent = lambda name: f"{100 * row[name]:.1f}"
+    signed = lambda name: f"{100 * row[name]:+.1f}"
+    better = "A is better" if row["difference"] > 0 else "B is better"
+    return [
+        str(row["problems"]),
+        percent("mine"),
+        percent("theirs"),
+        f"{signed('difference')} [{signed('low')}, {signed('high')}]",
+        f"{row['p_value']:.4f}",
+        f"{row['corrected']:.4f}",
+        percent("detectable"),
+        better if row["corrected"] < ALPHA else "not told apart",
+    ]

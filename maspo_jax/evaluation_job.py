@@ -1,0 +1,170 @@
+"""One evaluation, from what may be refused to the tables at its end."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import zlib
+
+import jax
+
+from maspo_jax import parallel
+from maspo_jax.commands import refuse
+from maspo_jax.data import pipeline
+from maspo_jax.evaluation import (
+    benchmarks,
+    drawing,
+    folders,
+    generations,
+    policies,
+    report,
+    results,
+)
+from maspo_jax.evaluation.scoring import Interview
+from maspo_jax.figures.evaluations import draw_results
+from maspo_jax.rewards import Verifier
+from maspo_jax.rollout.sampler import Decoding
+from maspo_jax.training.display import Display
+from maspo_jax.training.interrupts import Interrupted, Interrupts
+from maspo_jax.training.keys import key_for
+
+
+def start(name, words, given, *, batch, step=None, folder=None, pod=None):
+    """Evaluates a policy. Returns the exit status.
+
+    Args:
+        name: of the policy, see `policies.open_policy`.
+        words: the benchmarks, see `benchmarks.read`.
+        given: fields of the `Evaluation` that are not to be the usual ones; the lengths
+            are those the policy was trained with unless given.
+        batch: responses drawn at a time.
+        step: of the checkpoint; None for the newest.
+        folder: of the evaluation; None for `evaluations/` and the name of the policy.
+        pod: see `parallel.join`.
+    """
+    try:
+        parallel.join(pod)
+    except ValueError as error:
+        return refuse(error)
+    with (
+        Display(quiet=jax.process_index() > 0) as display,
+        contextlib.ExitStack() as held,
+    ):
+        try:
+            display.stage("reading the benchmarks and the policy")
+            read = benchmarks.read(words)
+            mesh = parallel.make_mesh()
+            policy = policies.open_policy(name, mesh, step)
+            evaluation = usual(policy, given)
+            plans = check(policy, evaluation, read, batch, mesh)
+            folder = pathlib.Path(folder or pathlib.Path("evaluations", policy.title))
+            settings = settings_of(policy, evaluation, read)
+            text = f"{json.dumps(settings)} in {folder}, {batch} at a time"
+            parallel.same_everywhere(text, "the policy, the benchmarks or the settings")
+            held.enter_context(folders.opened(folder, settings))
+        except (ValueError, OSError) as error:
+            return refuse(error)
+        grading = policy.grading
+        verifier = held.enter_context(Verifier(grading.workers, grading.deadline))
+        display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
+        try:
+            with Interrupts(display) as interrupts:
+                for benchmark, plan in zip(read, plans, strict=True):
+                    drawing.complete(
+                        policy.decoder,
+                        benchmark,
+                        interview(policy, evaluation, benchmark, plan, verifier, mesh),
+                        plan,
+                        folder / f"{benchmark.name}.jsonl",
+                        display,
+                        interrupts,
+                    )
+        except Interrupted as interrupted:
+            display.note(f"{interrupted}. The same command goes on from there.")
+            return interrupted.exit_status
+        if jax.process_index() == 0:
+            display.stage("counting")
+            conclude(folder, read, settings, display)
+    return 0
+
+
+def usual(policy, given):
+    """Returns the `Evaluation` of a policy: what is given, and else the usual."""
+    lengths = {
+        "prompt_length": policy.prompt_length,
+        "response_length": policy.response_length,
+    }
+    return benchmarks.Evaluation(**(lengths | given))
+
+
+def check(policy, evaluation, read, batch, mesh):
+    """Refuses what cannot be drawn. Returns the `Plan` of each benchmark."""
+    for benchmark in read:
+        pipeline.check(
+            benchmark.problems,
+            policy.template,
+            policy.tokenizer,
+            prompt_length=evaluation.prompt_length,
+        )
+    return [
+        drawing.plan(len(one.problems), evaluation.samples, batch, mesh.size)
+        for one in read
+    ]
+
+
+def settings_of(policy, evaluation, read):
+    """Returns what an evaluation depends on, as `folders.opened` takes it."""
+    drawn = dataclasses.asdict(evaluation)
+    return {
+        "policy": f"{policy.title}: {evaluation.samples} responses of at most "
+        f"{evaluation.response_length} tokens, temperature {evaluation.temperature:g}, "
+        f"top-p {evaluation.top_p:g}",
+        "answers": policy.settings() | {"evaluation": drawn},
+        "benchmarks": {benchmark.name: benchmark.settings() for benchmark in read},
+    }
+
+
+def interview(policy, evaluation, benchmark, plan, verifier, mesh):
+    """Returns how a benchmark is put to a policy."""
+    key = key_for("evaluation", evaluation.seed)
+    return Interview(
+        template=policy.template,
+        tokenizer=policy.tokenizer,
+        prompt_length=evaluation.prompt_length,
+        decoding=Decoding(
+            responses=plan.responses,
+            length=evaluation.response_length,
+            end=policy.tokenizer.end,
+            pad=policy.tokenizer.pad,
+            temperature=evaluation.temperature,
+            top_p=evaluation.top_p,
+        ),
+        verifier=benchmark.grader or verifier,
+        mesh=mesh,
+        key=jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
+    )
+
+
+def conclude(folder, read, settings, display):
+    """Writes and shows what an evaluation has come to."""
+    samples = settings["answers"]["evaluation"]["samples"]
+    rows = {
+        benchmark.name: generations.read(
+            folder / f"{benchmark.name}.jsonl", len(benchmark.problems), samples
+        )
+        for benchmark in read
+    }
+    for benchmark in read:
+        text = "".join(report.readable(benchmark.problems, rows[benchmark.name]))
+        (folder / f"{benchmark.name}.txt").write_text(text, encoding="utf-8")
+    found = {
+        "benchmarks": {name: results.of_benchmark(rows[name]) for name in rows},
+        "average": results.average([*rows.values()]) if len(rows) > 1 else None,
+    }
+    (folder / "results.json").write_text(json.dumps(found, indent=2) + "\n")
+    tables = report.markdown(settings["policy"], found)
+    (folder / "results.md").write_text(tables, encoding="utf-8")
+    picture = draw_results(settings["policy"], found, folder / "results.png")
+    display.note(tables)
+    display.note(f"The picture is {picture}; the responses are in {folder}/*.txt")
+    display.note(f"Compare policies: python -m maspo_jax.compare {folder} OTHER_FOLDER")
