@@ -84,11 +84,16 @@ def mesh_of(data, fsdp):
 
 
 def command(*words):
-    """Runs the command in this process. Returns its status and what it printed."""
+    """Trains in this process. Returns the status and what was printed."""
+    return run(train, *words)
+
+
+def run(module, *words):
+    """Runs the command of a module. Returns its status and what it printed."""
     output, errors = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
-            status = train.main([str(word) for word in words])
+            status = module.main([str(word) for word in words])
         except SystemExit as exit:
             status = exit.code
     return status, output.getvalue() + errors.getvalue()

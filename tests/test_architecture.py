@@ -95,6 +95,8 @@ def test_nothing_is_left_over(path):
     "module, absent",
     [
         ("maspo_jax.rewards", {"jax", "flax", "sympy"}),
+        ("maspo_jax.evaluation.intervals", {"jax", "scipy", "matplotlib"}),
+        ("maspo_jax.evaluate", {"jax", "matplotlib", "sympy"}),
         ("maspo_jax.objectives.gates", {"sympy", "grain", "matplotlib"}),
         ("maspo_jax.training.loop", {"sympy", "matplotlib"}),
         ("maspo_jax.data.problems", {"jax", "pyarrow", "tokenizers"}),

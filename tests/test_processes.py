@@ -1,59 +1,22 @@
 """Real processes: signals, sudden death, and two that compute as one."""
 
 import json
-import os
-import pathlib
 import signal
-import socket
-import subprocess
-import sys
-import time
 
 import pytest
 from conftest import arrays, measured
+from processes import LIMIT, free_port, launch, wait_for
 
 from maspo_jax.training import runs
 
-ROOT = pathlib.Path(__file__).parent.parent
 TINY = "tests/experiments/tiny.py"
 STEPS = 30  # enough to be interrupted among
-LIMIT = 240  # seconds, far beyond what any of these takes
 
 
-def start(*words, devices=1, **options):
+def start(*words, devices=1):
     """Starts the training command in a process of its own."""
-    environment = os.environ | {
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
-        "PYTHONUNBUFFERED": "1",
-    }
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-W",
-            "error",
-            "-m",
-            "maspo_jax.train",
-            TINY,
-            "--steps",
-            str(STEPS),
-            *words,
-        ],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **options,
-    )
-
-
-def wait_for(condition, process):
-    """Waits until something has happened, as long as the process lives."""
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.005)
+    steps = ("--steps", STEPS)
+    return launch("maspo_jax.train", TINY, *steps, *words, devices=devices)
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +73,6 @@ def finish(folder, whole):
     assert process.returncode == 0, output
     assert measured(folder) == measured(whole)
     assert arrays(folder) == arrays(whole)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.mark.parametrize("fsdp", [1, 4])

@@ -12,7 +12,7 @@ from conftest import mesh_of
 from maspo_jax import parallel
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.rollout.logprobs import response_logprobs
-from maspo_jax.rollout.sampler import Decoding, sample
+from maspo_jax.rollout.sampler import Decoding, sample, sample_with_keys
 from maspo_jax.types import Prompts
 
 DECODING = Decoding(responses=4, length=24, ends=(1,), pad=0)
@@ -121,6 +121,24 @@ def test_a_row_does_not_depend_on_the_others(draw, rollout, rows):
     expected = jax.tree.map(lambda x: x[: rows * 4], rollout)
     chex.assert_trees_all_equal(fewer.sequences, expected.sequences)
     chex.assert_trees_all_close(fewer.logprob, expected.logprob, atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_row_with_a_key_of_its_own_is_the_same_in_any_batch(
+    tiny_policy, rollout, prompts, devices
+):
+    """Rows 8 to 23 of the whole, those of prompts 5, 4, 3 and 2 in this order."""
+    chosen = np.array([5, 4, 3, 2])
+    rows = (chosen[:, None] * 4 + np.arange(4)).reshape(-1)
+    keys = jax.vmap(lambda row: jax.random.fold_in(KEY, row))(rows)
+    mesh = mesh_of(devices, 1)
+    some = jax.tree.map(lambda x: x[chosen], prompts)
+    got = sample_with_keys(
+        tiny_policy, parallel.spread(some, mesh), keys, DECODING, mesh
+    )
+    got, expected = parallel.local(got), jax.tree.map(lambda x: x[rows], rollout)
+    chex.assert_trees_all_equal(got.sequences, expected.sequences)
+    chex.assert_trees_all_close(got.logprob, expected.logprob, atol=1e-5)
 
 
 def test_a_longer_limit_only_appends(draw, rollout):

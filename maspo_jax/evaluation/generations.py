@@ -44,7 +44,8 @@ def appended(path, group):
     rows, ends = _whole_lines(pathlib.Path(path))
     kept = len(rows) // group * group
     with pathlib.Path(path).open("ab") as file:
-        file.truncate(ends[kept])
+        if file.tell() > ends[kept]:
+            file.truncate(ends[kept])
 
         def append(lines):
             file.write("".join(f"{line}\n" for line in lines).encode())
