@@ -62,7 +62,9 @@ def begun(folder):
     return file.exists() and 0 < file.read_text().count("\n")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_stops_behind_a_batch_and_the_same_command_goes_on(
     whole, words, tmp_path, number
 ):
@@ -88,6 +90,7 @@ def test_before_anything_is_drawn_a_signal_ends_the_process(words, tmp_path):
     assert process.returncode == -signal.SIGINT and output == ""
 
 
+@pytest.mark.slow
 def test_sudden_death_loses_nothing_that_was_written(whole, words, tmp_path):
     folder = tmp_path / "evaluation"
     process = start(words, folder)
@@ -122,6 +125,7 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(whole, words, tmp_path
     same(folder, whole)
 
 
+@pytest.mark.slow
 def test_processes_that_disagree_stop_before_they_begin(words, tmp_path):
     folder, address = tmp_path / "evaluation", f"localhost:{free_port()}"
     pod = [

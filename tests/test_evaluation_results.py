@@ -1,0 +1,144 @@
+"""Tables and pictures of evaluations show the numbers they are given."""
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from maspo_jax.data.problems import Problem
+from maspo_jax.evaluation import comparison, generations, intervals, report, results
+from maspo_jax.figures.evaluations import draw_comparison, draw_results
+
+ANSWERS = {"a": "correct", "b": "wrong", "c": "wrong", None: "no_answer"}
+
+
+def rows_of(text):
+    """Returns the rows of a problem: one letter per response, - for no answer."""
+    answers = [None if letter == "-" else letter for letter in text]
+    return [
+        dict.fromkeys(generations.FIELDS, "")
+        | {"problem": text, "sample": i, "answer": answer, "outcome": ANSWERS[answer]}
+        | {"tokens": i + 1, "truncated": i == 3, "rule": "letters", "response": answer}
+        for i, answer in enumerate(answers)
+    ]
+
+
+GROUPS = [rows_of(text) for text in ("aaaa", "abbc", "a--b", "bbcc", "----")]
+
+
+@pytest.fixture(scope="module")
+def found():
+    return results.of_benchmark(GROUPS)
+
+
+def test_scores_are_those_of_the_letters(found):
+    assert found["avg"]["mean"] == pytest.approx((4 + 1 + 1) / 20)
+    assert found["pass"]["4"]["mean"] == pytest.approx(3 / 5)
+    assert found["pass"]["2"]["mean"] == pytest.approx((1 + 1 / 2 + 1 / 2) / 5)
+    assert found["best"]["4"]["mean"] == pytest.approx((1 + 2 * (1 - 0.75**4)) / 5)
+    # Won, lost to b, tied with b (silence has no vote), lost, nobody voted.
+    assert found["majority"]["4"]["mean"] == pytest.approx((1 + 0 + 1 / 2) / 5)
+    assert found["outcomes"]["no_answer"] == pytest.approx(6 / 20)
+    assert found["truncated"] == 0.25 and found["length"] == 2.5
+    assert [*found["pass"]] == ["1", "2", "4"]
+
+
+def test_numbers_of_draws_are_powers_of_two_and_all():
+    assert results.draws(1) == [1]
+    assert results.draws(8) == [1, 2, 4, 8]
+    assert results.draws(12) == [1, 2, 4, 8, 12]
+
+
+def test_wrong_answers_are_the_same_if_written_the_same():
+    rows = rows_of("bbca")
+    rows[0]["answer"], rows[1]["answer"], rows[3]["answer"] = "1 2", "12", "anything"
+    np.testing.assert_array_equal(results.labels_of([rows]), [[1, 1, 2, 0]])
+
+
+def test_the_average_is_the_plain_mean_of_benchmarks():
+    average = results.average([GROUPS, GROUPS[:2]])
+    assert average["avg"]["mean"] == pytest.approx((6 / 20 + 5 / 8) / 2)
+    assert average["pass"]["4"]["mean"] == pytest.approx((3 / 5 + 1) / 2)
+
+
+def test_tables_hold_the_numbers_and_keep_pass_and_best_apart(found):
+    whole = {"benchmarks": {"letters": found}, "average": None}
+    text = report.markdown("somebody", whole)
+    line = next(
+        line for line in text.splitlines() if line.startswith("| letters | 5 |")
+    )
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    shown = [float(cell.split()[0]) for cell in (cells[2], *cells[4:])]
+    expected = [found["avg"]] + [
+        found[name]["4"] for name in ("pass", "best", "majority")
+    ]
+    assert shown == pytest.approx([100 * part["mean"] for part in expected], abs=0.051)
+    assert (
+        cells[2]
+        == f"30.0 [{100 * found['avg']['low']:.1f}, {100 * found['avg']['high']:.1f}]"
+    )
+    assert "mean |" not in text.splitlines()[4]
+    both = whole | {"average": results.average([GROUPS, GROUPS])}
+    assert "| mean |" in report.markdown("somebody", both)
+
+
+def test_one_response_has_no_error_of_drawing_again():
+    single = results.of_benchmark([rows[:1] for rows in GROUPS])
+    assert single["chance"] is None
+    text = report.markdown("somebody", {"benchmarks": {"x": single}, "average": None})
+    assert "nan" not in text and "avg@1" in text
+
+
+def test_the_text_shows_a_right_and_a_wrong_response_of_each_problem():
+    problems = [Problem(rows[0]["problem"], "which?", "a") for rows in GROUPS]
+    text = "".join(
+        report.readable(
+            problems,
+            [[*rows] for rows in GROUPS[:4]]
+            + [[row | {"response": ""} for row in GROUPS[4]]],
+        )
+    )
+    assert text.count("--- right") == 3 and text.count("--- wrong") == 4
+    assert "abbc: right 1 of 4" in text and "  2 x wrong b\n" in text
+    assert "  4 x no answer\n" in text
+    assert "--- wrong: response 1, 2 tokens; wrong by rule: letters\nb\n" in text
+
+
+def test_pictures_show_their_numbers(found, tmp_path):
+    other = results.of_benchmark(GROUPS[1:])
+    pictures = [
+        draw_results(
+            "title", {"benchmarks": parts, "average": None}, tmp_path / "p.png"
+        )
+        and matplotlib.image.imread(tmp_path / "p.png")
+        for parts in ({"x": found}, {"x": other}, {"x": found, "y": other})
+    ]
+    assert (pictures[0] != pictures[1]).any()
+    assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
+
+
+def compared(gain):
+    draw = np.random.default_rng(0)
+    theirs = draw.random(40) / 2
+    difference = intervals.compare(theirs + gain * draw.random(40), theirs)
+    row = comparison._row(difference, 0.5, 0.4, 40) | {"corrected": difference.p_value}
+    scores = {"avg@n": {"x": row}}
+    return {
+        "samples": [4, 4],
+        "differing": ["top_p: 1.0 against 0.9"],
+        "scores": scores,
+    }
+
+
+def test_a_comparison_says_which_differences_are_real(tmp_path):
+    words = {
+        gain: comparison.markdown(("one", "other"), compared(gain))
+        for gain in (0.2, -0.2)
+    }
+    assert "A is better" in words[0.2] and "B is better" in words[-0.2]
+    assert "not told apart" in comparison.markdown(("a", "b"), compared(0.0))
+    assert "They differ in top_p: 1.0 against 0.9." in words[0.2]
+    pictures = []
+    for gain in (0.2, 0.0):
+        path = draw_comparison(("one", "other"), compared(gain), tmp_path / "c.png")
+        pictures.append(matplotlib.image.imread(path))
+    assert (pictures[0] != pictures[1]).any()
