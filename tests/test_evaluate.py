@@ -1,5 +1,6 @@
 """The command, from its words to the folder it leaves."""
 
+import itertools
 import json
 import pathlib
 import shutil
@@ -117,11 +118,29 @@ def test_other_samples_devices_and_batches_draw_the_same(
     """Fewer responses are the first of more; neither layout nor batch is seen."""
     monkeypatch.setattr(parallel, "make_mesh", lambda: mesh_of(1, 1))
     status, output = evaluation(
-        trained, files[0], out=tmp_path / "one", batch=6, samples=4
+        trained, files[0], out=tmp_path / "one", batch=3, samples=4
     )
     assert status == 0, output
     expected = [row for row in rows(evaluated[0]) if row["sample"] < 4]
     assert rows(tmp_path / "one") == expected
+
+
+def test_the_same_question_is_answered_anew_under_another_number_or_name(
+    trained, tmp_path
+):
+    rows_of_one = [{"id": i, "problem": "1+2=?", "answer": "3"} for i in range(2)]
+    file = tmp_path / "twins.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows_of_one)))
+    words = (file, f"again={file}", "--temperature", 1.5, "--top-p", 1)
+    status, output = evaluation(trained, *words, out=tmp_path / "out", samples=16)
+    assert status == 0, output
+    said = [
+        [row["response"] for row in rows(tmp_path / "out", name)]
+        for name in ("twins", "again")
+    ]
+    halves = [half for both in said for half in (both[:16], both[16:])]
+    assert all(a != b for a, b in itertools.combinations(halves, 2))
+    assert len(set(halves[0])) > 4
 
 
 def test_another_seed_draws_others(evaluated, trained, files, tmp_path):
