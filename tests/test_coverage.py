@@ -96,9 +96,12 @@ def policies(draw, law, times, problems, n, gain):
 
 @every_law
 @pytest.mark.parametrize("gain", [0.0, 0.15])
-def test_the_interval_of_a_difference_holds_the_truth(few_flips, law, gain):
+@pytest.mark.parametrize("problems, n", [(30, 16), (40, 1)])
+def test_the_interval_of_a_difference_holds_the_truth(
+    few_flips, law, gain, problems, n
+):
     draw = np.random.default_rng(5)
-    mine, theirs, truth = policies(draw, law, TIMES, 30, 16, gain)
+    mine, theirs, truth = policies(draw, law, TIMES, problems, n, gain)
     found = [
         intervals.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
     ]

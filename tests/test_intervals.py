@@ -80,9 +80,13 @@ def test_the_average_counts_every_benchmark_the_same():
 def test_policies_that_both_solve_everything_may_still_differ():
     both = intervals.compare(np.ones(30), np.ones(30))
     assert both.interval.mean == 0 and both.p_value == 1
-    assert both.interval.low == pytest.approx(-2.0452 / 60, rel=1e-4)
+    assert both.interval.low == pytest.approx(-2.0452 / 30, rel=1e-4)
     assert both.interval.high == -both.interval.low
-    assert both.detectable == pytest.approx(2.0452 / 60 * (1 + 0.8416 / 1.96), rel=1e-4)
+    assert both.detectable == pytest.approx(2.0452 / 30 * (1 + 0.8416 / 1.96), rel=1e-4)
+    half = np.ones(30)
+    half[0] = 0.5
+    nearly = intervals.compare(np.ones(30), half).interval
+    assert nearly.high - nearly.low == pytest.approx(2.0452 / 30, rel=1e-4)
 
 
 def test_the_interval_of_a_difference_is_that_of_the_paired_differences():

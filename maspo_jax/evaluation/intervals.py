@@ -144,12 +144,14 @@ def _difference(mine, theirs, confidence):
     """Returns the mean of paired differences, with Student's interval.
 
     Where the policies agree nearly everywhere, their few differences say little about
-    other problems: the standard error is at least half a problem, 1 / (2 P). So the
-    interval is not empty where both solve everything.
+    other problems: the standard error is at least half a problem, 1 / (2 P), and a
+    whole one where a problem is either solved or not. So the interval is not empty
+    where both solve everything.
     """
     differences = mine - theirs
     count, mean = len(differences), float(differences.mean())
-    error = max(differences.std(ddof=1) / math.sqrt(count), 1 / (2 * count))
+    least = (1.0 if np.isin(differences, (-1, 0, 1)).all() else 0.5) / count
+    error = max(differences.std(ddof=1) / math.sqrt(count), least)
     half = student_quantile((1 + confidence) / 2, count - 1) * error
     return Interval(mean, mean - half, mean + half)
 

@@ -83,6 +83,7 @@ def draw_comparison(names, compared, path):
                 point = {"mean": row["difference"], **row}
                 _point(panel, place, point, VERMILION if real else BLUE, "Do"[not real])
             panel.axvline(0, color="black", linewidth=0.8)
+            panel.use_sticky_edges = False  # of the bars: leave a margin
             _benchmarks_down(panel, [*found])
             panel.set(title=f"{score}: A - B", xlabel="percentage points")
             points = matplotlib.ticker.FuncFormatter(lambda x, _: f"{100 * x:+.0f}")
