@@ -148,15 +148,7 @@ def interview(policy, evaluation, benchmark, plan, verifier, mesh):
 def conclude(folder, read, settings, display):
     """Writes and shows what an evaluation has come to."""
     samples = settings["answers"]["evaluation"]["samples"]
-    rows = {
-        benchmark.name: generations.read(
-            folder / f"{benchmark.name}.jsonl", len(benchmark.problems), samples
-        )
-        for benchmark in read
-    }
-    for benchmark in read:
-        text = "".join(report.readable(benchmark.problems, rows[benchmark.name]))
-        (folder / f"{benchmark.name}.txt").write_text(text, encoding="utf-8")
+    rows = {one.name: write_texts(folder, one, samples) for one in read}
     found = {
         "benchmarks": {name: results.of_benchmark(rows[name]) for name in rows},
         "average": results.average([*rows.values()]) if len(rows) > 1 else None,
@@ -168,3 +160,17 @@ def conclude(folder, read, settings, display):
     display.note(tables)
     display.note(f"The picture is {picture}; the responses are in {folder}/*.txt")
     display.note(f"Compare policies: python -m maspo_jax.compare {folder} OTHER_FOLDER")
+
+
+def write_texts(folder, benchmark, samples):
+    """Writes the responses for reading. Returns the rows of each problem without them.
+
+    They may take gigabytes, so they are read one problem at a time.
+    """
+    count, kept = len(benchmark.problems), []
+    drawn = generations.read(folder / f"{benchmark.name}.jsonl", count, samples)
+    with (folder / f"{benchmark.name}.txt").open("w", encoding="utf-8") as file:
+        for problem, rows in zip(benchmark.problems, drawn, strict=True):
+            file.writelines(report.readable(problem, rows))
+            kept.append([row | {"response": None} for row in rows])
+    return kept

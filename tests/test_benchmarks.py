@@ -133,16 +133,20 @@ def test_too_small_a_batch_is_refused():
 @pytest.mark.parametrize("damage", [b"", b"\n", b'{"problem": 1}\n', b'{"probl'])
 def test_a_file_is_opened_behind_its_last_whole_group(tmp_path, damage):
     path = tmp_path / "own.jsonl"
-    lines = [json.dumps(dict.fromkeys(generations.FIELDS, i)) for i in range(9)]
-    with generations.appended(path, 1) as (append, kept):
-        assert kept == []
+    rows = [
+        dict.fromkeys(generations.FIELDS, i) | {"outcome": ("wrong", "correct")[i % 2]}
+        for i in range(9)
+    ]
+    lines = list(map(json.dumps, rows))
+    with generations.appended(path, 1) as (append, kept, right):
+        assert kept == right == 0
         append(lines[:7])
     with path.open("ab") as file:
         file.write(damage)
-    with generations.appended(path, 3) as (append, kept):
-        assert [row["problem"] for row in kept] == list(range(6))
+    with generations.appended(path, 3) as (append, kept, right):
+        assert (kept, right) == (6, 3)
         append(lines[6:])
     assert path.read_text().splitlines() == lines
-    assert [len(rows) for rows in generations.read(path, 3, 3)] == [3, 3, 3]
+    assert list(generations.read(path, 3, 3)) == [rows[:3], rows[3:6], rows[6:]]
     with pytest.raises(ValueError, match="holds 9 of 12 responses: start"):
-        generations.read(path, 4, 3)
+        list(generations.read(path, 4, 3))

@@ -17,7 +17,12 @@ def rows_of(text):
     return [
         dict.fromkeys(generations.FIELDS, "")
         | {"problem": text, "sample": i, "answer": answer, "outcome": ANSWERS[answer]}
-        | {"tokens": i + 1, "truncated": i == 3, "rule": "letters", "response": answer}
+        | {
+            "tokens": i + 1,
+            "truncated": i == 3,
+            "rule": "letters",
+            "response": str(answer),
+        }
         for i, answer in enumerate(answers)
     ]
 
@@ -89,13 +94,10 @@ def test_one_response_has_no_error_of_drawing_again():
 
 
 def test_the_text_shows_a_right_and_a_wrong_response_of_each_problem():
-    problems = [Problem(rows[0]["problem"], "which?", "a") for rows in GROUPS]
     text = "".join(
-        report.readable(
-            problems,
-            [[*rows] for rows in GROUPS[:4]]
-            + [[row | {"response": ""} for row in GROUPS[4]]],
-        )
+        part
+        for rows in GROUPS
+        for part in report.readable(Problem(rows[0]["problem"], "which?", "a"), rows)
     )
     assert text.count("--- right") == 3 and text.count("--- wrong") == 4
     assert "abbc: right 1 of 4" in text and "  2 x wrong b\n" in text

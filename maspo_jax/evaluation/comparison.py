@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from maspo_jax.evaluation import estimators, folders, generations, intervals, results
+from maspo_jax.evaluation import estimators, folders, generations, intervals
 from maspo_jax.evaluation.report import table
 
 ALPHA = 0.05
@@ -66,9 +66,16 @@ def _paired(name, paths, settings):
     for folder, data in zip(paths, settings, strict=True):
         count = data["benchmarks"][name]["problems"]
         samples = data["answers"]["evaluation"]["samples"]
-        path = pathlib.Path(folder) / f"{name}.jsonl"
-        rows = generations.read(path, count, samples)
-        both.append({answers[0]["problem"]: answers for answers in rows})
+        drawn = generations.read(pathlib.Path(folder) / f"{name}.jsonl", count, samples)
+        both.append(
+            {
+                rows[0]["problem"]: (
+                    rows[0]["gold"],
+                    [row["outcome"] == "correct" for row in rows],
+                )
+                for rows in drawn
+            }
+        )
     shared = [problem for problem in both[0] if problem in both[1]]
     if len(shared) < 2:
         raise ValueError(
@@ -76,14 +83,14 @@ def _paired(name, paths, settings):
             "2 can be compared"
         )
     for problem in shared:
-        golds = [answers[problem][0]["gold"] for answers in both]
+        golds = [answers[problem][0] for answers in both]
         if golds[0] != golds[1]:
             raise ValueError(
                 f"{name}: problem {problem!r} has the answer {golds[0]!r} in "
                 f"{paths[0]} but {golds[1]!r} in {paths[1]}: evaluate both on one file"
             )
     return [
-        results.verdicts_of([answers[problem] for problem in shared])
+        estimators.verdicts([answers[problem][1] for problem in shared])
         for answers in both
     ]
 

@@ -78,12 +78,11 @@ def complete(policy, benchmark, interview, plan, path, display, interrupts):
     """
     total = plan.problems * plan.samples
     with contextlib.ExitStack() as held:
-        append, rows = None, []
+        append, done, right = None, 0, 0
         if jax.process_index() == 0:
             opened = generations.appended(path, plan.responses)
-            append, rows = held.enter_context(opened)
-        done = int(parallel.largest(len(rows)))
-        right = sum(row["outcome"] == "correct" for row in rows)
+            append, done, right = held.enter_context(opened)
+        done = int(parallel.largest(done))
         display.begin(f"{benchmark.name}: response", done, total)
         while done < total:
             display.stage("sampling")

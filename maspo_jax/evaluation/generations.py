@@ -39,10 +39,14 @@ def appended(path, group):
         group: responses drawn together; what is left of a group is forgotten.
 
     Yields:
-        A function that appends lines, and the rows the file holds already.
+        A function that appends lines, the number of responses the file holds, and how
+        many of them are right.
     """
-    rows, ends = _whole_lines(pathlib.Path(path))
-    kept = len(rows) // group * group
+    ends, right = [0], [0]
+    for row, end in _whole_lines(path):
+        ends.append(end)
+        right.append(right[-1] + (row["outcome"] == "correct"))
+    kept = (len(ends) - 1) // group * group
     with pathlib.Path(path).open("ab") as file:
         if file.tell() > ends[kept]:
             file.truncate(ends[kept])
@@ -51,29 +55,11 @@ def appended(path, group):
             file.write("".join(f"{line}\n" for line in lines).encode())
             file.flush()
 
-        yield append, rows[:kept]
-
-
-def _whole_lines(path):
-    """Returns the rows of a file, and the bytes before each and behind the last."""
-    rows, ends = [], [0]
-    if not path.exists():
-        return rows, ends
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if not line.endswith(b"\n") or list(row) != FIELDS:
-                break
-            rows.append(row)
-            ends.append(ends[-1] + len(line))
-    return rows, ends
+        yield append, kept, right[kept]
 
 
 def read(path, problems, samples):
-    """Returns the rows of a finished file, one list per problem.
+    """Yields the rows of each problem of a finished file, a list at a time.
 
     Args:
         path: of the file.
@@ -81,12 +67,33 @@ def read(path, problems, samples):
         samples: how many responses to each.
 
     Raises:
-        ValueError: some are missing.
+        ValueError: some are missing; said behind the last.
     """
-    rows, _ = _whole_lines(pathlib.Path(path))
-    if len(rows) != problems * samples:
+    count, rows = 0, []
+    for row, _ in _whole_lines(path):
+        count, rows = count + 1, [*rows, row]
+        if len(rows) == samples:
+            yield rows
+            rows = []
+    if count != problems * samples:
         raise ValueError(
-            f"{path} holds {len(rows)} of {problems * samples} responses: start the "
+            f"{path} holds {count} of {problems * samples} responses: start the "
             "evaluation again, it goes on from there"
         )
-    return [rows[start : start + samples] for start in range(0, len(rows), samples)]
+
+
+def _whole_lines(path):
+    """Yields the rows of a file that are whole, and the number of bytes so far."""
+    end = 0
+    if not pathlib.Path(path).exists():
+        return
+    with pathlib.Path(path).open("rb") as file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                return
+            if not line.endswith(b"\n") or list(row) != FIELDS:
+                return
+            end += len(line)
+            yield row, end

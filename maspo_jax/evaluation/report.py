@@ -79,33 +79,28 @@ def _interval(found):
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def readable(problems, rows):
-    """Yields the text of what was answered, problem by problem.
+def readable(problem, rows):
+    """Yields the text of what was answered to a problem.
 
-    Each comes with all its answers counted and, where there are such, its first right
-    and its first wrong response in full, with the rule that decided.
+    All answers are counted and, where there are such, the first right and the first
+    wrong response come in full, with the rule that decided.
 
     Args:
-        problems: the `Problem`s.
-        rows: the rows of each, from `generations.read`.
+        problem: the `Problem`.
+        rows: its rows, from `generations.read`.
     """
-    for problem, answers in zip(problems, rows, strict=True):
-        right = sum(row["outcome"] == "correct" for row in answers)
-        yield f"{'=' * 72}\n{problem.id}: right {right} of {len(answers)}\n\n"
-        yield f"{problem.question}\n\nreference: {problem.answer}\n"
-        counts = collections.Counter((row["outcome"], row["answer"]) for row in answers)
-        for (outcome, answer), count in counts.most_common():
-            answer = "" if answer is None else f" {answer}"
-            yield f"  {count} x {outcome.replace('_', ' ')}{answer}\n"
-        for name in ("right", "wrong"):
-            chosen = [
-                row
-                for row in answers
-                if (row["outcome"] == "correct") == (name == "right")
-            ]
-            for row in chosen[:1]:
-                cut = ", cut off" if row["truncated"] else ""
-                yield f"\n--- {name}: response {row['sample']}, {row['tokens']} tokens"
-                yield f"{cut}; {row['outcome'].replace('_', ' ')} by rule: "
-                yield f"{row['rule']}\n{row['response']}\n"
-        yield "\n"
+    right = [row for row in rows if row["outcome"] == "correct"]
+    wrong = [row for row in rows if row["outcome"] != "correct"]
+    yield f"{'=' * 72}\n{problem.id}: right {len(right)} of {len(rows)}\n\n"
+    yield f"{problem.question}\n\nreference: {problem.answer}\n"
+    counts = collections.Counter((row["outcome"], row["answer"]) for row in rows)
+    for (outcome, answer), count in counts.most_common():
+        answer = "" if answer is None else f" {answer}"
+        yield f"  {count} x {outcome.replace('_', ' ')}{answer}\n"
+    for name, chosen in (("right", right[:1]), ("wrong", wrong[:1])):
+        for row in chosen:
+            cut = ", cut off" if row["truncated"] else ""
+            yield f"\n--- {name}: response {row['sample']}, {row['tokens']} tokens"
+            yield f"{cut}; {row['outcome'].replace('_', ' ')} by rule: "
+            yield f"{row['rule']}\n{row['response']}\n"
+    yield "\n"
