@@ -10,7 +10,7 @@ import json
 import pathlib
 import sys
 
-from maspo_jax.commands import refuse, signals_end_at_once
+from maspo_jax.commands import refuse, said, signals_end_at_once
 
 
 def main(words=None):
@@ -26,9 +26,9 @@ def main(words=None):
     parser.add_argument("--out", default="comparison", metavar="DIR")
     arguments = parser.parse_args(words)
     with signals_end_at_once():
-        print("comparing", flush=True)
-        from maspo_jax.evaluation import comparison  # seconds, as it loads JAX
-        from maspo_jax.figures.evaluations import draw_comparison
+        with said("loading JAX"):
+            from maspo_jax.evaluation import comparison
+            from maspo_jax.figures.evaluations import draw_comparison
 
         names = arguments.mine, arguments.theirs
         try:

@@ -10,7 +10,7 @@ name will do. Started again, it goes on where it stopped.
 import argparse
 import sys
 
-from maspo_jax.commands import signals_end_at_once
+from maspo_jax.commands import said, signals_end_at_once
 
 BATCH = 128
 
@@ -23,8 +23,8 @@ def main(words=None):
         for name in ("policy", "benchmarks", "batch", "step", "out", "pod")
     }
     with signals_end_at_once():
-        print("loading JAX", flush=True)
-        from maspo_jax import evaluation_job  # seconds, so behind the line above
+        with said("loading JAX"):
+            from maspo_jax import evaluation_job  # which takes seconds
 
         return evaluation_job.start(
             taken["policy"],

@@ -52,16 +52,19 @@ def start(name, words, given, *, batch, step=None, folder=None, pod=None):
     ):
         try:
             display.stage("reading the benchmarks and the policy")
-            read = benchmarks.read(words)
+            with parallel.all_or_none():
+                read = benchmarks.read(words)
             mesh = parallel.make_mesh()
             policy = policies.open_policy(name, mesh, step)
-            evaluation = usual(policy, given)
-            plans = check(policy, evaluation, read, batch, mesh)
-            folder = pathlib.Path(folder or pathlib.Path("evaluations", policy.title))
+            with parallel.all_or_none():
+                evaluation = usual(policy, given)
+                plans = check(policy, evaluation, read, batch, mesh)
+            folder = folder or pathlib.Path("evaluations", policy.title)
             settings = settings_of(policy, evaluation, read)
             text = f"{json.dumps(settings)} in {folder}, {batch} at a time"
             parallel.same_everywhere(text, "the policy, the benchmarks or the settings")
             held.enter_context(folders.opened(folder, settings))
+            folder = pathlib.Path(folder)
         except (ValueError, OSError) as error:
             return refuse(error)
         grading = policy.grading

@@ -143,14 +143,15 @@ def test_the_same_question_is_answered_anew_under_another_number_or_name(
     assert len(set(halves[0])) > 4
 
 
-def test_another_seed_draws_others(evaluated, trained, files, tmp_path):
-    words = (files[0], "--seed", 1)
-    status, output = evaluation(trained, *words, out=tmp_path / "seed")
-    assert status == 0, output
-    same = [
-        a == b for a, b in zip(rows(tmp_path / "seed"), rows(evaluated[0]), strict=True)
-    ]
-    assert np.mean(same) < 0.5
+def test_another_seed_draws_others(trained, files, tmp_path):
+    said = []
+    for seed in (0, 1):
+        words = (files[0], "--temperature", 1.5, "--top-p", 1, "--seed", seed)
+        folder = tmp_path / str(seed)
+        status, output = evaluation(trained, *words, out=folder)
+        assert status == 0, output
+        said.append([row["response"] for row in rows(folder)])
+    assert np.mean([a == b for a, b in zip(*said, strict=True)]) < 0.5
 
 
 @pytest.mark.parametrize("batch", [BATCH, 8])
@@ -263,6 +264,10 @@ def test_a_folder_that_holds_something_else_is_not_touched(trained, files, tmp_p
     status, output = evaluation(trained, files[0], out=tmp_path)
     assert status == 2 and "holds no evaluation" in output
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    status, output = evaluation(trained, files[0], out=tmp_path / "thesis.tex")
+    assert status == 2 and "is no folder" in output
+    status, output = evaluation(trained, files[0], out="gs://bucket/evaluation")
+    assert status == 2 and "mount the bucket" in output
 
 
 def test_a_folder_in_use_is_refused(evaluated, trained, files, tmp_path):
@@ -280,7 +285,7 @@ def test_a_policy_alone_is_read_bit_equal(trained):
     skeleton = state.skeleton(experiment.policy, optimizer, mesh)
     with checkpoints.Checkpoints(trained / "checkpoints" / "reinforcement") as saved:
         whole, _ = saved.restore(skeleton)
-    for got, expected in zip(*map(arrays, (policy.decoder, whole.policy)), strict=True):
+    for got, expected in zip(*map(leaves, (policy.decoder, whole.policy)), strict=True):
         assert got.tobytes() == expected.tobytes()
     assert policies.checksum(policy.decoder) == policies.checksum(whole.policy)
     one = policies.open_policy(trained, mesh_of(1, 1))
@@ -289,7 +294,7 @@ def test_a_policy_alone_is_read_bit_equal(trained):
     assert policies.checksum(earlier.decoder) != policies.checksum(whole.policy)
 
 
-def arrays(tree):
+def leaves(tree):
     return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
 
 

@@ -35,6 +35,11 @@ def opened(folder, settings):
         ValueError: the folder holds another evaluation, or something else, or another
             process works in it. Nothing has been written then.
     """
+    if "://" in str(folder):
+        raise ValueError(
+            f"{folder}: an evaluation is a folder of the file system; mount the bucket "
+            "and give its path with --out"
+        )
     with contextlib.ExitStack() as held:
         refusal = None
         if jax.process_index() == 0:
@@ -49,6 +54,14 @@ def opened(folder, settings):
 
 def _open(folder, settings, held):
     """Makes a folder that of an evaluation. Returns why it cannot be, or None."""
+    if folder.exists() and not folder.is_dir():
+        return f"{folder} is no folder; give another one with --out"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not runs.lock(folder, held):
+        return (
+            f"another process is working in {folder}: wait until it ends, or give "
+            "another folder with --out"
+        )
     file = folder / SETTINGS
     partial = file.with_suffix(".json.partial")
     if file.exists():
@@ -62,15 +75,9 @@ def _open(folder, settings, held):
             )
         benchmarks = before["benchmarks"] | settings["benchmarks"]
         settings = settings | {"benchmarks": benchmarks}
-    elif folder.exists() and (not folder.is_dir() or set(folder.iterdir()) - {partial}):
+    elif set(folder.iterdir()) - {partial}:
         return (
             f"{folder} exists and holds no evaluation (it has no {SETTINGS}); give "
-            "another folder with --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    if not runs.lock(folder, held):
-        return (
-            f"another process is working in {folder}: wait until it ends, or give "
             "another folder with --out"
         )
     partial.write_text(json.dumps(settings, indent=2) + "\n")
