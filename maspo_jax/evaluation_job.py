@@ -22,7 +22,7 @@ from maspo_jax.evaluation import (
 )
 from maspo_jax.evaluation.scoring import Interview
 from maspo_jax.figures.evaluations import draw_results
-from maspo_jax.rewards import Verifier
+from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
@@ -67,8 +67,7 @@ def start(name, words, given, *, batch, step=None, folder=None, pod=None):
             folder = pathlib.Path(folder)
         except (ValueError, OSError) as error:
             return refuse(error)
-        grading = policy.grading
-        verifier = held.enter_context(Verifier(grading.workers, grading.deadline))
+        verifier = held.enter_context(make_verifier(policy.grading))
         display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
         try:
             with Interrupts(display) as interrupts:
@@ -137,7 +136,7 @@ def interview(policy, evaluation, benchmark, plan, verifier, mesh):
         decoding=Decoding(
             responses=plan.responses,
             length=evaluation.response_length,
-            end=policy.tokenizer.end,
+            ends=policy.tokenizer.ends,
             pad=policy.tokenizer.pad,
             temperature=evaluation.temperature,
             top_p=evaluation.top_p,

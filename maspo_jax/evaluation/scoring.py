@@ -66,7 +66,7 @@ class Interview:
         texts = texts_of(self.tokenizer, sequences)
         verdicts = grade_texts(self.verifier, problems[own], texts)
         response, mask = parallel.local((sequences.response, sequences.mask))
-        cut = mask[:, -1] & (response[:, -1] != self.decoding.end)
+        cut = mask[:, -1] & ~np.isin(response[:, -1], self.decoding.ends)
         columns = texts, verdicts, mask.sum(axis=-1).tolist(), cut.tolist()
         return [Answer(*row) for row in zip(*columns, strict=True)]
 

@@ -77,8 +77,7 @@ def grade_texts(verifier, problems, texts):
     responses = len(texts) // len(problems)
     golds = [problem.answer for problem in problems for _ in range(responses)]
     answers = [
-        text.partition(THOUGHT)[2] if text.startswith(THINK) else text
-        for text in texts
+        text.partition(THOUGHT)[2] if text.startswith(THINK) else text for text in texts
     ]
     return verifier.grade(answers, golds)
 
