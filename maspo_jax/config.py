@@ -17,6 +17,7 @@ import tyro
 
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
+from maspo_jax.models.pretrained import Checkpoint, config_of
 from maspo_jax.objectives import advantages, kl, token_weights
 from maspo_jax.rewards import grade
 
@@ -166,7 +167,7 @@ class HeldOut:
 class Experiment:
     """Everything a run depends on."""
 
-    policy: DecoderConfig
+    policy: DecoderConfig | Checkpoint  # from scratch, or pretrained
     tokenizer: Any  # a `data.tokenizer.Tokenizer`
     train_set: Any  # a `data.problems.Source`
     held_out: HeldOut
@@ -182,6 +183,11 @@ class Experiment:
     fsdp: int = 1  # devices that share one copy of the policy
     checkpoint_every: int = 10  # steps between checkpoints
     rollouts_every: int = 10  # steps between rollouts written as text
+
+    @property
+    def decoder(self):
+        """The `DecoderConfig` of the policy; that of a checkpoint is read there."""
+        return config_of(self.policy)
 
     @property
     def updates_per_step(self):

@@ -15,6 +15,7 @@ from maspo_jax.data import pipeline
 from maspo_jax.data.arithmetic import Chains
 from maspo_jax.evaluation import scoring
 from maspo_jax.figures.training_curves import draw_learning_curves
+from maspo_jax.models.pretrained import Checkpoint, verify
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training import loop, runs
@@ -90,6 +91,8 @@ def check(experiment, folder):
     """Refuses what cannot run, before anything is compiled or written."""
     with parallel.all_or_none():
         validation.validate(experiment, jax.device_count())
+        if isinstance(experiment.policy, Checkpoint):
+            verify(experiment.policy.folder, experiment.decoder)
         check_problems(experiment)
     settings = f"{config.to_json(experiment)} in {folder}"
     parallel.same_everywhere(settings, "the experiment or its folder")

@@ -65,9 +65,9 @@ def validate(experiment, devices):
     _check_finite(settings)
     _check_limits(settings)
     checks.check_objective(experiment.objective, sampling.response_length)
-    if experiment.policy.dtype != "float32":
+    if experiment.decoder.dtype != "float32":
         raise ValueError(
-            f"policy.dtype={experiment.policy.dtype!r}: small updates would vanish in "
+            f"policy.dtype={experiment.decoder.dtype!r}: small updates would vanish in "
             "it; train in float32"
         )
     _check_group(experiment)
@@ -89,7 +89,7 @@ def validate(experiment, devices):
         _divides("warm_up.batch", warm_up.batch, "devices", devices)
         total = sum(phase.updates for phase in warm_up.phases)
         _check_rise("warm_up.optimization", warm_up.optimization, total)
-    _check_vocabulary(experiment.policy.vocabulary, experiment.tokenizer)
+    _check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)
     _check_grader(experiment)
 
 

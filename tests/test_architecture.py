@@ -16,14 +16,14 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "parallel", "commands"},
+    {"types", "parallel", "hub", "commands"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
     {"training", "validation"},
     {"evaluation"},
     {"figures"},
     {"job", "evaluation_job"},
-    {"train", "evaluate", "compare", "sweeps", "plan"},
+    {"train", "evaluate", "compare", "export", "sweeps", "plan"},
 )
 
 

@@ -142,7 +142,7 @@ def test_greedy_tokens_equal_those_of_the_library(written, kind):
     )[:, PROMPTS.shape[1] :].numpy()
     mesh = mesh_of(1, 1)
     prompts = parallel.spread(Prompts(PROMPTS, MASK), mesh)
-    decoding = Decoding(responses=1, length=64, end=1, pad=0, temperature=0.0)
+    decoding = Decoding(responses=1, length=64, ends=(1,), pad=0, temperature=0.0)
     drawn = sample(load(folder), prompts, jax.random.key(0), decoding, mesh).sequences
     size = expected.shape[1]
     np.testing.assert_array_equal(np.asarray(drawn.response)[:, :size], expected)
@@ -210,7 +210,7 @@ def test_what_is_exported_opens_elsewhere_and_here(
 ):
     """load -> export -> load is bit-equal, and the library sees the same network."""
     policy = load(written(kind)[0], dtype=dtype)
-    export(policy, tmp_path, longest=128, end=(1,), pad=0, file_bytes=20_000)
+    export(policy, tmp_path, longest=128, ends=(1,), pad=0, file_bytes=20_000)
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     again = load(tmp_path, dtype=dtype)
     assert again.config == policy.config
@@ -236,7 +236,7 @@ def own(tmp_path):
     """A checkpoint written without the library."""
     config = DecoderConfig(vocabulary=24, qkv_bias=True, depth=2)
     policy = noisy(jax.jit(lambda: Decoder(config, nnx.Rngs(0)))())
-    export(policy, tmp_path, longest=64, end=(1,), pad=0)
+    export(policy, tmp_path, longest=64, ends=(1,), pad=0)
     return tmp_path
 
 
@@ -302,17 +302,17 @@ def test_half_a_download_is_refused(written, own, tmp_path):
 def test_a_name_that_is_nowhere_is_refused(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match="is no folder here, and the Hugging"):
-        pretrained.locate("nobody/nothing")
+        _ = pretrained.Checkpoint("nobody/nothing").folder
 
 
 def test_export_refuses_a_folder_in_use(own):
     with pytest.raises(ValueError, match="is not empty"):
-        export(load(own), own, longest=64, end=(1,), pad=0)
+        export(load(own), own, longest=64, ends=(1,), pad=0)
 
 
 def test_export_refuses_what_no_architecture_has(tiny_policy, tmp_path):
     with pytest.raises(ValueError, match="no architecture of Hugging Face has both"):
-        export(tiny_policy, tmp_path / "new", longest=64, end=(1,), pad=0)
+        export(tiny_policy, tmp_path / "new", longest=64, ends=(1,), pad=0)
     assert not (tmp_path / "new").exists()
 
 

@@ -44,7 +44,7 @@ def write(folder):
     from maspo_jax.models.export import export
 
     policy = jax.jit(lambda: Decoder(config(), nnx.Rngs(0)))()
-    export(policy, folder, longest=1024, end=(1,), pad=0, file_bytes=FILE_BYTES)
+    export(policy, folder, longest=1024, ends=(1,), pad=0, file_bytes=FILE_BYTES)
 
 
 def load_here(folder, results):

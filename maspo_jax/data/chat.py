@@ -15,9 +15,9 @@ import dataclasses
 import datetime
 import functools
 import json
-import pathlib
 from typing import Any
 
+from maspo_jax import hub
 from maspo_jax.data.templates import ALL, BOXED, Template
 
 # Given to a template under their own names, as text.
@@ -29,8 +29,8 @@ class ChatTemplate:
     """Asks a question in one user turn of a chat.
 
     Attributes:
-        folder: of a checkpoint, with `chat_template.jinja` or a `chat_template` in
-            its `tokenizer_config.json`.
+        folder: of a checkpoint, or its name on the hub, with `chat_template.jinja` or
+            a `chat_template` in its `tokenizer_config.json`.
         style: the instructions around the question, within the user turn.
         system: the system turn; None leaves it to the template, which may add one.
         enable_thinking: of Qwen3; None leaves it to the template.
@@ -91,24 +91,33 @@ class ChatTemplate:
                 f"the chat template of {self.folder} is not valid: {error}"
             ) from error
 
+    @property
+    def exists(self) -> bool:
+        """Whether the checkpoint has a chat template."""
+        return self._found is not None
+
     @functools.cached_property
     def _text(self) -> str:
-        own = pathlib.Path(self.folder, "chat_template.jinja")
+        if self._found is None:
+            raise ValueError(
+                f"{self.folder} has no chat template, neither in chat_template.jinja "
+                "nor in tokenizer_config.json: ask with a templates.Template instead"
+            )
+        return self._found
+
+    @functools.cached_property
+    def _found(self) -> str | None:
+        own = hub.folder_of(self.folder) / "chat_template.jinja"
         if own.is_file():
             return own.read_text("utf-8")
         text = self._config.get("chat_template")
         if isinstance(text, list):  # several by name, of which one is for chats
             text = {each["name"]: each["template"] for each in text}.get("default")
-        if not isinstance(text, str):
-            raise ValueError(
-                f"{self.folder} has no chat template, neither in chat_template.jinja "
-                "nor in tokenizer_config.json: ask with a templates.Template instead"
-            )
-        return text
+        return text if isinstance(text, str) else None
 
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
-        path = pathlib.Path(self.folder, "tokenizer_config.json")
+        path = hub.folder_of(self.folder) / "tokenizer_config.json"
         if not path.is_file():
             return {}
         try:
@@ -124,6 +133,12 @@ class ChatTemplate:
             for name, token in found.items()
             if token is not None
         }
+
+
+def template_of(folder: str, style: Template = BOXED) -> ChatTemplate | Template:
+    """Returns the chat template of a checkpoint, or the bare style if it has none."""
+    template = ChatTemplate(folder, style)
+    return template if template.exists else style
 
 
 def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):

@@ -17,6 +17,8 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
+from maspo_jax import hub
+
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -129,7 +131,8 @@ class FileTokenizer:
     Text is kept exactly as far as the file's own normalizer keeps it.
 
     Attributes:
-        path: a `tokenizer.json`, or the folder of a checkpoint that has one.
+        path: a `tokenizer.json`, the folder of a checkpoint that has one, or its name
+            on the Hugging Face hub.
         end_token: name of the token that ends a demonstration; None takes
             `eos_token` from the `tokenizer_config.json` beside the file, or else the
             first of `eos_token_id` in `generation_config.json`. A response ends with
@@ -180,8 +183,11 @@ class FileTokenizer:
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
 
     @functools.cached_property
-    def _file(self) -> pathlib.Path:
+    def file(self) -> pathlib.Path:
+        """The `tokenizer.json`, fetched if it is on the hub."""
         path = pathlib.Path(self.path)
+        if hub.is_name(self.path):
+            path = hub.folder_of(self.path)
         path = path / "tokenizer.json" if path.is_dir() else path
         if not path.is_file():
             raise FileNotFoundError(
@@ -196,10 +202,10 @@ class FileTokenizer:
         import tokenizers
 
         try:
-            return tokenizers.Tokenizer.from_file(str(self._file))
+            return tokenizers.Tokenizer.from_file(str(self.file))
         except Exception as error:  # the library raises nothing narrower
             raise ValueError(
-                f"{self._file} is no tokenizer of the `tokenizers` library: {error}"
+                f"{self.file} is no tokenizer of the `tokenizers` library: {error}"
             ) from error
 
     @functools.cached_property
@@ -213,7 +219,7 @@ class FileTokenizer:
         ends = (*first, *self._generated_ends())
         if not ends:
             raise ValueError(
-                f"{self._file} does not say which token ends a response: "
+                f"{self.file} does not say which token ends a response: "
                 f"give FileTokenizer(..., end_token=NAME). {self._names()}"
             )
         return tuple(dict.fromkeys(ends))
@@ -233,8 +239,8 @@ class FileTokenizer:
         for end in ends:
             if type(end) is not int or not 0 <= end < self._size:
                 raise ValueError(
-                    f"eos_token_id={end!r} in {self._file.parent}/generation_config."
-                    f"json is no token of {self._file}, which has {self._size}: the "
+                    f"eos_token_id={end!r} in {self.file.parent}/generation_config."
+                    f"json is no token of {self.file}, which has {self._size}: the "
                     "two are not from one checkpoint"
                 )
         return ends
@@ -243,7 +249,7 @@ class FileTokenizer:
         token = self._tokenizer.token_to_id(name)
         if token is None:
             raise ValueError(
-                f"{field}={name!r} is not a token of {self._file}. {self._names()}"
+                f"{field}={name!r} is not a token of {self.file}. {self._names()}"
             )
         return token
 
@@ -259,7 +265,7 @@ class FileTokenizer:
 
     def _beside(self, name: str) -> dict:
         """Returns what a JSON file beside this one holds, {} where there is none."""
-        path = self._file.with_name(name)
+        path = self.file.with_name(name)
         if not path.is_file():
             return {}
         try:

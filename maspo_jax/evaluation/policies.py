@@ -1,7 +1,6 @@
 """The policies that can be evaluated, opened by name."""
 
 import dataclasses
-import functools
 import hashlib
 import json
 import pathlib
@@ -9,9 +8,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
-from maspo_jax import config, parallel
+from maspo_jax import config, hub, parallel
+from maspo_jax.data.chat import template_of
+from maspo_jax.data.tokenizer import FileTokenizer
+from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.models import pretrained
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.training import checkpoints, runs
 
@@ -45,26 +47,47 @@ class Policy:
 
 
 def open_policy(name, mesh, step=None):
-    """Returns the `Policy` of a run, as it was after its newest checkpoint.
+    """Returns the `Policy` of a run after its newest checkpoint, or of Hugging Face.
 
     Args:
-        name: the folder of a run.
+        name: the folder of a run, the folder of a checkpoint of Hugging Face, or the
+            name of one on the hub.
         mesh: the mesh its parameters are placed on.
-        step: of the checkpoint; None for the newest.
+        step: of the run's checkpoint; None for the newest.
 
     Raises:
         ValueError, OSError: there is no such policy; the message says which there are.
     """
     folder = pathlib.Path(name)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no policy {name}: give the folder of a run")
-    settings = folder / "config.json"
-    if settings.is_file() and "model_type" in json.loads(settings.read_text()):
-        raise ValueError(
-            f"{name} is a Hugging Face checkpoint, which cannot be evaluated yet: give "
-            "the folder of a run"
+    if not folder.is_dir() and not hub.is_name(name):
+        raise FileNotFoundError(
+            f"no policy {name}: give the folder of a run, or a checkpoint of Hugging "
+            "Face, its folder or its name"
         )
-    return _of_run(folder, mesh, step)
+    settings = folder / "config.json"
+    if folder.is_dir() and not (
+        settings.is_file() and "model_type" in json.loads(settings.read_text())
+    ):
+        return _of_run(folder, mesh, step)
+    if step is not None:
+        raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
+    return _of_checkpoint(str(name), mesh)
+
+
+def _of_checkpoint(name, mesh):
+    checkpoint, usual = pretrained.Checkpoint(name), Evaluation()
+    shapes = pretrained.skeleton(checkpoint.config)
+    places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
+    return Policy(
+        name=pathlib.Path(name).name,
+        step=None,
+        decoder=pretrained.load(checkpoint.folder, checkpoint.config, places),
+        tokenizer=FileTokenizer(name),
+        template=template_of(name),
+        prompt_length=usual.prompt_length,
+        response_length=usual.response_length,
+        grading=config.Grading(),
+    )
 
 
 def _of_run(folder, mesh, step):
@@ -92,8 +115,7 @@ def _of_run(folder, mesh, step):
 
 
 def _skeleton(experiment, mesh):
-    make = functools.partial(Decoder, experiment.policy)
-    shapes = jax.eval_shape(lambda: make(nnx.Rngs(0)))
+    shapes = pretrained.skeleton(experiment.decoder)
     places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(

@@ -14,14 +14,14 @@ from maspo_jax.models.pretrained import INDEX
 FILE_BYTES = 5 * 10**9  # of a file of weights, as most checkpoints have them
 
 
-def export(policy, folder, *, longest, end, pad, dtype=None, file_bytes=FILE_BYTES):
+def export(policy, folder, *, longest, ends, pad, dtype=None, file_bytes=FILE_BYTES):
     """Writes `config.json`, `generation_config.json` and the weights of a policy.
 
     Args:
         policy: a `Decoder`, all of it on devices of this process.
         folder: where; must be empty or not exist.
         longest: tokens of the longest text, prompt and response.
-        end: tokens that end a response.
+        ends: tokens that end a response, the first of them that of demonstrations.
         pad: the token that pads.
         dtype: of the tensors; by default that of the parameters.
         file_bytes: of one file of weights at most, unless a tensor is larger.
@@ -31,7 +31,7 @@ def export(policy, folder, *, longest, end, pad, dtype=None, file_bytes=FILE_BYT
         raise ValueError(f"{folder} is not empty; give a new folder")
     values = architectures.write_config(policy.config)
     dtype = jnp.dtype(dtype or policy.config.dtype)
-    specials = {"eos_token_id": list(end), "pad_token_id": pad}
+    specials = {"eos_token_id": list(ends), "pad_token_id": pad}
     values |= specials | {"max_position_embeddings": longest, "dtype": dtype.name}
     folder.mkdir(parents=True, exist_ok=True)
     _write_weights(policy, folder, dtype, file_bytes)

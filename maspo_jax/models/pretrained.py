@@ -1,6 +1,6 @@
 """Checkpoints of Hugging Face: found, checked by name and shape, read into shards.
 
-    name --locate--> folder --read_config--> DecoderConfig --load--> Decoder
+    name --hub--> folder --read_config--> DecoderConfig --load--> Decoder
 
 One file is open at a time and one tensor in memory: each goes to its shards before
 the next is read.
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import safetensors
 from flax import nnx
 
+from maspo_jax import hub
 from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 INDEX = "model.safetensors.index.json"
-FILES = ["*.json", "*.jinja", "*.safetensors", "tokenizer*", "*.txt"]
 # Written by old versions beside the weights; the decoder computes it.
 COMPUTED = "rotary_emb.inv_freq"
 
@@ -43,7 +43,12 @@ class Checkpoint:
     @functools.cached_property
     def folder(self):
         """Where the files are, fetched from the hub if they are not here."""
-        return locate(self.name, self.revision)
+        folder = hub.folder_of(self.name, self.revision)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"{folder} is no checkpoint of Hugging Face: it has no config.json"
+            )
+        return folder
 
     @functools.cached_property
     def config(self):
@@ -58,35 +63,6 @@ class Checkpoint:
 def config_of(policy):
     """Returns the `DecoderConfig` of a policy: its own, or that of a `Checkpoint`."""
     return policy if isinstance(policy, DecoderConfig) else policy.config
-
-
-def locate(name, revision=None):
-    """Returns the folder of a checkpoint; fetches it from the hub if it must.
-
-    Raises:
-        FileNotFoundError: there is neither such a folder nor, now, such a name.
-    """
-    folder = pathlib.Path(name)
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError(
-                f"{folder} is no checkpoint of Hugging Face: it has no config.json"
-            )
-        return folder
-    import huggingface_hub  # slow to import, and most runs never need it
-
-    try:
-        return pathlib.Path(
-            huggingface_hub.snapshot_download(
-                str(name), revision=revision, allow_patterns=FILES
-            )
-        )
-    except Exception as error:  # of the name, the network or the hub
-        reason = str(error).splitlines()[0]
-        raise FileNotFoundError(
-            f"{name!r} is no folder here, and the Hugging Face hub did not give it "
-            f"({reason}); correct the name, or download it to a folder"
-        ) from error
 
 
 def load(folder, config, shardings):

@@ -155,7 +155,7 @@ def build(experiment, mesh, verifier):
     objective, tokenizer = experiment.objective, experiment.tokenizer
     total = experiment.steps * experiment.updates_per_step
     optimizer = make_optimizer(experiment.optimization, total)
-    skeleton = states.skeleton(experiment.policy, optimizer, mesh)
+    skeleton = states.skeleton(experiment.decoder, optimizer, mesh)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     temperature, parts = sampling.temperature, updates.microbatches
     return Algorithm(

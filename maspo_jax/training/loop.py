@@ -19,7 +19,6 @@ from maspo_jax.training import state as states
 from maspo_jax.training.checkpoints import Checkpoints
 from maspo_jax.training.collecting import collect
 from maspo_jax.training.interrupts import Interrupts
-from maspo_jax.training.keys import key_for
 from maspo_jax.training.optimizer import learning_rate
 from maspo_jax.training.runs import Run
 from maspo_jax.training.visits import Visits
@@ -72,8 +71,7 @@ def begin(run, algorithm, checkpoints):
     if experiment.warm_up:
         policy = warm_up(run, checkpoints)
         return states.adopt(policy, algorithm.optimizer, run.mesh), None
-    key = key_for("initialization", experiment.seed)
-    return states.create(experiment.policy, algorithm.optimizer, run.mesh, key), None
+    return states.begin(experiment, algorithm.optimizer, run.mesh), None
 
 
 def reference_of(run, algorithm, policy):

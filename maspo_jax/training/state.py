@@ -6,7 +6,9 @@ import jax
 from flax import nnx
 
 from maspo_jax import parallel
+from maspo_jax.models import pretrained
 from maspo_jax.models.decoder import Decoder
+from maspo_jax.training.keys import key_for
 from maspo_jax.types import TrainState
 
 
@@ -29,6 +31,17 @@ def skeleton(config, optimizer, mesh):
         shapes,
         shardings,
     )
+
+
+def begin(experiment, optimizer, mesh):
+    """Returns the `TrainState` before any update, of a checkpoint or at random."""
+    policy = experiment.policy
+    if isinstance(policy, pretrained.Checkpoint):
+        places = _shardings(skeleton(policy.config, optimizer, mesh)).policy
+        read = pretrained.load(policy.folder, policy.config, places)
+        return adopt(read, optimizer, mesh)
+    key = key_for("initialization", experiment.seed)
+    return create(policy, optimizer, mesh, key)
 
 
 def create(config, optimizer, mesh, key):

@@ -7,7 +7,6 @@ from maspo_jax.data import pipeline
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.training import state as states
 from maspo_jax.training.batches import demonstration_batch
-from maspo_jax.training.keys import key_for
 from maspo_jax.training.metrics import refuse_non_finite
 from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import imitate, make_update
@@ -28,11 +27,10 @@ def warm_up(run, checkpoints):
     experiment, settings = run.experiment, run.experiment.warm_up
     total = sum(phase.updates for phase in settings.phases)
     optimizer = make_optimizer(settings.optimization, total)
-    skeleton = states.skeleton(experiment.policy, optimizer, run.mesh)
+    skeleton = states.skeleton(experiment.decoder, optimizer, run.mesh)
     done = checkpoints.newest
     if done is None:
-        key = key_for("initialization", experiment.seed)
-        state = states.create(experiment.policy, optimizer, run.mesh, key)
+        state = states.begin(experiment, optimizer, run.mesh)
         done, begin = 0, START
     else:
         state, begin = checkpoints.restore(skeleton)

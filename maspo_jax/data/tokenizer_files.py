@@ -1,0 +1,82 @@
+"""Tokenizers as files of a checkpoint, which every other tool opens."""
+
+import json
+import pathlib
+import re
+import shutil
+
+from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenizer
+
+PAD, END = "<pad>", "<end>"
+COPIED = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+)
+
+
+def write(tokenizer, folder):
+    """Writes `tokenizer.json` and what belongs to it; text and tokens stay the same.
+
+    Args:
+        tokenizer: one of this package; that of a checkpoint is copied.
+        folder: where; it exists.
+    """
+    folder = pathlib.Path(folder)
+    if isinstance(tokenizer, FileTokenizer):
+        for file in map(tokenizer.file.with_name, COPIED):
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
+        return
+    made = {PieceTokenizer: _of_pieces, ByteTokenizer: _of_bytes}.get(type(tokenizer))
+    if made is None:
+        raise ValueError(
+            f"a {type(tokenizer).__name__} cannot be written as files of Hugging Face; "
+            "use one of maspo_jax.data.tokenizer"
+        )
+    library = made(tokenizer)
+    library.add_special_tokens([PAD, END])
+    library.save(str(folder / "tokenizer.json"))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "pad_token": PAD,
+        "eos_token": END,
+        "clean_up_tokenization_spaces": False,
+    }
+    text = json.dumps(settings, indent=2) + "\n"
+    (folder / "tokenizer_config.json").write_text(text, "utf-8")
+
+
+def _of_pieces(tokenizer):
+    import tokenizers  # here, as in `tokenizer`: most runs never need it
+
+    vocabulary = {PAD: tokenizer.pad, END: tokenizer.end}
+    vocabulary |= {piece: token for token, piece in enumerate(tokenizer.pieces, 2)}
+    longest_first = sorted(tokenizer.pieces, key=len, reverse=True)
+    pattern = tokenizers.Regex("|".join(map(re.escape, longest_first)))
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.Split(pattern, "isolated")
+    library.decoder = tokenizers.decoders.Fuse()
+    return library
+
+
+def _of_bytes(tokenizer):
+    import tokenizers
+
+    # The library writes a byte as a printable character: as itself where it is one.
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    spare = iter(range(256, 512))
+    vocabulary = {
+        chr(byte if byte in printable else next(spare)): byte for byte in range(256)
+    }
+    vocabulary |= {PAD: tokenizer.pad, END: tokenizer.end}
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
+    library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+        add_prefix_space=False, use_regex=False
+    )
+    library.decoder = tokenizers.decoders.ByteLevel()
+    return library

@@ -1,0 +1,60 @@
+"""Writes a policy as a checkpoint of Hugging Face, which every other tool opens.
+
+    python -m maspo_jax.export RUN --out FOLDER [--step N] [--dtype bfloat16]
+
+RUN is the folder of a run. FOLDER gets its configuration, tokenizer, chat template and
+weights.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from maspo_jax.commands import refuse, said, signals_end_at_once
+
+
+def main(words=None):
+    """Runs the command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m maspo_jax.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
+    parser.add_argument("--step", type=int, help="of the checkpoint (the newest)")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), help="(that of the parameters)"
+    )
+    arguments = parser.parse_args(words)
+    with signals_end_at_once():
+        with said("loading JAX"):
+            from maspo_jax import parallel  # which takes seconds
+            from maspo_jax.data import tokenizer_files
+            from maspo_jax.evaluation import policies
+            from maspo_jax.models.export import export
+
+        folder = pathlib.Path(arguments.out)
+        try:
+            with said("reading the policy"):
+                mesh = parallel.make_mesh()
+                policy = policies.open_policy(arguments.run, mesh, arguments.step)
+            with said(f"writing {folder}"):
+                export(
+                    policy.decoder,
+                    folder,
+                    longest=policy.prompt_length + policy.response_length,
+                    ends=policy.tokenizer.ends,
+                    pad=policy.tokenizer.pad,
+                    dtype=arguments.dtype,
+                )
+                tokenizer_files.write(policy.tokenizer, folder)
+        except (ValueError, OSError) as error:
+            return refuse(error)
+    print(f"{policy.title} is in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Files of a checkpoint: a folder here, or a name on the Hugging Face hub."""
+
+import functools
+import pathlib
+import re
+
+# What a decoder, its tokenizer and its template are read from.
+FILES = ["*.json", "*.jinja", "*.safetensors", "*.txt"]
+
+
+def is_name(name):
+    """Returns whether a text is neither a path that exists nor one that ends in .json.
+
+    Such as "Qwen/Qwen2.5-1.5B": a name on the hub has an owner and no more.
+    """
+    shaped = re.fullmatch(r"[\w.-]+/[\w.-]+", str(name))
+    return bool(shaped) and not pathlib.Path(name).exists() and ".json" not in str(name)
+
+
+@functools.cache
+def folder_of(name, revision=None):
+    """Returns the folder of a checkpoint; fetches it from the hub if it must.
+
+    Args:
+        name: the folder, or a name on the hub.
+        revision: of the hub: a branch, a tag or a commit.
+
+    Raises:
+        FileNotFoundError: there is neither such a folder nor, now, such a name.
+    """
+    folder = pathlib.Path(name)
+    if folder.is_dir():
+        return folder
+    if not is_name(name):
+        raise FileNotFoundError(f"no folder {name}, nor is it a name like OWNER/MODEL")
+    import huggingface_hub  # slow to import, and most runs never need it
+
+    try:
+        fetched = huggingface_hub.snapshot_download(
+            str(name), revision=revision, allow_patterns=FILES
+        )
+    except Exception as error:  # of the name, the network or the hub
+        reason = str(error).splitlines()[0]
+        raise FileNotFoundError(
+            f"{name!r} is no folder here, and the Hugging Face hub did not give it "
+            f"({reason}); correct the name, or download it to a folder"
+        ) from error
+    return pathlib.Path(fetched)

@@ -1,0 +1,252 @@
+"""A checkpoint of Hugging Face from its folder through training to a new folder."""
+
+import contextlib
+import io
+import json
+
+import jax
+import numpy as np
+import pytest
+from conftest import command, measured
+
+from maspo_jax import evaluate, export
+from maspo_jax.data import arithmetic, templates, tokenizer_files
+from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.models.decoder import causal, positions
+from maspo_jax.training import runs
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+EXPERIMENT = """
+from maspo_jax.config import (
+    Experiment, HeldOut, Objective, Optimization, Phase, Sampling, Updates, WarmUp
+)
+from maspo_jax.data import templates
+from maspo_jax.data.chat import ChatTemplate
+from maspo_jax.data.problems import ProblemFile
+from maspo_jax.data.tokenizer import FileTokenizer
+from maspo_jax.models.pretrained import Checkpoint
+from maspo_jax.objectives import gates
+
+problems = ProblemFile({problems!r})
+experiment = Experiment(
+    policy=Checkpoint({folder!r}),
+    tokenizer=FileTokenizer({folder!r}),
+    template=ChatTemplate({folder!r}, templates.BOXED),
+    train_set=problems,
+    held_out=HeldOut(problems, problems=8),
+    sampling=Sampling(prompts=8, responses=2, prompt_length=352, response_length=16),
+    objective=Objective(gate=gates.Maspo()),
+    optimization=Optimization(1e-3),
+    updates=Updates(minibatches=2),
+    steps=2,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def problems(shared, tmp_path_factory):
+    """A few real problems of GSM8K as released."""
+    import gzip
+
+    file = tmp_path_factory.mktemp("data") / "gsm8k.jsonl"
+    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt") as lines:
+        rows = [next(lines) for _ in range(32)]
+    file.write_text("".join(row for row in rows if len(row) < 900))
+    return file
+
+
+@pytest.fixture(scope="module")
+def checkpoint(problems, tmp_path_factory):
+    """A folder as `transformers` writes it: a small Qwen2 and its own tokenizer."""
+    torch = pytest.importorskip("torch", reason="an oracle, from the extra `oracles`")
+    transformers = pytest.importorskip("transformers", reason="likewise")
+    import tokenizers
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny-qwen2"
+    library = tokenizers.Tokenizer(tokenizers.models.BPE())
+    usual = transformers.Qwen2Tokenizer().backend_tokenizer
+    library.normalizer = usual.normalizer
+    library.pre_tokenizer, library.decoder = usual.pre_tokenizer, usual.decoder
+    library.train(
+        [str(problems)],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=SPECIALS,
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=library, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = CHAT
+    fast.save_pretrained(folder)
+    config = transformers.Qwen2Config(
+        vocab_size=416,  # more rows than tokens, as the released ones have
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=2,
+        pad_token_id=0,
+        bos_token_id=None,
+    )
+    torch.manual_seed(0)
+    model = transformers.Qwen2ForCausalLM(config)
+    model.generation_config.eos_token_id = [2, 0]
+    model.save_pretrained(folder, max_shard_size="40KB")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoint, problems, tmp_path_factory):
+    """A run of two steps with MASPO on it."""
+    folder = tmp_path_factory.mktemp("runs")
+    file = folder / "experiment.py"
+    file.write_text(EXPERIMENT.format(folder=str(checkpoint), problems=str(problems)))
+    status, output = command(file, "--run", folder / "run")
+    assert status == 0, output
+    return folder / "run", file
+
+
+def shown(main, *words):
+    """Runs another command in this process. Returns its status and what it printed."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as exit:
+            status = exit.code
+    return status, output.getvalue() + errors.getvalue()
+
+
+def test_a_checkpoint_trains_on_real_problems(trained):
+    steps = runs.read_metrics(trained[0], "reinforcement")
+    assert [line["step"] for line in steps] == [1, 2]
+    assert all(line["length"] > 1 for line in steps)
+    (rollouts, _) = sorted((trained[0] / "rollouts").iterdir())
+    row = json.loads(rollouts.read_text().splitlines()[0])
+    assert len(row["question"]) > 40 and row["answer"]
+
+
+def test_it_goes_on_without_reading_the_weights_again(trained, monkeypatch):
+    from maspo_jax.models import pretrained
+
+    monkeypatch.setattr(pretrained, "load", None)
+    before = measured(trained[0])
+    status, output = command(trained[1], "--run", trained[0], "--steps", 3)
+    assert status == 0, output
+    assert measured(trained[0])[: len(before)] == before
+    status, output = command(trained[1], "--run", trained[0], "--steps", 2)
+    assert status == 2 and "steps: 3 in the run, 2 here" in output
+
+
+def test_the_policy_before_and_after_can_be_evaluated(
+    trained, checkpoint, problems, tmp_path
+):
+    for number, policy in enumerate((checkpoint, trained[0])):
+        status, output = shown(
+            evaluate.main,
+            *(policy, f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "e"),
+            *("--prompt-length", 352, "--response-length", 16),
+            *("--out", tmp_path / str(number)),
+        )
+        assert status == 0, output
+        results = json.loads((tmp_path / str(number) / "results.json").read_text())
+        assert "gsm8k" in results["benchmarks"]
+        assert "pass@2" in (tmp_path / str(number) / "results.md").read_text()
+
+
+def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_path):
+    import torch
+    import transformers
+
+    from maspo_jax import parallel
+    from maspo_jax.evaluation import policies
+
+    folder = tmp_path / "exported"
+    status, output = shown(export.main, trained[0], "--out", folder)
+    assert status == 0, output
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    question = "How much is 3 + 4?"
+    turns = [{"role": "user", "content": templates.BOXED.render(question)}]
+    tokens = tokenizer.apply_chat_template(
+        turns, add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+    with torch.no_grad():
+        expected = model(torch.tensor([tokens])).logits[0].numpy()
+    policy = policies.open_policy(folder, parallel.make_mesh())
+    assert policy.tokenizer.encode(policy.template.render(question)) == tokens
+    rows = np.array([tokens], np.int32)
+    mask = np.ones_like(rows, bool)
+
+    @jax.jit
+    def forward(decoder, rows):
+        return decoder.logits(decoder(rows, positions(mask), causal(mask))[0])
+
+    logits = np.asarray(forward(policy.decoder, rows))[0]
+    assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)
+    assert model.generation_config.eos_token_id == [2, 0]
+    status, output = shown(export.main, trained[0], "--out", folder)
+    assert status == 2 and "is not empty" in output
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda folder: (folder / "config.json").unlink(), "it has no config.json"),
+        (
+            lambda folder: next(iter(folder.glob("*.safetensors"))).unlink(),
+            "is half a download",
+        ),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "no tokenizer at"),
+        (
+            lambda folder: (folder / "tokenizer.json").write_text(
+                (folder / "tokenizer.json").read_text().replace('": 399', '": 499')
+            ),
+            "policy.vocabulary=416",
+        ),
+    ],
+    ids=["no config", "half a download", "no tokenizer", "another vocabulary"],
+)
+def test_a_folder_that_is_no_whole_checkpoint_is_refused(
+    trained, checkpoint, tmp_path, spoil, message
+):
+    import shutil
+
+    copy, run = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(checkpoint, copy)
+    spoil(copy)
+    file = tmp_path / "experiment.py"
+    file.write_text(trained[1].read_text().replace(str(checkpoint), str(copy)))
+    status, output = command(file, "--run", run)
+    assert status == 2 and message in output, output
+    assert "Traceback" not in output and not run.exists()
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [arithmetic.tokenizer(), ByteTokenizer()], ids=["pieces", "bytes"]
+)
+def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
+    tokenizer_files.write(tokenizer, tmp_path)
+    again = FileTokenizer(str(tmp_path))
+    texts = ["3+8-2=?", "\\boxed{11} x = y.\n"]
+    if isinstance(tokenizer, ByteTokenizer):
+        texts += ["naïve  Σ\u2028 <|x|>\t\r\n", "".join(map(chr, range(512)))]
+    for text in texts:
+        assert again.encode(text) == tokenizer.encode(text)
+        assert again.decode([*tokenizer.encode(text), tokenizer.end]) == text
+    assert again.size == tokenizer.size
+    assert (again.pad, again.ends) == (tokenizer.pad, (tokenizer.end,))
+
+
+def test_a_tokenizer_of_your_own_is_not_exported(tmp_path):
+    with pytest.raises(ValueError, match="a object cannot be written as files"):
+        tokenizer_files.write(object(), tmp_path)
