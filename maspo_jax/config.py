@@ -55,6 +55,7 @@ class WarmUp:
     checkpoint_every: int = 200  # updates
     prompt_length: int | None = None  # None: as in sampling
     response_length: int | None = None
+    row_length: int | None = None  # of rows solutions are packed into; None: one each
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,20 +103,22 @@ def check_problems(experiment):
     sampling, warm_up = experiment.sampling, experiment.warm_up
     length = sampling.prompt_length
     asked = [
-        (experiment.train_set, length, None),
-        (experiment.held_out.source, length, None),
+        (experiment.train_set, length, None, None),
+        (experiment.held_out.source, length, None, None),
     ]
     if warm_up:
         length = warm_up.prompt_length or length
-        longest = warm_up.response_length or sampling.response_length
-        asked += [(phase.source, length, longest) for phase in warm_up.phases]
-    for source, prompt_length, response_length in asked:
+        longest, row = warm_up.response_length, warm_up.row_length
+        longest = None if row else longest or sampling.response_length
+        asked += [(phase.source, length, longest, row) for phase in warm_up.phases]
+    for source, prompt_length, response_length, row_length in asked:
         pipeline.check(
             source,
             experiment.template,
             experiment.tokenizer,
             prompt_length=prompt_length,
             response_length=response_length,
+            row_length=row_length,
             # Problems made on the spot are all alike; those of a file are not.
             rows=256 if isinstance(source, Chains) else None,
         )

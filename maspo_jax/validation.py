@@ -53,6 +53,7 @@ LIMITS = {
     "warm_up.checkpoint_every": "[1, inf)",
     "warm_up.prompt_length": "[1, inf)",
     "warm_up.response_length": "[1, inf)",
+    "warm_up.row_length": "[2, inf)",
     "warm_up.phases.*.updates": "[1, inf)",
 }
 

@@ -38,6 +38,9 @@ experiment = Experiment(
     template=ChatTemplate({folder!r}, templates.BOXED),
     train_set=problems,
     held_out=HeldOut(problems, problems=8),
+    warm_up=WarmUp(
+        (Phase(problems, updates=12),), Optimization(1e-2), batch=8, row_length=640
+    ),
     sampling=Sampling(prompts=8, responses=2, prompt_length=352, response_length=16),
     objective=Objective(gate=gates.Maspo()),
     optimization=Optimization(1e-3),
@@ -127,6 +130,8 @@ def shown(main, *words):
 
 
 def test_a_checkpoint_trains_on_real_problems(trained):
+    supervised = runs.read_metrics(trained[0], "warm_up")
+    assert supervised[-1]["loss"] < supervised[0]["loss"] < 6
     steps = runs.read_metrics(trained[0], "reinforcement")
     assert [line["step"] for line in steps] == [1, 2]
     assert all(line["length"] > 1 for line in steps)

@@ -78,6 +78,63 @@ def demonstrations(
     return _batches(source, tokenizer, batch, seed, collate)
 
 
+def packed_demonstrations(
+    source: Source,
+    template: Template,
+    tokenizer: Tokenizer,
+    *,
+    rows: int,
+    length: int,
+    seed: int,
+) -> grain.IterDataset:
+    """Returns an endless dataset of `Sequences` whose rows hold several solutions each.
+
+    Texts go whole into the first row that has room for them; what fits in none begins
+    the next batch.
+
+    Args:
+        source: the problems; each needs a solution.
+        template: how a question is asked.
+        tokenizer: how it is written.
+        rows: N.
+        length: of a row, L + T; no text may be longer.
+        seed: of the order, at least 0 and below 2**32.
+    """
+
+    def write(problem: Problem):
+        asked, answered = (
+            _prompt(problem, template, tokenizer),
+            _response(problem, tokenizer),
+        )
+        _refuse_misfit(problem, "row", len(asked) + len(answered), length)
+        scored = np.repeat([0, 1], [len(asked), len(answered)])
+        tokens = np.array([*asked, *answered], np.int32)
+        return {"tokens": tokens, "scored": scored.astype(np.int32)}
+
+    def collate(packed):
+        tokens, scored, segment = (
+            np.stack([row[name] for row in packed])
+            for name in ("tokens", "scored", "tokens_segment_ids")
+        )
+        tokens = np.where(segment > 0, tokens, tokenizer.pad).astype(np.int32)
+        return Sequences(
+            prompt=tokens[:, :1],
+            prompt_mask=segment[:, :1] > 0,
+            response=tokens[:, 1:],
+            mask=scored[:, 1:] > 0,
+            segment=segment.astype(np.int32),
+        )
+
+    texts = _shuffled(source, tokenizer, rows, seed).map(write).to_iter_dataset(READ)
+    packed = grain.experimental.FirstFitPackIterDataset(
+        texts,
+        length_struct={"tokens": length, "scored": length},
+        num_packing_bins=rows,
+        shuffle_bins=False,
+    )
+    return packed.batch(rows, batch_fn=collate)
+
+
 def ask(
     problems: Sequence[Problem], template: Template, tokenizer: Tokenizer, length: int
 ) -> Prompts:
@@ -113,6 +170,7 @@ def check(
     *,
     prompt_length: int,
     response_length: int | None = None,
+    row_length: int | None = None,
     rows: int | None = None,
 ) -> None:
     """Refuses a source with an item that does not fit, before anything is compiled.
@@ -124,17 +182,21 @@ def check(
         prompt_length: L, which every prompt has to fit.
         response_length: T, which every solution with its end token has to fit;
             None where solutions are not used.
+        row_length: which a prompt and its solution together have to fit where they
+            are packed into rows; the other two do not count then.
         rows: check only so many problems, for sources made on the spot.
     """
     _refuse_empty(source)
     _ = tokenizer.ends, tokenizer.pad  # refused now if they cannot be found
-    lengths = {"prompt": prompt_length, "response": response_length}
+    lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
     longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
         problem = source[index]
         tokens = {"prompt": _prompt(problem, template, tokenizer)}
         if response_length is not None:
             tokens["response"] = _response(problem, tokenizer)
+        if row_length is not None:
+            tokens = {"row": [*tokens["prompt"], *_response(problem, tokenizer)]}
         for part, row in tokens.items():
             if part not in longest or len(row) > longest[part][0]:
                 longest[part] = len(row), problem
@@ -143,6 +205,14 @@ def check(
 
 
 def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
+    endless = _shuffled(source, tokenizer, batch, seed)
+    # There is no remainder, but counting it would overflow the endless length.
+    batches = endless.batch(batch, drop_remainder=True, batch_fn=collate)
+    return batches.to_iter_dataset(READ)
+
+
+def _shuffled(source, tokenizer, batch, seed) -> grain.MapDataset:
+    """Returns the problems of a source without end, in a new order every epoch."""
     _refuse_empty(source)
     if batch < 1:
         raise ValueError(f"batch={batch}: give at least 1")
@@ -150,10 +220,7 @@ def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
         raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
     # Read now, so that a tokenizer that is not there fails here and not in a thread.
     _ = tokenizer.ends, tokenizer.pad
-    endless = grain.MapDataset.source(source).seed(seed).shuffle().repeat()
-    # There is no remainder, but counting it would overflow the endless length.
-    batches = endless.batch(batch, drop_remainder=True, batch_fn=collate)
-    return batches.to_iter_dataset(READ)
+    return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
 def _prompt(problem: Problem, template: Template, tokenizer: Tokenizer) -> list[int]:

@@ -68,20 +68,10 @@ def demonstrations(experiment, position):
         experiment: the `Experiment`.
         position: `START`, or one that this function has yielded.
     """
-    settings, sampling = experiment.warm_up, experiment.sampling
+    settings = experiment.warm_up
     for index in range(position["phase"], len(settings.phases)):
         phase = settings.phases[index]
-        stream = iter(
-            pipeline.demonstrations(
-                phase.source,
-                experiment.template,
-                experiment.tokenizer,
-                batch=settings.batch,
-                prompt_length=settings.prompt_length or sampling.prompt_length,
-                response_length=settings.response_length or sampling.response_length,
-                seed=experiment.seed,
-            )
-        )
+        stream = iter(solutions(experiment, phase.source))
         taken = 0
         if index == position["phase"] and position["stream"]:
             taken = position["taken"]
@@ -90,3 +80,23 @@ def demonstrations(experiment, position):
             sequences, taken = next(stream), taken + 1
             behind = {"phase": index, "taken": taken, "stream": stream.get_state()}
             yield sequences, behind
+
+
+def solutions(experiment, source):
+    """Returns the dataset of `Sequences` with the solutions of one source."""
+    settings, sampling = experiment.warm_up, experiment.sampling
+    how = source, experiment.template, experiment.tokenizer
+    if settings.row_length:
+        return pipeline.packed_demonstrations(
+            *how,
+            rows=settings.batch,
+            length=settings.row_length,
+            seed=experiment.seed,
+        )
+    return pipeline.demonstrations(
+        *how,
+        batch=settings.batch,
+        prompt_length=settings.prompt_length or sampling.prompt_length,
+        response_length=settings.response_length or sampling.response_length,
+        seed=experiment.seed,
+    )
