@@ -107,8 +107,10 @@ def _check_types(part, prefix=""):
             if not isinstance(value, wanted) or (
                 isinstance(value, bool) and kind is not bool
             ):
-                wanted = getattr(kind, "__name__", kind)
-                raise ValueError(f"{name}={value!r}: must be of type {wanted}")
+                names = [each.__name__ for each in typing.get_args(kind) or (kind,)]
+                raise ValueError(
+                    f"{name}={value!r}: must be of type {' or '.join(names)}"
+                )
         for number, item in enumerate(value) if isinstance(value, tuple) else ():
             if dataclasses.is_dataclass(item):
                 _check_types(item, f"{name}.{number}.")

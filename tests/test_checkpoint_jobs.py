@@ -7,7 +7,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from conftest import command, measured
+from conftest import ROOT, command, measured
 
 from maspo_jax import evaluate, export
 from maspo_jax.data import arithmetic, templates, tokenizer_files
@@ -20,34 +20,15 @@ CHAT = (
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-EXPERIMENT = """
-from maspo_jax.config import (
-    Experiment, HeldOut, Objective, Optimization, Phase, Sampling, Updates, WarmUp
-)
-from maspo_jax.data import templates
-from maspo_jax.data.chat import ChatTemplate
-from maspo_jax.data.problems import ProblemFile
-from maspo_jax.data.tokenizer import FileTokenizer
-from maspo_jax.models.pretrained import Checkpoint
-from maspo_jax.objectives import gates
-
-problems = ProblemFile({problems!r})
-experiment = Experiment(
-    policy=Checkpoint({folder!r}),
-    tokenizer=FileTokenizer({folder!r}),
-    template=ChatTemplate({folder!r}, templates.BOXED),
-    train_set=problems,
-    held_out=HeldOut(problems, problems=8),
-    warm_up=WarmUp(
-        (Phase(problems, updates=12),), Optimization(1e-2), batch=8, row_length=640
-    ),
-    sampling=Sampling(prompts=8, responses=2, prompt_length=352, response_length=16),
-    objective=Objective(gate=gates.Maspo()),
-    optimization=Optimization(1e-3),
-    updates=Updates(minibatches=2),
-    steps=2,
-)
-"""
+EXPERIMENT = ROOT / "experiments" / "checkpoint.py"
+SMALL = [
+    *("--held-out.problems", 8),
+    *("--warm-up.phases.0.updates", 12, "--warm-up.batch", 8),
+    *("--warm-up.row-length", 640, "--warm-up.optimization.learning-rate", 1e-2),
+    *("--sampling.prompts", 8, "--sampling.responses", 2),
+    *("--sampling.prompt-length", 352, "--sampling.response-length", 16),
+    *("--updates.minibatches", 2, "--steps", 2),
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +93,11 @@ def trained(checkpoint, problems, tmp_path_factory):
     """A run of two steps with MASPO on it."""
     folder = tmp_path_factory.mktemp("runs")
     file = folder / "experiment.py"
-    file.write_text(EXPERIMENT.format(folder=str(checkpoint), problems=str(problems)))
-    status, output = command(file, "--run", folder / "run")
+    text = EXPERIMENT.read_text().replace('"checkpoint"', repr(str(checkpoint)))
+    for name in ("train.jsonl", "test.jsonl"):
+        text = text.replace(f'"{name}"', repr(str(problems)))
+    file.write_text(text)
+    status, output = command(file, *SMALL, "--run", folder / "run")
     assert status == 0, output
     return folder / "run", file
 
@@ -145,10 +129,11 @@ def test_it_goes_on_without_reading_the_weights_again(trained, monkeypatch):
 
     monkeypatch.setattr(pretrained, "load", None)
     before = measured(trained[0])
-    status, output = command(trained[1], "--run", trained[0], "--steps", 3)
+    longer = [trained[1], *SMALL, "--run", trained[0], "--steps"]
+    status, output = command(*longer, 3)
     assert status == 0, output
     assert measured(trained[0])[: len(before)] == before
-    status, output = command(trained[1], "--run", trained[0], "--steps", 2)
+    status, output = command(*longer, 2)
     assert status == 2 and "steps: 3 in the run, 2 here" in output
 
 
@@ -231,7 +216,7 @@ def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     spoil(copy)
     file = tmp_path / "experiment.py"
     file.write_text(trained[1].read_text().replace(str(checkpoint), str(copy)))
-    status, output = command(file, "--run", run)
+    status, output = command(file, *SMALL, "--run", run)
     assert status == 2 and message in output, output
     assert "Traceback" not in output and not run.exists()
 
