@@ -63,19 +63,17 @@ def test_rows_that_only_fill_the_devices_do_not_count():
     config = DecoderConfig(TOKENIZER.size, width=16, depth=1)
     policy = jax.jit(lambda: Decoder(config, nnx.Rngs(0)))()
     problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
-    numbers = scoring.accuracy(
-        policy,
-        problems,
-        Recorder(right="gold 2"),  # the one that fills the other five devices
+    decoding = Decoding(responses=2, length=4, ends=TOKENIZER.ends, pad=TOKENIZER.pad)
+    interview = scoring.Interview(
         template=templates.PLAIN,
         tokenizer=TOKENIZER,
-        length=6,
-        decoding=Decoding(
-            responses=2, length=4, ends=TOKENIZER.ends, pad=TOKENIZER.pad
-        ),
+        prompt_length=6,
+        decoding=decoding,
+        verifier=Recorder(right="gold 2"),  # it fills the other five devices
         mesh=mesh_of(8, 1),
         key=jax.random.key(0),
     )
+    numbers = scoring.accuracy(interview, policy, problems)
     assert numbers["accuracy"] == 1 / 3
 
 
@@ -103,9 +101,10 @@ def graded(template, *responses, grader=None):
     return seen
 
 
-def test_a_response_is_graded_whole():
-    responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34")
-    assert graded(templates.BOXED, *responses) == list(responses)
+def test_a_response_is_graded_whole_but_for_reasoning_that_it_opens():
+    responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34", "<think> 34")
+    expected = ["Hm.</think> 34", " 34", "34", ""]
+    assert graded(templates.BOXED, *responses) == expected
 
 
 @pytest.mark.parametrize("after", ["<think>\n", "<think>", "<think>\n\n"])
