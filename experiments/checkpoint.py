@@ -4,8 +4,9 @@
 
 A checkpoint of Hugging Face (Qwen2, Qwen3 or Llama; a folder, or a name on the hub) and
 two files of problems, for example GSM8K as released: correct the three names below.
-The worked solutions of the training file are packed into rows for the first stage; a
-file without solutions, or a policy that needs none, takes `warm_up=None`.
+The worked solutions of the training file are packed into rows for the first stage; the
+template asks for the form they end in, `#### N`, as GSM8K's do. A file without
+solutions, or a policy that needs none, takes `warm_up=None` and `templates.BOXED`.
 """
 
 from maspo_jax.config import (
@@ -33,7 +34,7 @@ problems = ProblemFile(TRAIN)
 experiment = Experiment(
     policy=Checkpoint(CHECKPOINT),
     tokenizer=FileTokenizer(CHECKPOINT),
-    template=template_of(CHECKPOINT, templates.BOXED),
+    template=template_of(CHECKPOINT, templates.GSM8K_HASH),
     train_set=problems,
     held_out=HeldOut(ProblemFile(HELD_OUT), problems=64, every=5),
     warm_up=WarmUp(

@@ -2,9 +2,10 @@
 
     python -m maspo_jax.evaluate RUN BENCHMARK=FILE [BENCHMARK=FILE ...] [--out DIR]
 
-RUN is the folder of a run. FILE holds problems; BENCHMARK names them: aime24, aime25,
-amc23, math500, minerva and olympiadbench are graded and counted as published, any other
-name will do. Started again, it goes on where it stopped.
+RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
+FILE holds problems; BENCHMARK names them: aime24, aime25, amc23, math500, minerva and
+olympiadbench are graded and counted as published, any other name will do. Started
+again, it goes on where it stopped.
 """
 
 import argparse
@@ -20,7 +21,7 @@ def main(words=None):
     arguments = vars(parser().parse_args(words))
     taken = {
         name: arguments.pop(name)
-        for name in ("policy", "benchmarks", "batch", "step", "out", "pod")
+        for name in ("policy", "benchmarks", "batch", "dtype", "step", "out", "pod")
     }
     with signals_end_at_once():
         with said("loading JAX"):
@@ -32,6 +33,7 @@ def main(words=None):
             {name: value for name, value in arguments.items() if value is not None},
             batch=taken["batch"],
             step=taken["step"],
+            dtype=taken["dtype"] or "float32",
             folder=taken["out"],
             pod=taken["pod"],
         )
@@ -46,7 +48,7 @@ def parser():
         allow_abbrev=False,
     )
     add = found.add_argument
-    add("policy", metavar="RUN", help="the folder of a run")
+    add("policy", metavar="RUN", help="a run, or a checkpoint of Hugging Face")
     add("benchmarks", nargs="+", metavar="BENCHMARK=FILE", help="or FILE alone")
     add("--samples", type=int, help="responses to each problem (32)")
     add("--temperature", type=float, help="of the draws (0.6); 0 is greedy")
@@ -54,6 +56,7 @@ def parser():
     add("--prompt-length", type=int, help="tokens (those of the run)")
     add("--response-length", type=int, help="tokens (those of the run)")
     add("--seed", type=int, help="of the draws (0)")
+    add("--dtype", choices=("float32", "bfloat16"), help="of a checkpoint (float32)")
     add("--step", type=int, help="of the checkpoint (the newest)")
     add(
         "--batch",

@@ -11,6 +11,7 @@ import jax
 from maspo_jax import parallel
 from maspo_jax.commands import refuse
 from maspo_jax.data import pipeline
+from maspo_jax.data.templates import Template
 from maspo_jax.evaluation import (
     benchmarks,
     drawing,
@@ -29,7 +30,9 @@ from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.keys import key_for
 
 
-def start(name, words, given, *, batch, step=None, folder=None, pod=None):
+def start(
+    name, words, given, *, batch, step=None, dtype="float32", folder=None, pod=None
+):
     """Evaluates a policy. Returns the exit status.
 
     Args:
@@ -39,6 +42,7 @@ def start(name, words, given, *, batch, step=None, folder=None, pod=None):
             are those the policy was trained with unless given.
         batch: responses drawn at a time.
         step: of the checkpoint; None for the newest.
+        dtype: of the parameters of a checkpoint of Hugging Face.
         folder: of the evaluation; None for `evaluations/` and the name of the policy.
         pod: see `parallel.join`.
     """
@@ -55,7 +59,7 @@ def start(name, words, given, *, batch, step=None, folder=None, pod=None):
             with parallel.all_or_none():
                 read = benchmarks.read(words)
             mesh = parallel.make_mesh()
-            policy = policies.open_policy(name, mesh, step)
+            policy = policies.open_policy(name, mesh, step, dtype)
             with parallel.all_or_none():
                 evaluation = usual(policy, given)
                 plans = check(policy, evaluation, read, batch, mesh)
@@ -68,6 +72,8 @@ def start(name, words, given, *, batch, step=None, folder=None, pod=None):
         except (ValueError, OSError) as error:
             return refuse(error)
         verifier = held.enter_context(make_verifier(policy.grading))
+        if policy.step is None and isinstance(policy.template, Template):
+            display.note(f"{name} has no chat template: it is asked in plain text")
         display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
         try:
             with Interrupts(display) as interrupts:

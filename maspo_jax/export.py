@@ -2,8 +2,8 @@
 
     python -m maspo_jax.export RUN --out FOLDER [--step N] [--dtype bfloat16]
 
-RUN is the folder of a run. FOLDER gets its configuration, tokenizer, chat template and
-weights.
+RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
+FOLDER gets its configuration, tokenizer, chat template and weights.
 """
 
 import argparse
@@ -21,7 +21,9 @@ def main(words=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "run", metavar="RUN", help="a run, or a checkpoint of Hugging Face"
+    )
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
     parser.add_argument("--step", type=int, help="of the checkpoint (the newest)")
     parser.add_argument(
@@ -30,7 +32,9 @@ def main(words=None):
     arguments = parser.parse_args(words)
     with signals_end_at_once():
         with said("loading JAX"):
-            from maspo_jax import parallel  # which takes seconds
+            import jax  # which takes seconds
+
+            from maspo_jax import parallel
             from maspo_jax.data import tokenizer_files
             from maspo_jax.evaluation import policies
             from maspo_jax.models.export import export
@@ -38,15 +42,17 @@ def main(words=None):
         folder = pathlib.Path(arguments.out)
         try:
             with said("reading the policy"):
-                mesh = parallel.make_mesh()
+                mesh = parallel.make_mesh(fsdp=jax.device_count())
                 policy = policies.open_policy(arguments.run, mesh, arguments.step)
             with said(f"writing {folder}"):
+                tokenizer_files.check(policy.tokenizer)
                 export(
                     policy.decoder,
                     folder,
                     longest=policy.prompt_length + policy.response_length,
                     ends=policy.tokenizer.ends,
                     pad=policy.tokenizer.pad,
+                    source=policy.source,
                     dtype=arguments.dtype,
                 )
                 tokenizer_files.write(policy.tokenizer, folder)

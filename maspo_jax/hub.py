@@ -40,7 +40,7 @@ def folder_of(name, revision=None):
             str(name), revision=revision, allow_patterns=FILES
         )
     except Exception as error:  # of the name, the network or the hub
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise FileNotFoundError(
             f"{name!r} is no folder here, and the Hugging Face hub did not give it "
             f"({reason}); correct the name, or download it to a folder"

@@ -64,7 +64,7 @@ class TrainBatch:
     weight: jax.Array  # [N, T]
     # What only some objectives need:
     kept: jax.Array | None = None  # [N, T] bool, the tokens that share the weight
-    factor: jax.Array | None = None  # [N, T] of the weight, to correct the sampler
+    factor: jax.Array | None = None  # [N, T] of the loss, to correct the sampler
     reference_logprob: jax.Array | None = None  # [N, T] under the reference policy
     right: jax.Array | None = None  # [N] bool, right answers
     right_weight: jax.Array | None = None  # [N, T], the weight shared among them

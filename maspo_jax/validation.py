@@ -90,7 +90,7 @@ def validate(experiment, devices):
         _divides("warm_up.batch", warm_up.batch, "devices", devices)
         total = sum(phase.updates for phase in warm_up.phases)
         _check_rise("warm_up.optimization", warm_up.optimization, total)
-    _check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)
+    check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)
     _check_grader(experiment)
 
 
@@ -143,7 +143,8 @@ def _check_limits(settings):
             raise ValueError(f"{name}={value}: must lie in {interval}")
 
 
-def _check_vocabulary(rows, tokenizer):
+def check_vocabulary(rows, tokenizer):
+    """Refuses a policy whose embedding has not the rows that a tokenizer needs."""
     # Checkpoints pad the embedding to a round number of rows, which stand for nothing.
     padded = isinstance(tokenizer, FileTokenizer) and rows > tokenizer.size
     if rows != tokenizer.size and not padded:

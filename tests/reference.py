@@ -112,6 +112,10 @@ def inputs_of(method):
     return load(manifest()[method]["inputs"].removesuffix(".npz"))
 
 
+# Methods with a sampler correction, which test_correction compares.
+CORRECTED = ("clip_higher_tis", "reinforce_tis")
+
+
 def select(*words, without=("_tis", "gmpo")):
     """Returns the methods of the manifest with one of some words in their name.
 

@@ -235,3 +235,22 @@ def test_a_group_without_tokens_has_not_been_visited():
     assert np.all(np.isfinite(advantage)) and not np.any(advantage[3:])
     np.testing.assert_array_equal(after.visits, [3, 1])
     assert after.mean[1] == 1 and after.mean[0] > 0.5
+
+
+def test_rare_success_counts_for_as_many_as_it_is_rare():
+    mask = np.ones((4, 2), bool)
+    found = advantages.rare_success(np.float32([[1, 0, 0, 0]]), mask)
+    np.testing.assert_allclose(found[:, 0], [3, -1, -1, -1], rtol=1e-6)
+
+
+def test_equal_rewards_of_many_visits_teach_nothing():
+    """Whatever rounding leaves of the deviation over visits."""
+    visit = jax.jit(lambda reward, history: advantages.smoothed(reward, MASK5, history))
+    for value in np.random.default_rng(0).uniform(-1, 1, 40).astype(np.float32):
+        history = advantages.History(*np.zeros((3, 1), np.float32))
+        for _ in range(20):
+            found, history = visit(np.full((1, 5), value), history)
+            assert (np.asarray(found) == 0).all()
+
+
+MASK5 = np.ones((5, 2), bool)

@@ -94,7 +94,8 @@ def test_a_correction_stays_with_its_tokens(rollout):
     part = taken(objective, whole, 3, 1)
     mask = part.sequences.mask
     expected = np.where(np.arange(8) < 4, 1.2, 1.5)[:, None] * mask / mask.sum()
-    np.testing.assert_allclose(part.weight, expected, rtol=1e-5)
+    np.testing.assert_allclose(part.weight * part.factor, expected, rtol=1e-5)
+    np.testing.assert_allclose(part.weight, mask / mask.sum(), rtol=1e-5)
 
 
 def test_rejected_tokens_leave_the_loss_and_its_denominator(rollout):

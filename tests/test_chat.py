@@ -245,7 +245,9 @@ def test_a_template_that_fails_or_reaches_out_is_refused(make, text, message):
 
 def test_a_folder_without_a_template_is_refused(make, tmp_path):
     (tmp_path / "empty").mkdir()
-    for folder in (make(None, False), str(tmp_path / "empty"), str(tmp_path / "gone")):
+    with pytest.raises(FileNotFoundError, match="no folder .*gone"):
+        ChatTemplate(str(tmp_path / "gone")).render("Why?")
+    for folder in (make(None, False), str(tmp_path / "empty")):
         with pytest.raises(ValueError, match="has no chat template.*Template instead"):
             ChatTemplate(folder).render("Why?")
     (tmp_path / "empty" / "tokenizer_config.json").write_text("{")

@@ -122,7 +122,7 @@ def test_rejections_of_the_released_code(rule, name):
 
 
 @reference.needs_golden
-@pytest.mark.parametrize("method", ["clip_higher_tis", "reinforce_tis"])
+@pytest.mark.parametrize("method", reference.CORRECTED)
 def test_gradient_with_the_factor_in_the_weight(method):
     inputs, arrays = reference.inputs_of(method), reference.load(f"policy_{method}")
     with jax.enable_x64(True):

@@ -149,6 +149,10 @@ def test_numbers_by_hand():
     batch = batch.replace(old_logprob=old, advantage=advantage, weight=weight)
     found = metrics(old + np.log(ratio), batch, gates.Clip())
     expected = {
+        "approx_kl": -np.mean(np.log(ratio)),
+        "kl_k3": np.mean(ratio - 1 - np.log(ratio)),
+        "log_ratio_abs": np.mean(np.abs(np.log(ratio))),
+        "advantage_abs": 1.0,
         "zero_gradient_positive": 0.5,
         "zero_gradient_negative": 0.5,
         "gated_positive": 0.5,

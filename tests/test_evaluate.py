@@ -248,10 +248,15 @@ def test_what_is_no_policy_is_refused(files, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "qwen").mkdir()
     (tmp_path / "qwen" / "config.json").write_text('{"model_type": "qwen2"}')
+    for name, text in (("broken", '{"model'), ("other", '{"hidden_size": 3}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(text)
     for name, message in (
         ("none", "no policy"),
         ("empty", "is not the folder of a run"),
-        ("qwen", "is a Hugging Face checkpoint, which cannot be evaluated yet"),
+        ("qwen", "rope_theta is missing"),
+        ("broken", "config.json is not JSON"),
+        ("other", "config.json is not that of a run"),
     ):
         out = tmp_path / "out"
         status, output = evaluation(tmp_path / name, files[0], out=out)

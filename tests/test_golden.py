@@ -19,6 +19,7 @@ every_method = pytest.mark.parametrize("method", reference.select())
 per_token = pytest.mark.parametrize(
     "method", reference.select(without=("_tis", "_seq"))
 )
+WHOLE_RESPONSES = ("gspo_seq", "gmpo", "gmpo_seq")
 AGGREGATIONS = {
     "token-mean": token_weights.token_mean,
     "seq-mean-token-mean": token_weights.sequence_mean,
@@ -67,7 +68,7 @@ def test_gradient_of_the_whole_batch(method, rule):
     np.testing.assert_allclose(ours, arrays[f"grad_{rule}"], rtol=1e-7, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["gspo_seq", "gmpo", "gmpo_seq"])
+@pytest.mark.parametrize("method", WHOLE_RESPONSES)
 def test_gradient_of_whole_responses(method):
     inputs = reference.inputs_of(method)
     expected = reference.load(f"policy_{method}")["official_grad"]
@@ -198,8 +199,8 @@ def test_every_golden_file_is_used():
     )
     files = {path.stem for path in reference.FOLDER.glob("*.npz")}
     methods = {f"policy_{method}" for method in reference.manifest()}
-    tested = {f"policy_{method}" for method in reference.select(without=())}
-    assert methods <= files and methods == tested
+    tested = {*reference.select(), *WHOLE_RESPONSES, *reference.CORRECTED}
+    assert methods <= files and methods == {f"policy_{method}" for method in tested}
     inputs = {reference.manifest()[name]["inputs"] for name in reference.manifest()}
     others = files - methods - {name.removesuffix(".npz") for name in inputs}
     assert {name for name in others if f'"{name}"' not in sources} == set()

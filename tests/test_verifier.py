@@ -194,3 +194,17 @@ def test_single_checks_need_no_verifier():
     assert not is_correct(r"so \boxed{\frac{3}{4}}", r"\frac12")
     assert grade(r"\boxed{3}", "4") == Verdict("wrong", "3", "value")
     assert grade(r"\boxed{2\sin x\cos x}", r"\sin 2x").reward == 1.0
+
+
+@pytest.mark.parametrize("pair", [("\\boxed{5}", 5), (None, "5"), (b"5", "5")])
+def test_what_is_no_text_is_refused_by_name(pair):
+    with pytest.raises(TypeError, match="must be text"):
+        grade(*pair)
+
+
+def test_a_timeout_is_not_remembered():
+    """What this moment could not decide, the next one may."""
+    pair = r"\boxed{\sum_{k=1}^{\infty} \frac{1}{k^4}}", r"\frac{\pi^4}{90}"
+    with Verifier(workers=1, deadline=0.001) as verifier:
+        assert verifier.check(*pair).outcome == "timeout"
+        assert not verifier._proved

@@ -9,7 +9,6 @@ from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenize
 
 PAD, END = "<pad>", "<end>"
 COPIED = (
-    "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -19,6 +18,16 @@ COPIED = (
 )
 
 
+def check(tokenizer):
+    """Refuses a tokenizer that `write` cannot write."""
+    known = (FileTokenizer, PieceTokenizer, ByteTokenizer)
+    if not isinstance(tokenizer, known):
+        raise ValueError(
+            f"a {type(tokenizer).__name__} cannot be written as files of Hugging Face; "
+            "use one of maspo_jax.data.tokenizer"
+        )
+
+
 def write(tokenizer, folder):
     """Writes `tokenizer.json` and what belongs to it; text and tokens stay the same.
 
@@ -26,19 +35,16 @@ def write(tokenizer, folder):
         tokenizer: one of this package; that of a checkpoint is copied.
         folder: where; it exists.
     """
+    check(tokenizer)
     folder = pathlib.Path(folder)
     if isinstance(tokenizer, FileTokenizer):
+        shutil.copyfile(tokenizer.file, folder / "tokenizer.json")
         for file in map(tokenizer.file.with_name, COPIED):
             if file.is_file():
                 shutil.copyfile(file, folder / file.name)
         return
-    made = {PieceTokenizer: _of_pieces, ByteTokenizer: _of_bytes}.get(type(tokenizer))
-    if made is None:
-        raise ValueError(
-            f"a {type(tokenizer).__name__} cannot be written as files of Hugging Face; "
-            "use one of maspo_jax.data.tokenizer"
-        )
-    library = made(tokenizer)
+    pieces = isinstance(tokenizer, PieceTokenizer)
+    library = _of_pieces(tokenizer) if pieces else _of_bytes(tokenizer)
     library.add_special_tokens([PAD, END])
     library.save(str(folder / "tokenizer.json"))
     settings = {

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from maspo_jax.data.problems import ProblemFile
+from maspo_jax.evaluation import estimators
 from maspo_jax.rewards.graders import Tolerant
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
@@ -38,6 +39,11 @@ class Evaluation:
         for name in ("prompt_length", "response_length", "samples"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.samples > estimators.MOST:
+            raise ValueError(
+                f"samples={self.samples}: give at most {estimators.MOST}, for scores "
+                "are exact"
+            )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(
                 f"temperature={self.temperature}: must be finite and not negative"
@@ -69,7 +75,7 @@ class Published:
     """A benchmark others report on."""
 
     problems: int
-    grader: OneByOne | None = None  # None: a `Verifier`
+    grader: OneByOne | None = None  # None: that of the policy
 
 
 # Answers of Minerva are physical: numbers agree to a hundredth.
@@ -89,13 +95,13 @@ class Benchmark:
 
     name: str
     problems: tuple
-    grader: Any = None  # None: a `Verifier`
+    grader: Any = None  # None: that of the policy
 
     def settings(self):
         """Returns what decides its score, as plain data."""
         rows = [(p.id, p.question, p.answer) for p in self.problems]
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        grader = "verifier" if self.grader is None else repr(self.grader.judge)
+        grader = "of the policy" if self.grader is None else repr(self.grader.judge)
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 

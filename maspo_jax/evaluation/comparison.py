@@ -51,8 +51,12 @@ def compare(mine, theirs):
 
 
 def _differing(mine, theirs):
-    """Returns a line for each setting of the draws in which two evaluations differ."""
-    mine, theirs = mine["answers"]["evaluation"], theirs["answers"]["evaluation"]
+    """Returns a line for each setting of draws and grades that differs."""
+    mine, theirs = (
+        data["answers"]["evaluation"]
+        | {"grader": data["answers"]["grader"]["function"]}
+        for data in (mine, theirs)
+    )
     return [
         f"{name}: {mine[name]} against {theirs[name]}"
         for name in mine

@@ -89,7 +89,10 @@ def _differences(mine, theirs):
     """Returns a line for each setting that differs, but for benchmarks of one alone."""
     common = mine["benchmarks"].keys() & theirs["benchmarks"].keys()
     pick = lambda data: config.leaves(
-        {**data["answers"], **{name: data["benchmarks"][name] for name in common}}
+        {
+            **data["answers"],
+            "benchmarks": {name: data["benchmarks"][name] for name in common},
+        }
     )
     mine, theirs = pick(mine), pick(theirs)
     return [

@@ -1,7 +1,7 @@
 """The responses to one benchmark as JSON lines, appended batch by batch.
 
-Line d is response d % n to problem d // n. A line that was cut off by the end of the
-process that wrote it, and what follows it, is forgotten when the file is opened again.
+Line d is response d % n to problem d // n. A last line that was cut off by the end of
+the process that wrote it is forgotten when the file is opened again.
 """
 
 import contextlib
@@ -88,12 +88,17 @@ def _whole_lines(path):
     if not pathlib.Path(path).exists():
         return
     with pathlib.Path(path).open("rb") as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
             try:
                 row = json.loads(line)
             except ValueError:
-                return
-            if not line.endswith(b"\n") or list(row) != FIELDS:
-                return
+                row = None
+            if not isinstance(row, dict) or list(row) != FIELDS:
+                raise ValueError(
+                    f"{path}, line {number}, is not a response as this version writes "
+                    "them; repair it, or give another folder with --out"
+                )
             end += len(line)
             yield row, end

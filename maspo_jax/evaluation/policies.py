@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import pathlib
 from typing import Any
 
@@ -16,6 +15,8 @@ from maspo_jax.evaluation.benchmarks import Evaluation
 from maspo_jax.models import pretrained
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.training import checkpoints, runs
+from maspo_jax.training import state as states
+from maspo_jax.validation import check_vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Policy:
     prompt_length: int  # tokens it is asked in, unless an evaluation says otherwise
     response_length: int  # tokens it answers in, likewise
     grading: config.Grading
+    source: pathlib.Path | None  # folder of the checkpoint it was trained from
 
     @property
     def title(self):
@@ -41,12 +43,13 @@ class Policy:
         return {
             "step": self.step,
             "weights": checksum(self.decoder),
+            "grader": config.to_json(self.grading.grader),
             "template": config.to_json(self.template),
             "tokenizer": config.to_json(self.tokenizer),
         }
 
 
-def open_policy(name, mesh, step=None):
+def open_policy(name, mesh, step=None, dtype="float32"):
     """Returns the `Policy` of a run after its newest checkpoint, or of Hugging Face.
 
     Args:
@@ -54,43 +57,62 @@ def open_policy(name, mesh, step=None):
             name of one on the hub.
         mesh: the mesh its parameters are placed on.
         step: of the run's checkpoint; None for the newest.
+        dtype: of the parameters of a checkpoint of Hugging Face.
 
     Raises:
-        ValueError, OSError: there is no such policy; the message says which there are.
+        ValueError, OSError: there is no such policy, in this process or another of
+            the pod; the message says which there are.
     """
+    with parallel.all_or_none():  # before any process begins to read parameters
+        about, read = _found(name, step, dtype)
+    return Policy(**about, decoder=read(mesh))
+
+
+def _found(name, step, dtype):
+    """Returns the fields of a `Policy`, and a function of the mesh that reads it."""
     folder = pathlib.Path(name)
     if not folder.is_dir() and not hub.is_name(name):
         raise FileNotFoundError(
             f"no policy {name}: give the folder of a run, or a checkpoint of Hugging "
             "Face, its folder or its name"
         )
-    settings = folder / "config.json"
-    if folder.is_dir() and not (
-        settings.is_file() and "model_type" in json.loads(settings.read_text())
-    ):
-        return _of_run(folder, mesh, step)
+    file = folder / "config.json"
+    if folder.is_dir() and not file.is_file():
+        raise FileNotFoundError(
+            f"{folder} is not the folder of a run, nor a checkpoint of Hugging Face: "
+            "no config.json"
+        )
+    if folder.is_dir() and "model_type" not in pretrained.read_json(file):
+        return _of_run(folder, step)
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
-    return _of_checkpoint(str(name), mesh)
+    return _of_checkpoint(str(name), dtype)
 
 
-def _of_checkpoint(name, mesh):
-    checkpoint, usual = pretrained.Checkpoint(name), Evaluation()
-    shapes = pretrained.skeleton(checkpoint.config)
-    places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
-    return Policy(
-        name=pathlib.Path(name).name,
-        step=None,
-        decoder=pretrained.load(checkpoint.folder, checkpoint.config, places),
-        tokenizer=FileTokenizer(name),
-        template=template_of(name),
-        prompt_length=usual.prompt_length,
-        response_length=usual.response_length,
-        grading=config.Grading(),
-    )
+def _of_checkpoint(name, dtype):
+    checkpoint, usual = pretrained.Checkpoint(name, dtype=dtype), Evaluation()
+    about = {
+        "name": pathlib.Path(name).name,
+        "step": None,
+        "tokenizer": FileTokenizer(name),
+        "template": template_of(name),
+        "prompt_length": usual.prompt_length,
+        "response_length": usual.response_length,
+        "grading": config.Grading(),
+        "source": checkpoint.folder,
+    }
+    pretrained.verify(checkpoint.folder, checkpoint.config)
+    check_vocabulary(checkpoint.config.vocabulary, about["tokenizer"])
+
+    def read(mesh):
+        shapes = pretrained.skeleton(checkpoint.config)
+        places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
+        return pretrained.load(checkpoint.folder, checkpoint.config, places)
+
+    return about, read
 
 
-def _of_run(folder, mesh, step):
+def _of_run(folder, step):
     experiment = runs.read_experiment(folder)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
@@ -102,28 +124,22 @@ def _of_run(folder, mesh, step):
             f"{' and '.join(map(str, saved))} steps"
         )
     step = saved[-1] if step is None else step
-    return Policy(
-        name=folder.resolve().name,
-        step=step,
-        decoder=checkpoints.read_policy(stage, step, _skeleton(experiment, mesh)),
-        tokenizer=experiment.tokenizer,
-        template=experiment.template,
-        prompt_length=experiment.sampling.prompt_length,
-        response_length=experiment.sampling.response_length,
-        grading=experiment.grading,
-    )
+    about = {
+        "name": folder.resolve().name,
+        "step": step,
+        "tokenizer": experiment.tokenizer,
+        "template": experiment.template,
+        "prompt_length": experiment.sampling.prompt_length,
+        "response_length": experiment.sampling.response_length,
+        "grading": experiment.grading,
+        "source": getattr(experiment.policy, "folder", None),
+    }
 
+    def read(mesh):
+        shapes = pretrained.skeleton(experiment.decoder)
+        return checkpoints.read_policy(stage, step, states.placed(shapes, mesh))
 
-def _skeleton(experiment, mesh):
-    shapes = pretrained.skeleton(experiment.decoder)
-    places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=place
-        ),
-        shapes,
-        places,
-    )
+    return about, read
 
 
 def checksum(decoder):

@@ -9,12 +9,22 @@ import numpy as np
 import safetensors.numpy
 
 from maspo_jax.models import architectures
-from maspo_jax.models.pretrained import INDEX
+from maspo_jax.models.pretrained import INDEX, read_json
 
 FILE_BYTES = 5 * 10**9  # of a file of weights, as most checkpoints have them
 
 
-def export(policy, folder, *, longest, ends, pad, dtype=None, file_bytes=FILE_BYTES):
+def export(
+    policy,
+    folder,
+    *,
+    longest,
+    ends,
+    pad,
+    source=None,
+    dtype=None,
+    file_bytes=FILE_BYTES,
+):
     """Writes `config.json`, `generation_config.json` and the weights of a policy.
 
     Args:
@@ -23,19 +33,28 @@ def export(policy, folder, *, longest, ends, pad, dtype=None, file_bytes=FILE_BY
         longest: tokens of the longest text, prompt and response.
         ends: tokens that end a response, the first of them that of demonstrations.
         pad: the token that pads.
+        source: the folder of the checkpoint it was trained from, whose other settings
+            are kept; None if it began from scratch.
         dtype: of the tensors; by default that of the parameters.
         file_bytes: of one file of weights at most, unless a tensor is larger.
     """
     folder = pathlib.Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty; give a new folder")
-    values = architectures.write_config(policy.config)
+    known, generation = architectures.write_config(policy.config), {"do_sample": True}
+    if source is not None:
+        known = read_json(pathlib.Path(source) / "config.json")
+        known.pop("torch_dtype", None)  # the old name of dtype
+        usual = pathlib.Path(source) / "generation_config.json"
+        generation = read_json(usual) if usual.is_file() else generation
     dtype = jnp.dtype(dtype or policy.config.dtype)
     specials = {"eos_token_id": list(ends), "pad_token_id": pad}
-    values |= specials | {"max_position_embeddings": longest, "dtype": dtype.name}
+    longest = max(longest, known.get("max_position_embeddings", 0))
+    values = known | specials
+    values |= {"max_position_embeddings": longest, "dtype": dtype.name}
     folder.mkdir(parents=True, exist_ok=True)
     _write_weights(policy, folder, dtype, file_bytes)
-    _write_json(folder / "generation_config.json", specials | {"do_sample": True})
+    _write_json(folder / "generation_config.json", generation | specials)
     _write_json(folder / "config.json", values)
 
 

@@ -53,7 +53,7 @@ class Checkpoint:
     @functools.cached_property
     def config(self):
         """The `DecoderConfig` of the checkpoint."""
-        values = _read_json(self.folder / "config.json")
+        values = read_json(self.folder / "config.json")
         try:
             return architectures.read_config(values, self.dtype)
         except ValueError as error:
@@ -84,7 +84,7 @@ def load(folder, config, shardings):
     found = [None] * len(leaves)
     for file, names in files.items():
         with _opened(folder / file) as tensors:
-            for name in targets.keys() & names:
+            for name in (name for name in names if name in targets):
                 number, layer, transposed, _ = targets[name]
                 piece = _piece(
                     tensors.get_slice(name), places[number], layer, transposed
@@ -142,7 +142,7 @@ def _files(folder):
     """Returns {file: names of its tensors}, by the index or by the files themselves."""
     if (folder / INDEX).is_file():
         files = {}
-        for name, file in _read_json(folder / INDEX)["weight_map"].items():
+        for name, file in read_json(folder / INDEX)["weight_map"].items():
             files.setdefault(file, []).append(name)
         missing = sorted(file for file in files if not (folder / file).is_file())
         if missing:
@@ -264,7 +264,8 @@ def _opened(file):
         ) from error
 
 
-def _read_json(file):
+def read_json(file):
+    """Returns the contents of a JSON file, or refuses it by name."""
     try:
         return json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:

@@ -139,6 +139,9 @@ def smoothed(reward, mask, history):
     deviation = jnp.sqrt((squares + moved) / visits)
 
     def standardized(mean, deviation):
+        # Equal rewards leave what rounding leaves of their deviation.
+        rounding = 1e-5 * (1 + jnp.abs(mean))
+        deviation = jnp.where(deviation > rounding, deviation, 0)
         safe = jnp.where(deviation > 0, deviation, 1)
         return jnp.where(
             (deviation > 0)[:, None], (reward - mean[:, None]) / safe[:, None], 0

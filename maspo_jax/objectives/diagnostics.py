@@ -73,7 +73,8 @@ def diagnose(logprob, entropy, gate, batch, details=None):
         sums[f"detail/{name}"] = tokens(value)
         sums[f"up_to/{name}"] = _up_to(value, counts, DETAIL_LEVELS)
     # In logarithms: W of a token that was all but impossible is no float32.
-    steepness = jnp.log(jnp.maximum(gate, 1e-30)) - old_logprob
+    opened = jnp.log(jnp.where(gate > 0, gate, 1)) - old_logprob
+    steepness = jnp.where(gate > 0, opened, -jnp.inf)
     largest = {
         "weight": jnp.max(weight),
         "ratio": jnp.max(jnp.where(counts, ratio, 0)),

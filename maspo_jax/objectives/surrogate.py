@@ -57,13 +57,14 @@ def surrogate(logprob, batch, gate):
 
     Returns:
         A scalar, additive over sequences: minus the weighted sum over tokens of
-        gate * ratio * advantage.
+        gate * ratio * advantage, times the factor that corrects the sampler.
     """
     chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
     ratio = jnp.exp(log_ratios(logprob, batch))
     advantage = trained(batch.advantage, batch)
     gain = gate_values(logprob, batch, gate) * ratio * advantage
-    return -jnp.sum(batch.weight * gain)
+    factor = 1 if batch.factor is None else trained(batch.factor, batch)
+    return -jnp.sum(batch.weight * factor * gain)
 
 
 def negative_log_likelihood(logprob, batch):

@@ -192,6 +192,8 @@ def _proved(gold, answer, until):
             return _vanishes(difference)
         except _OutOfTime:
             return False
+        except MemoryError:  # said as what it is: an error, not a wrong answer
+            raise
         except Exception:  # whatever SymPy raises, it is no proof
             return False
 

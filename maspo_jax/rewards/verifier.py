@@ -26,6 +26,10 @@ _WORKER_RULES = {
 }
 
 
+# Not remembered: a machine with less to do may decide what this one could not.
+_OF_THE_MOMENT = {"error", "timeout", "undecided"}
+
+
 class Verifier:
     """Scores responses against reference answers; safe to use from any thread.
 
@@ -75,6 +79,9 @@ class Verifier:
 
         So responses can be handed over while others are still being sampled.
         """
+        for name, text in (("response", response), ("gold", gold)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}={text!r}: must be text, for example '5'")
         verdict = judge(response, gold)
         if verdict is not None:
             self._count(verdict)
@@ -92,7 +99,7 @@ class Verifier:
 
     def _collect(self, future, gold, answer):
         outcome = future.result()
-        if outcome == "error":  # of the service, not of the answer: not remembered
+        if outcome in _OF_THE_MOMENT:
             with self._lock:
                 self._proved.pop((gold, answer), None)
         outcome, rule = _WORKER_RULES.get(outcome, (outcome, "worker"))

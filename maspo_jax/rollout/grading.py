@@ -8,6 +8,7 @@ from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards import grade as verify
 
 THINK, THOUGHT = "<think>", "</think>"
+MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
 
 
@@ -39,7 +40,9 @@ def make_verifier(settings):
             with a deadline.
     """
     if settings.grader is verify:
-        return Verifier(settings.workers, settings.deadline)
+        # Each has the same room whatever their number, which so decides no verdict.
+        memory = (settings.workers + 1) * MEMORY
+        return Verifier(settings.workers, settings.deadline, memory)
     return Each(settings.grader)
 
 

@@ -128,10 +128,8 @@ def make_take(weight, responses, mesh):
 
 
 def _weigh(batch, weight):
-    """Returns the batch with its weights; corrected ones no longer sum to one."""
+    """Returns the batch with its weights."""
     value, right = weight(batch.kept), None
-    if batch.factor is not None:
-        value = value * batch.factor
     if batch.right is not None:
         right = weight(batch.kept & batch.right[:, None])
     return batch.replace(weight=value, right_weight=right)

@@ -74,12 +74,13 @@ def begin(run, algorithm, checkpoints):
     return states.begin(experiment, algorithm.optimizer, run.mesh), None
 
 
-def reference_of(run, algorithm, policy):
+def reference_of(run, algorithm, done, policy):
     """Returns the policy at the start of reinforcement learning, or None.
 
     Args:
         run: the `Run`.
         algorithm: the `Algorithm`.
+        done: steps that are behind.
         policy: of the first step, or of a later one if the run goes on: the
             reference was saved before the first update then.
     """
@@ -87,6 +88,11 @@ def reference_of(run, algorithm, policy):
         return None
     folder = run.folder / "checkpoints" / "reference"
     with Checkpoints(folder) as saved:  # on leaving, it is on disk
+        if done and saved.newest is None:
+            raise FileNotFoundError(
+                f"{folder}: the reference policy of this run is gone; restore it, or "
+                "start again with another --run"
+            )
         saved.save(0, policy, {})
     with Checkpoints(folder) as saved:
         return saved.restore(algorithm.skeleton.policy)[0]
@@ -97,7 +103,7 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
     experiment, clock = run.experiment, run.clock
     stream = problem_stream(experiment, position and position["problems"])
     visits = Visits(position["visits"] if position else ())
-    reference = reference_of(run, algorithm, state.policy)
+    reference = reference_of(run, algorithm, done, state.policy)
     alarm, warned = Alarm(), False
     place = lambda: {"problems": stream.get_state(), "visits": visits.saved()}
     run.display.begin("step", done, experiment.steps)

@@ -102,7 +102,10 @@ def _refusal(folder, settings):
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    return config.from_json(_read_config(pathlib.Path(folder)))
+    data = _read_config(pathlib.Path(folder))
+    if not isinstance(data, dict) or "class" not in data:
+        raise ValueError(f"{folder}/config.json is not that of a run")
+    return config.from_json(data)
 
 
 def _read_config(folder):

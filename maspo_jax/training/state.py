@@ -23,13 +23,18 @@ def skeleton(config, optimizer, mesh):
     shapes = jax.eval_shape(
         functools.partial(_create, config, optimizer), jax.random.key(0)
     )
-    shardings = parallel.shardings(parallel.specs(shapes, mesh), mesh)
+    return placed(shapes, mesh)
+
+
+def placed(shapes, mesh):
+    """Returns shapes with the sharding of each leaf on a mesh."""
+    places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
     return jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=place
         ),
         shapes,
-        shardings,
+        places,
     )
 
 

@@ -7,7 +7,7 @@ from maspo_jax.objectives.advantages import History
 
 
 class Visits:
-    """The `History` of every problem so far, by its id; the same in every process.
+    """The `History` of every problem so far; the same in every process.
 
     A problem that is twice in one batch, where an epoch ends, is recorded as it was
     the second time.
@@ -20,7 +20,7 @@ class Visits:
     def before(self, problems):
         """Returns the `History` of some problems, of NumPy arrays."""
         never = (0.0, 0.0, 0.0)
-        rows = [self._of.get(problem.id, never) for problem in problems]
+        rows = [self._of.get(_key(problem), never) for problem in problems]
         return History(*np.array(rows, np.float32).reshape(-1, 3).T)
 
     def record(self, problems, history):
@@ -33,8 +33,13 @@ class Visits:
         columns = (history.visits, history.mean, history.deviation)
         rows = np.stack([parallel.everyone(column) for column in columns], axis=1)
         for problem, row in zip(problems, rows.tolist(), strict=True):
-            self._of[problem.id] = tuple(row)
+            self._of[_key(problem)] = tuple(row)
 
     def saved(self):
         """Returns plain data for a checkpoint."""
         return {name: list(numbers) for name, numbers in self._of.items()}
+
+
+def _key(problem):
+    """Returns a text of its own for each problem: files may number theirs alike."""
+    return f"{problem.id}\n{problem.question}"

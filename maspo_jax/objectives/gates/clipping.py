@@ -18,7 +18,7 @@ class Clip:
     arXiv 2503.14476.
     """
 
-    low: float = setting(0.2, "[0, 1]")
+    low: float = setting(0.2, "[0, 1)")
     high: float = setting(0.2, "[0, inf]")
     dual: float = setting(3.0, "(1, inf]")
 

@@ -58,7 +58,7 @@ class Gppo:
     paper has none (dual=inf). Klear-Reasoner, arXiv 2508.07629.
     """
 
-    low: float = setting(0.2, "[0, 1]")
+    low: float = setting(0.2, "[0, 1)")
     high: float = setting(0.28, "[0, inf]")
     dual: float = setting(10.0, "(1, inf]")
 
@@ -81,7 +81,7 @@ class CeGppo:
 
     left: float = setting(0.75, "[0, inf)")
     right: float = setting(1.0, "[0, inf)")
-    low: float = setting(0.2, "[0, 1]")
+    low: float = setting(0.2, "[0, 1)")
     high: float = setting(0.2, "[0, inf]")
     dual: float = setting(10.0, "(1, inf]")
 
@@ -107,7 +107,7 @@ class Aspo:
     arrays, [...]. ASPO, arXiv 2510.06062.
     """
 
-    low: float = setting(0.2, "[0, 1]")
+    low: float = setting(0.2, "[0, 1)")
     high: float = setting(0.2, "[0, inf]")
     cap: float = setting(3.0, "(1, inf]")
 

@@ -18,7 +18,7 @@ class Gspo:
     `token_weights.sequence_mean`.
     """
 
-    low: float = setting(3e-4, "[0, 1]")
+    low: float = setting(3e-4, "[0, 1)")
     high: float = setting(4e-4, "[0, inf]")
 
     def __call__(self, log_ratio, advantage, old_logprob):
