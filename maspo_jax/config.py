@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import pathlib
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -230,6 +231,14 @@ def load(path, overrides=()):
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
+    except (ValueError, OSError):  # of a part of it that refused: says enough
+        raise
+    except Exception as error:
+        line = getattr(error, "lineno", None)
+        line = line or traceback.extract_tb(error.__traceback__)[-1].lineno
+        raise ValueError(
+            f"{path} does not run: {type(error).__name__} in line {line}: {error}"
+        ) from error
     finally:
         sys.path.remove(str(path.parent))
         if before is None:

@@ -184,6 +184,7 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
     logits = np.asarray(forward(policy.decoder, rows))[0]
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)
     assert model.generation_config.eos_token_id == [2, 0]
+    assert model.config.max_position_embeddings == 512  # as it was, not as trained
     status, output = shown(export.main, trained[0], "--out", folder)
     assert status == 2 and "is not empty" in output
 
@@ -207,7 +208,7 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
     ids=["no config", "half a download", "no tokenizer", "another vocabulary"],
 )
 def test_a_folder_that_is_no_whole_checkpoint_is_refused(
-    trained, checkpoint, tmp_path, spoil, message
+    trained, checkpoint, problems, tmp_path, spoil, message
 ):
     import shutil
 
@@ -216,6 +217,9 @@ def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     spoil(copy)
     file = tmp_path / "experiment.py"
     file.write_text(trained[1].read_text().replace(str(checkpoint), str(copy)))
+    out = tmp_path / "evaluation"
+    status, output = shown(evaluate.main, copy, problems, "--out", out)
+    assert status == 2 and "Traceback" not in output and not out.exists(), output
     status, output = command(file, *SMALL, "--run", run)
     assert status == 2 and message in output, output
     assert "Traceback" not in output and not run.exists()

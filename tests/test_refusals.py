@@ -117,6 +117,14 @@ def test_bad_experiment_files_are_refused(tmp_path):
     (tmp_path / "notes.md").write_text("# Notes")
     status, output = command(tmp_path / "notes.md")
     assert status == 2 and "ends in .py" in output
+    for name, text, message in (
+        ("syntax", "x = 1\nexperiment = (", "SyntaxError in line 2"),
+        ("import", "\n\nfrom maspo_jax.data import Nothing", "ImportError in line 3"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        status, output = command(tmp_path / f"{name}.py")
+        assert status == 2 and message in output, output
+        assert "Traceback" not in output
     (tmp_path / "empty.py").write_text("x = 1")
     status, output = command(tmp_path / "empty.py")
     assert status == 2 and "has no `experiment`" in output

@@ -128,6 +128,7 @@ def test_a_run_killed_in_the_middle_goes_on_bit_equal(
     monkeypatch.undo()
     status, output = command(TINY, "--run", folder)
     assert status == 0, output
+    assert "going on from" in output
     assert measured(folder) == measured(finished[0])
     assert arrays(folder) == arrays(finished[0])
 

@@ -145,7 +145,8 @@ def _of_run(folder, step):
 def checksum(decoder):
     """Returns a short text that other parameters would not give.
 
-    Bits are added as integers, so it is the same however the parameters lie.
+    Bits are added as integers, each with the weight of its place, so it is the same
+    however the parameters lie over devices.
     """
     sums = ",".join(map(str, map(int, _bit_sums(decoder))))
     return hashlib.sha256(sums.encode()).hexdigest()[:16]
@@ -156,6 +157,7 @@ def _bit_sums(decoder):
     def total(leaf):
         unsigned = {2: jnp.uint16, 4: jnp.uint32}[leaf.dtype.itemsize]
         bits = jax.lax.bitcast_convert_type(leaf, unsigned)
-        return jnp.sum(bits.astype(jnp.uint32), dtype=jnp.uint32)
+        place = jnp.arange(leaf.size, dtype=jnp.uint32).reshape(leaf.shape)
+        return jnp.sum(bits.astype(jnp.uint32) * (2 * place + 1), dtype=jnp.uint32)
 
     return [total(leaf) for leaf in jax.tree.leaves(decoder)]

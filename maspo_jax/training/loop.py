@@ -61,6 +61,7 @@ def train(experiment, folder, verifier, evaluate, display):
             if done < 0:
                 start = begin(run, algorithm, warming)
             else:
+                display.note(f"going on from step {done}")
                 start = saved.restore(algorithm.skeleton)
             learn(run, algorithm, max(done, 0), *start, evaluate, saved)
 

@@ -33,6 +33,7 @@ def warm_up(run, checkpoints):
         state = states.begin(experiment, optimizer, run.mesh)
         done, begin = 0, START
     else:
+        run.display.note(f"going on from warm-up update {done}")
         state, begin = checkpoints.restore(skeleton)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     update = make_update(imitate, optimizer, run.mesh, specs)
