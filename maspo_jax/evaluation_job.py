@@ -90,6 +90,8 @@ def start(
         except Interrupted as interrupted:
             display.note(f"{interrupted}. The same command goes on from there.")
             return interrupted.exit_status
+        except ValueError as error:  # of a file of responses
+            return refuse(error)
         if jax.process_index() == 0:
             display.stage("counting")
             conclude(folder, read, settings, display)

@@ -45,7 +45,7 @@ def test_the_six_benchmarks_are_read_and_counted(shared):
     assert counts == [30, 30, 40, 500, 272, 675]
     grader = {benchmark.name: benchmark.settings()["grader"] for benchmark in read}
     assert grader.pop("minerva") == "Tolerant(relative=0.01)"
-    assert set(grader.values()) == {"verifier"}
+    assert set(grader.values()) == {"of the policy"}
 
 
 def test_answers_of_minerva_agree_to_a_hundredth():
@@ -130,7 +130,7 @@ def test_too_small_a_batch_is_refused():
         drawing.plan(5, 8, 7, 8)
 
 
-@pytest.mark.parametrize("damage", [b"", b"\n", b'{"problem": 1}\n', b'{"probl'])
+@pytest.mark.parametrize("damage", [b"", b'{"probl'])
 def test_a_file_is_opened_behind_its_last_whole_group(tmp_path, damage):
     path = tmp_path / "own.jsonl"
     rows = [
@@ -150,3 +150,13 @@ def test_a_file_is_opened_behind_its_last_whole_group(tmp_path, damage):
     assert list(generations.read(path, 3, 3)) == [rows[:3], rows[3:6], rows[6:]]
     with pytest.raises(ValueError, match="holds 9 of 12 responses: start"):
         list(generations.read(path, 4, 3))
+
+
+@pytest.mark.parametrize("line", [b"\n", b'{"problem": 1}\n', b"[]\n", b'{"probl\n'])
+def test_a_whole_line_of_another_kind_is_refused_and_nothing_is_lost(tmp_path, line):
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(line + b'{"problem": 2}\n')
+    with pytest.raises(ValueError, match="own.jsonl, line 1, is not a response"):
+        with generations.appended(path, 1):
+            pass
+    assert path.read_bytes() == line + b'{"problem": 2}\n'

@@ -57,13 +57,14 @@ class ChatTemplate:
         options = {"enable_thinking": self.enable_thinking}
         if self.enable_thinking is None:
             options = {}
+        template, tokens = self._template, self._tokens  # which may refuse
         try:
-            return self._template.render(
+            return template.render(
                 messages=turns,
                 tools=None,
                 documents=None,
                 add_generation_prompt=True,
-                **self._tokens,
+                **tokens,
                 **options,
             )
         except Exception as error:  # whatever the template itself may raise

@@ -74,14 +74,16 @@ def complete(policy, benchmark, interview, plan, path, display, interrupts):
         interrupts: the `Interrupts`, entered.
 
     Raises:
+        ValueError: the file holds what is no response.
         Interrupted: a signal asked to stop; what was drawn is in the file.
     """
     total = plan.problems * plan.samples
     with contextlib.ExitStack() as held:
         append, done, right = None, 0, 0
-        if jax.process_index() == 0:
-            opened = generations.appended(path, plan.responses)
-            append, done, right = held.enter_context(opened)
+        with parallel.all_or_none():
+            if jax.process_index() == 0:
+                opened = generations.appended(path, plan.responses)
+                append, done, right = held.enter_context(opened)
         done = int(parallel.largest(done))
         display.begin(f"{benchmark.name}: response", done, total)
         while done < total:
