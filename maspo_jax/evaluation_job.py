@@ -159,6 +159,10 @@ def conclude(folder, read, settings, display):
     """Writes and shows what an evaluation has come to."""
     samples = settings["answers"]["evaluation"]["samples"]
     rows = {one.name: write_texts(folder, one, samples) for one in read}
+    for name, about in folders.read(folder)["benchmarks"].items():
+        if name not in rows:  # of an earlier call, if it was finished
+            earlier = finished(folder / f"{name}.jsonl", about["problems"], samples)
+            rows |= {name: earlier} if earlier else {}
     found = {
         "benchmarks": {name: results.of_benchmark(rows[name]) for name in rows},
         "average": results.average([*rows.values()]) if len(rows) > 1 else None,
@@ -170,6 +174,15 @@ def conclude(folder, read, settings, display):
     display.note(tables)
     display.note(f"The picture is {picture}; the responses are in {folder}/*.txt")
     display.note(f"Compare policies: python -m maspo_jax.compare {folder} OTHER_FOLDER")
+
+
+def finished(path, problems, samples):
+    """Returns the rows of each problem without the texts; [] if some are missing."""
+    try:
+        drawn = list(generations.read(path, problems, samples))
+    except ValueError:
+        return []
+    return [[row | {"response": None} for row in rows] for rows in drawn]
 
 
 def write_texts(folder, benchmark, samples):

@@ -197,6 +197,9 @@ def test_a_benchmark_can_be_added_to_a_folder(trained, files, tmp_path, evaluate
     assert set(folders.read(tmp_path / "grown")["benchmarks"]) == {"short", "two"}
     for name in ("short", "two"):
         assert rows(tmp_path / "grown", name) == rows(evaluated[0], name)
+    together = json.loads((evaluated[0] / "results.json").read_text())
+    grown = json.loads((tmp_path / "grown" / "results.json").read_text())
+    assert grown["benchmarks"] == together["benchmarks"] and grown["average"]
 
 
 def test_another_setting_on_the_folder_is_refused_by_name(
