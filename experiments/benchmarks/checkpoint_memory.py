@@ -5,7 +5,8 @@
 A policy of 1.2 B parameters is written in files of 500 MB and loaded by processes of
 their own: onto 8 simulated devices that share it, and, where it is installed, by
 `transformers`. Devices and host are one memory on a CPU, so that of the parameters is
-taken off. The bound is 1.2 times the largest file.
+taken off. The bound is 1.2 times the largest file. Obtained: 471 MB here, 0.94 of the
+largest file of 499 MB; 146 MB by `transformers`, which maps files into memory.
 """
 
 import argparse
