@@ -4,8 +4,9 @@ import functools
 import pathlib
 import re
 
-# What a decoder, its tokenizer and its template are read from.
-FILES = ["*.json", "*.jinja", "*.safetensors", "*.txt"]
+# What a tokenizer and a template are read from, and what a decoder is.
+TEXTS = ("*.json", "*.jinja", "*.txt")
+WEIGHTS = (*TEXTS, "*.safetensors")
 
 
 def is_name(name):
@@ -18,12 +19,13 @@ def is_name(name):
 
 
 @functools.cache
-def folder_of(name, revision=None):
+def folder_of(name, revision=None, files=TEXTS):
     """Returns the folder of a checkpoint; fetches it from the hub if it must.
 
     Args:
         name: the folder, or a name on the hub.
         revision: of the hub: a branch, a tag or a commit.
+        files: patterns of those to fetch.
 
     Raises:
         FileNotFoundError: there is neither such a folder nor, now, such a name.
@@ -37,7 +39,7 @@ def folder_of(name, revision=None):
 
     try:
         fetched = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=FILES
+            str(name), revision=revision, allow_patterns=list(files)
         )
     except Exception as error:  # of the name, the network or the hub
         reason = str(error).partition("\n")[0] or type(error).__name__

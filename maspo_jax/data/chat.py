@@ -34,12 +34,14 @@ class ChatTemplate:
         style: the instructions around the question, within the user turn.
         system: the system turn; None leaves it to the template, which may add one.
         enable_thinking: of Qwen3; None leaves it to the template.
+        revision: of the hub, as that of the `Checkpoint`.
     """
 
     folder: str
     style: Template = BOXED
     system: str | None = None
     enable_thinking: bool | None = None
+    revision: str | None = None
 
     @property
     def answer(self) -> str | None:
@@ -108,7 +110,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _found(self) -> str | None:
-        own = hub.folder_of(self.folder) / "chat_template.jinja"
+        own = hub.folder_of(self.folder, self.revision) / "chat_template.jinja"
         if own.is_file():
             return own.read_text("utf-8")
         text = self._config.get("chat_template")
@@ -118,7 +120,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
-        path = hub.folder_of(self.folder) / "tokenizer_config.json"
+        path = hub.folder_of(self.folder, self.revision) / "tokenizer_config.json"
         if not path.is_file():
             return {}
         try:
@@ -136,9 +138,11 @@ class ChatTemplate:
         }
 
 
-def template_of(folder: str, style: Template = BOXED) -> ChatTemplate | Template:
+def template_of(
+    folder: str, style: Template = BOXED, revision: str | None = None
+) -> ChatTemplate | Template:
     """Returns the chat template of a checkpoint, or the bare style if it has none."""
-    template = ChatTemplate(folder, style)
+    template = ChatTemplate(folder, style, revision=revision)
     return template if template.exists else style
 
 

@@ -137,6 +137,7 @@ class FileTokenizer:
             `eos_token` from the `tokenizer_config.json` beside the file, or else the
             first of `eos_token_id` in `generation_config.json`. A response ends with
             it and with any of the latter.
+        revision: of the hub, as that of the `Checkpoint`.
         pad_token: name of the pad token; None takes `pad_token` from there, or else
             the end token.
     """
@@ -144,6 +145,7 @@ class FileTokenizer:
     path: str
     end_token: str | None = None
     pad_token: str | None = None
+    revision: str | None = None
 
     @property
     def size(self) -> int:
@@ -187,7 +189,7 @@ class FileTokenizer:
         """The `tokenizer.json`, fetched if it is on the hub."""
         path = pathlib.Path(self.path)
         if hub.is_name(self.path):
-            path = hub.folder_of(self.path)
+            path = hub.folder_of(self.path, self.revision)
         path = path / "tokenizer.json" if path.is_dir() else path
         if not path.is_file():
             raise FileNotFoundError(

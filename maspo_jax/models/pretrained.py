@@ -43,7 +43,7 @@ class Checkpoint:
     @functools.cached_property
     def folder(self):
         """Where the files are, fetched from the hub if they are not here."""
-        folder = hub.folder_of(self.name, self.revision)
+        folder = hub.folder_of(self.name, self.revision, hub.WEIGHTS)
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(
                 f"{folder} is no checkpoint of Hugging Face: it has no config.json"
