@@ -125,10 +125,18 @@ def _check_group(experiment):
             f"train_set has {size} problems but sampling.prompts={wanted}: a batch "
             "would hold some of them twice; lower one or raise the other"
         )
-    if experiment.sampling.responses < 2:
+    if experiment.sampling.responses > 1:
+        return
+    if checks.compares(experiment.objective):
         raise ValueError(
-            f"sampling.responses={experiment.sampling.responses}: an advantage "
-            "compares at least 2 responses to a prompt"
+            "sampling.responses=1: objective.advantage compares responses to one "
+            "prompt; take at least 2, or an advantage without a group, such as "
+            "advantages.whitened"
+        )
+    if experiment.sampling.dynamic:
+        raise ValueError(
+            "sampling.responses=1: sampling.dynamic looks for groups with right and "
+            "wrong answers; take at least 2, or leave it out"
         )
 
 

@@ -47,7 +47,8 @@ END = 9  # of responses: row n says n, so that only row 9 ends with its last tok
 
 
 def scored(rollout, logprob, reward, **more):
-    return batches.Scored(rollout, logprob, reward, reward.reshape(-1) > 0, **more)
+    more = {"penalty": np.zeros_like(reward), "right": reward.reshape(-1) > 0, **more}
+    return batches.Scored(rollout, logprob, reward, **more)
 
 
 def assembled(objective, rollout, logprob, reward, data=2, **more):

@@ -196,8 +196,11 @@ def padded(mask):
         ({"overlong_penalty": OverlongPenalty(51)}, "overlong_penalty.buffer=51"),
         ({"overlong_penalty": OverlongPenalty(8, -1.0)}, "overlong_penalty.factor=-1"),
         ({"shaping": EntropyAdvantage(kappa=1.0)}, "EntropyAdvantage.kappa=1.0"),
-        ({"kl_in_loss": kl.Penalty(-0.1)}, "Penalty.coefficient=-0.1"),
-        ({"kl_in_reward": kl.Penalty(float("nan"))}, "kl_in_reward.coefficient=nan"),
+        ({"kl_in_loss": kl.Penalty(-0.1, kl.k3)}, "Penalty.coefficient=-0.1"),
+        (
+            {"kl_in_reward": kl.Penalty(float("nan"), kl.k1)},
+            "kl_in_reward.coefficient=nan",
+        ),
         ({"imitation": -0.1}, "objective.imitation=-0.1"),
         ({"entropy_bonus": float("inf")}, "objective.entropy_bonus=inf"),
         ({"advantage": infinite}, "objective.advantage"),

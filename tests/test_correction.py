@@ -5,6 +5,7 @@ import pytest
 import reference
 
 from maspo_jax.objectives import correction, gates
+from maspo_jax.objectives.ratios import effective_share
 from maspo_jax.objectives.surrogate import surrogate
 
 CORRECTIONS = [
@@ -70,6 +71,39 @@ def test_bad_settings_are_refused(rule):
         gates.check(jax.tree.map(lambda _: -1.0, rule))
 
 
+@every_correction
+def test_what_is_truncated_is_weighed_by_less_than_its_ratio(rule, drawn):
+    """And nothing else: all other factors are the ratio of the token or response."""
+    logprob, sampled, mask = drawn
+    far = np.where(np.arange(8) % 3 == 1, sampled - 2, sampled)
+    truncated = np.asarray(rule.truncated(logprob, far, mask))
+    factor = np.asarray(rule(logprob, far, mask))
+    free = jax.tree.map(lambda _: np.inf, rule).replace(
+        **({"low": 0.0} if hasattr(rule, "low") else {})
+    )
+    ratio = np.asarray(free(logprob, far, mask))
+    assert truncated.any() and not truncated[~mask].any()
+    assert np.all(factor[truncated] < ratio[truncated])
+    np.testing.assert_allclose(factor[~truncated], ratio[~truncated], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [correction.TokenTruncated(), correction.SequenceTruncated()],
+    ids=name_of,
+)
+def test_normalized_factors_have_a_mean_of_one(rule, drawn):
+    logprob, sampled, mask = drawn
+    factor = np.asarray(rule.replace(normalized=True)(logprob, sampled, mask))
+    if isinstance(rule, correction.TokenTruncated):
+        mean = factor[mask].mean()
+    else:
+        mean = factor[:, 0].mean()
+    np.testing.assert_allclose(mean, 1, rtol=1e-5)
+    nothing = rule.replace(normalized=True)(logprob, sampled, np.zeros_like(mask))
+    assert not np.any(nothing)
+
+
 def golden():
     inputs = reference.load("inputs_main")
     names = ("old_log_prob", "rollout_log_prob")
@@ -91,16 +125,14 @@ def test_factors_of_the_released_code(rule, name):
     with jax.enable_x64(True):
         tokens = golden()
         factor = rule(*tokens)
-        share = float(correction.effective_share(factor, tokens[2]))
-        whole = isinstance(rule, correction.SequenceTruncated)
-        normalize = (
-            correction.response_normalized if whole else correction.batch_normalized
-        )
-        normalized = normalize(factor, tokens[2])
+        share = float(effective_share(factor, tokens[2]))
+        if f"w_{name}_bn" in arrays:
+            normalized = rule.replace(normalized=True)(*tokens)
+            np.testing.assert_allclose(
+                normalized, arrays[f"w_{name}_bn"], **reference.FLOAT64
+            )
     np.testing.assert_allclose(factor, arrays[f"w_{name}_raw"], **reference.FLOAT64)
     np.testing.assert_allclose(share, arrays[f"w_{name}_raw_ess"], rtol=1e-6)
-    if f"w_{name}_bn" in arrays:
-        np.testing.assert_allclose(normalized, arrays[f"w_{name}_bn"], rtol=1e-7)
 
 
 @reference.needs_golden

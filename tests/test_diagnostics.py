@@ -8,12 +8,12 @@ from conftest import mesh_of
 from members import GATES, every_gate, random_batch
 
 from maspo_jax import parallel
-from maspo_jax.objectives import diagnostics, gates
+from maspo_jax.objectives import diagnostics, gates, summaries
 from maspo_jax.objectives.surrogate import details, fit, gate_values
 
 # Compiled once for all gates: they differ only in the values they give.
 measure = jax.jit(diagnostics.diagnose)
-summarize = jax.jit(diagnostics.summarize)
+summarize = jax.jit(summaries.summarize)
 
 
 def metrics(logprob, batch, gate):
@@ -79,17 +79,6 @@ def test_out_of_band_counts_uncertain_tokens_only():
     assert metrics(moved, batch, gates.Clip())["out_of_band"] == 0.5
 
 
-def test_mismatch_of_equal_and_of_shifted_logprobs():
-    _, logprob = random_batch()
-    mask = np.ones(logprob.shape, bool)
-    mask[0, 0] = False
-    shifted = logprob - 0.1
-    shifted[0, 0] = np.nan
-    found = diagnostics.mismatch(logprob, shifted, mask)
-    np.testing.assert_allclose(found["mismatch_max"], 0.1, rtol=1e-4)
-    np.testing.assert_allclose(found["mismatch_k3"], np.expm1(0.1) - 0.1, rtol=1e-3)
-
-
 @reference.needs_golden
 @pytest.mark.parametrize("method", reference.select(without=("_tis", "gmpo", "gspo")))
 def test_utilization_of_the_golden_batch(method):
@@ -119,7 +108,7 @@ def test_what_a_gate_says_of_itself():
         gate = fit(gate, logprob, batch, total=lambda x: x)
         found = details(batch, gate)
         value = gate_values(logprob, batch, gate)
-        numbers = diagnostics.summarize(
+        numbers = summaries.summarize(
             diagnostics.diagnose(logprob, -logprob, value, batch, found)
         )
         said[type(gate).__name__] = set(found)
@@ -127,13 +116,15 @@ def test_what_a_gate_says_of_itself():
         for name, each in found.items():
             each = np.asarray(each)[counts]
             np.testing.assert_allclose(numbers[name], each.mean(), rtol=1e-5)
-            if each.min() < 0.1:
-                continue  # the first level of the quantiles
+            if each.dtype == bool:
+                assert f"{name}_p50" not in numbers
+                continue
+            assert each.min() >= 0.1  # the first level of the quantiles
             for share in (5, 50, 95):
                 exact = np.percentile(each, share, method="inverted_cdf")
                 ratio = numbers[f"{name}_p{share:02}"] / exact
                 assert 1 - 1e-5 <= ratio <= 1.13, (gate, name, share)
-    assert said["Maspo"] == said["BilateralMaspo"] == {"sigma"}
+    assert said["Maspo"] == said["BilateralMaspo"] == {"sigma", "sigma_capped"}
     assert said["Dac"] == {"bound_lower", "bound_upper"}
     assert said["Fitted"] == {"bound_lower", "bound_upper", "target_met"}
     assert said["Clip"] == set()
@@ -149,17 +140,24 @@ def test_numbers_by_hand():
     batch = batch.replace(old_logprob=old, advantage=advantage, weight=weight)
     found = metrics(old + np.log(ratio), batch, gates.Clip())
     expected = {
+        "entropy": 1.0,
         "approx_kl": -np.mean(np.log(ratio)),
         "kl_k3": np.mean(ratio - 1 - np.log(ratio)),
         "log_ratio_abs": np.mean(np.abs(np.log(ratio))),
+        "ratio": 5.1 / 4,
+        "advantage": 0.0,
+        "advantage_std": 1.0,
         "advantage_abs": 1.0,
         "zero_gradient_positive": 0.5,
         "zero_gradient_negative": 0.5,
         "gated_positive": 0.5,
         "gated_negative": 0.5,
+        "gated_against_positive": 0.0,
+        "gated_against_negative": 0.0,
         "weight_mean": 3.1 / 4,
         "weight_max": 2.0,
         "ratio_max": 2.0,
+        "ratio_min": 0.5,
         "steepness_max": np.log10(1 / 5e-4),
         "utilization": 3.1 / 5.1,
         "effective_share": 5.1**2 / (4 * np.sum(ratio**2)),
@@ -174,3 +172,56 @@ def test_numbers_by_hand():
     }
     for name, number in expected.items():
         np.testing.assert_allclose(found[name], number, rtol=1e-5, err_msg=name)
+
+
+def test_the_dual_clip_is_seen_where_tokens_moved_against_the_advantage():
+    """Three of four negative tokens rose, one of them beyond the dual clip."""
+    batch, _ = random_batch()
+    old = np.full((1, 5), -8.0, np.float32)
+    ratio = np.array([[0.9, 1.1, 1.5, 4.0, 4.0]], np.float32)
+    advantage = np.array([[-1.0, -1.0, -1.0, -1.0, 1.0]], np.float32)
+    batch = batch.replace(
+        old_logprob=old, advantage=advantage, weight=np.full_like(old, 0.2)
+    )
+    found = metrics(old + np.log(ratio), batch, gates.Clip())
+    assert found["gated_against_negative"] == found["zero_gradient_negative"] == 0.25
+    assert found["gated_against_positive"] == 0
+    without = metrics(old + np.log(ratio), batch, gates.Clip(dual=np.inf))
+    assert without["gated_against_negative"] == 0
+
+
+def test_quantiles_and_extremes_of_the_ratio():
+    batch, logprob = random_batch(rows=32, length=64)
+    found = metrics(logprob, batch, gates.Clip())
+    ratio = np.exp(logprob - batch.old_logprob)[batch.weight != 0]
+    np.testing.assert_allclose(found["ratio_min"], ratio.min(), rtol=1e-5)
+    np.testing.assert_allclose(found["ratio_max"], ratio.max(), rtol=1e-5)
+    for name, share in summaries.RATIO_QUANTILES.items():
+        exact = np.percentile(ratio, 100 * share, method="inverted_cdf")
+        assert 1 - 1e-5 <= found[f"ratio_{name}"] / exact <= 1.051, name
+
+
+def test_moments_of_the_advantage():
+    batch, logprob = random_batch()
+    found = metrics(logprob, batch, gates.Clip())
+    advantage = batch.advantage[batch.weight != 0]
+    for name, expected in (
+        ("advantage", advantage.mean()),
+        ("advantage_std", advantage.std()),
+        ("advantage_abs", np.abs(advantage).mean()),
+    ):
+        np.testing.assert_allclose(found[name], expected, rtol=1e-4, err_msg=name)
+
+
+def test_the_share_of_tokens_whose_width_is_capped():
+    batch, logprob = random_batch()
+    old = np.log(np.array([[1e-6, 0.9e-4, 1.1e-4, 0.5]], np.float32))
+    batch = batch.replace(
+        old_logprob=old, advantage=np.ones_like(old), weight=np.ones_like(old)
+    )
+    gate = gates.Maspo(alpha=0.5, sigma_base=0.1)  # reaches 10 where q is 1e-4
+    found = details(batch, gate)
+    numbers = summaries.summarize(
+        diagnostics.diagnose(old, old, gate_values(old, batch, gate), batch, found)
+    )
+    assert numbers["sigma_capped"] == 0.5

@@ -10,7 +10,8 @@ import reference
 from members import every_gate
 
 from maspo_jax.objectives import gates, token_weights
-from maspo_jax.objectives.surrogate import MAX_LOG_RATIO, fit, surrogate
+from maspo_jax.objectives.ratios import MAX_LOG_RATIO
+from maspo_jax.objectives.surrogate import fit, surrogate
 from maspo_jax.types import TrainBatch
 
 pytestmark = reference.needs_golden

@@ -55,7 +55,7 @@ def test_the_entropy_advantage_reaches_the_surrogate():
 def test_padding_may_hold_anything(junk):
     batch, logprob = random_batch()
     terms = Terms(
-        gates.Clip(), advantages.EntropyAdvantage(), 0.1, kl.Penalty(0.1), 0.1
+        gates.Clip(), advantages.EntropyAdvantage(), 0.1, kl.Penalty(0.1, kl.k3), 0.1
     )
     spoil = lambda x: jnp.where(batch.weight == 0, junk, x)
     entropy, far = entropy_like(logprob), logprob - 0.3

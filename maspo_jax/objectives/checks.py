@@ -60,6 +60,13 @@ def check_gate(gate):
         )
 
 
+def compares(objective):
+    """Returns whether an objective's advantage says nothing of a group of one."""
+    mask = jnp.ones((3, 2), bool)
+    value, _ = _rule(objective)(jnp.array([[0.0], [1], [1]]), mask, _unvisited(3))
+    return not np.any(value)
+
+
 def _check_overlong(penalty, response_length):
     if penalty is None:
         return
@@ -78,18 +85,23 @@ def _check_advantage(objective):
     """Tries the advantage on groups that leave nothing to divide by."""
     reward = jnp.array([[0.0, 0, 0], [1, 1, 1], [0, 1, 0]])
     mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
-    if objective.remembering is None:
-        name, rule = "advantage", advantages.forgetful(objective.advantage)
-    else:
-        name, rule = "remembering", objective.remembering
-    none = advantages.History(*jnp.zeros((3, len(reward))))
-    value, _ = rule(reward, mask, none)
+    name = "advantage" if objective.remembering is None else "remembering"
+    value, _ = _rule(objective)(reward, mask, _unvisited(len(reward)))
     if np.shape(value) != mask.shape or not np.all(np.isfinite(value)):
         raise ValueError(
             f"objective.{name}: {getattr(objective, name)} gives {value} for the "
             f"rewards {reward.tolist()}; return one finite number per token, "
             f"{mask.shape} here"
         )
+
+
+def _rule(objective):
+    """Returns the function of rewards, mask and history that compares."""
+    return objective.remembering or advantages.forgetful(objective.advantage)
+
+
+def _unvisited(prompts):
+    return advantages.History(*jnp.zeros((3, prompts)))
 
 
 def _check_weight(weight):

@@ -2,18 +2,28 @@
 
 A correction maps the log-probability of each token by the trainer (before the first
 update) and by the sampler, and the mask, [N, T] each, to a factor of the token's
-weight, [N, T]: a truncated importance weight, zero on padding. A rejection maps
-them to the tokens that stay in the batch, [N, T] bool. Both are constants to the
+weight, [N, T]: a truncated importance weight, zero on padding. With `normalized`
+the factors are divided by their mean over the rollout batch. A rejection maps them
+to the tokens that stay in the batch, [N, T] bool. Both are constants to the
 gradient, and neither may be combined with ratios that are anchored to the sampler:
 those correct for it already.
 """
+
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from flax import struct
 
 from maspo_jax.objectives.gates.settings import setting
+from maspo_jax.objectives.ratios import clamped, token_log_ratios, token_mean_of
 
-MAX_LOG_RATIO = 20.0
+
+@runtime_checkable
+class Truncating(Protocol):
+    """A correction that says which tokens it weighs by less than their ratio."""
+
+    def truncated(self, logprob, sampled, mask):
+        """Returns those tokens, [N, T] bool."""
 
 
 @struct.dataclass
@@ -21,24 +31,42 @@ class TokenTruncated:
     """min(ratio, cap) of each token: truncated importance sampling (TIS)."""
 
     cap: float = setting(2.0, "(0, inf]")
+    normalized: bool = struct.field(pytree_node=False, default=False)
 
     def __call__(self, logprob, sampled, mask):
         """Returns the factor of each token's weight, [N, T]."""
-        ratio = jnp.exp(log_ratios(logprob, sampled, mask))
-        return jnp.where(mask, jnp.minimum(ratio, self.cap), 0)
+        ratio = jnp.exp(token_log_ratios(logprob, sampled, mask))
+        factor = jnp.where(mask, jnp.minimum(ratio, self.cap), 0)
+        return factor / _mean(factor, mask) if self.normalized else factor
+
+    def truncated(self, logprob, sampled, mask):
+        """Returns the tokens whose ratio is above the cap, [N, T] bool."""
+        ratio = jnp.exp(token_log_ratios(logprob, sampled, mask))
+        return mask & (ratio > self.cap)
 
 
 @struct.dataclass
 class SequenceTruncated:
-    """min(ratio, cap) of each whole response, for all of its tokens."""
+    """min(ratio, cap) of each whole response, for all of its tokens.
+
+    `normalized` divides by the mean over responses, however long they are.
+    """
 
     cap: float = setting(2.0, "(0, inf]")
+    normalized: bool = struct.field(pytree_node=False, default=False)
 
     def __call__(self, logprob, sampled, mask):
         """Returns the factor of each token's weight, [N, T]."""
-        total = jnp.sum(log_ratios(logprob, sampled, mask), axis=-1, keepdims=True)
-        ratio = jnp.exp(jnp.clip(total, -MAX_LOG_RATIO, MAX_LOG_RATIO))
-        return jnp.where(mask, jnp.minimum(ratio, self.cap), 0)
+        ratio = _response_ratios(logprob, sampled, mask)
+        factor = jnp.where(mask, jnp.minimum(ratio, self.cap), 0)
+        if not self.normalized:
+            return factor
+        some = jnp.any(mask, axis=-1, keepdims=True)
+        return factor / _mean(jnp.max(factor, axis=-1, keepdims=True), some)
+
+    def truncated(self, logprob, sampled, mask):
+        """Returns the tokens of responses whose ratio is above the cap, [N, T] bool."""
+        return mask & (_response_ratios(logprob, sampled, mask) > self.cap)
 
 
 @struct.dataclass
@@ -50,9 +78,16 @@ class IcePop:
 
     def __call__(self, logprob, sampled, mask):
         """Returns the factor of each token's weight, [N, T]."""
-        ratio = jnp.exp(log_ratios(logprob, sampled, mask))
-        inside = mask & (ratio >= self.low) & (ratio <= self.high)
-        return jnp.where(inside, ratio, 0)
+        ratio = jnp.exp(token_log_ratios(logprob, sampled, mask))
+        return jnp.where(mask & ~self._outside(ratio), ratio, 0)
+
+    def truncated(self, logprob, sampled, mask):
+        """Returns the tokens whose ratio is outside of the band, [N, T] bool."""
+        ratio = jnp.exp(token_log_ratios(logprob, sampled, mask))
+        return mask & self._outside(ratio)
+
+    def _outside(self, ratio):
+        return (ratio < self.low) | (ratio > self.high)
 
 
 @struct.dataclass
@@ -68,7 +103,7 @@ class RejectTokens:
 
     def __call__(self, logprob, sampled, mask):
         """Returns the tokens that stay, [N, T] bool."""
-        ratio = jnp.exp(log_ratios(logprob, sampled, mask))
+        ratio = jnp.exp(token_log_ratios(logprob, sampled, mask))
         return mask & (ratio >= self.low) & (ratio <= self.high)
 
 
@@ -81,7 +116,9 @@ class RejectResponses:
 
     def __call__(self, logprob, sampled, mask):
         """Returns the tokens that stay, [N, T] bool."""
-        total = jnp.sum(log_ratios(logprob, sampled, mask), axis=-1, keepdims=True)
+        total = jnp.sum(
+            token_log_ratios(logprob, sampled, mask), axis=-1, keepdims=True
+        )
         length = jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
         ratio = jnp.exp(total / length)
         return mask & (ratio >= self.low) & (ratio <= self.high)
@@ -95,7 +132,7 @@ class RejectTokensByK3:
 
     def __call__(self, logprob, sampled, mask):
         """Returns the tokens that stay, [N, T] bool."""
-        log_ratio = log_ratios(logprob, sampled, mask)
+        log_ratio = token_log_ratios(logprob, sampled, mask)
         return mask & (jnp.expm1(log_ratio) - log_ratio <= self.limit)
 
 
@@ -107,32 +144,18 @@ class RejectResponsesByK3:
 
     def __call__(self, logprob, sampled, mask):
         """Returns the tokens that stay, [N, T] bool."""
-        log_ratio = log_ratios(logprob, sampled, mask)
+        log_ratio = token_log_ratios(logprob, sampled, mask)
         k3 = jnp.sum(jnp.expm1(log_ratio) - log_ratio, axis=-1, keepdims=True)
         return mask & (k3 <= self.limit)
 
 
-def batch_normalized(factor, mask):
-    """Divides factors by their mean over the tokens of the batch. [N, T]."""
-    mean = jnp.sum(jnp.where(mask, factor, 0)) / jnp.maximum(jnp.sum(mask), 1)
-    return factor / jnp.where(mean > 0, mean, 1)
+def _response_ratios(logprob, sampled, mask):
+    """Returns the ratio of each whole response, [N, 1]."""
+    total = jnp.sum(token_log_ratios(logprob, sampled, mask), axis=-1, keepdims=True)
+    return jnp.exp(clamped(total))
 
 
-def response_normalized(factor, mask):
-    """Divides factors by their mean over responses, each of one factor. [N, T]."""
-    each = jnp.max(jnp.where(mask, factor, 0), axis=-1)
-    mean = jnp.sum(each) / jnp.maximum(jnp.sum(jnp.any(mask, axis=-1)), 1)
-    return factor / jnp.where(mean > 0, mean, 1)
-
-
-def effective_share(factor, mask):
-    """Returns the effective sample size of factors as a share of the tokens, []."""
-    factor = jnp.where(mask, factor, 0)
-    squares = jnp.sum(mask) * jnp.sum(jnp.square(factor))
-    return jnp.square(jnp.sum(factor)) / jnp.where(squares > 0, squares, 1)
-
-
-def log_ratios(logprob, sampled, mask):
-    """Returns the clamped log-ratio of trainer and sampler, zero on padding. [N, T]."""
-    difference = jnp.where(mask, logprob - sampled, 0)
-    return jnp.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+def _mean(factor, counts):
+    """Returns the mean of factors where they count, one if there is nothing, []."""
+    mean = token_mean_of(factor, counts)
+    return jnp.where(mean > 0, mean, 1)

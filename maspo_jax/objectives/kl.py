@@ -14,10 +14,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from maspo_jax.objectives.gates.settings import setting
+from maspo_jax.objectives.ratios import clamped
 
 MAX_K3 = 10.0  # of the released code; larger values have no gradient
-MAX_LOG_RATIO = 20.0
 
 
 def k1(logprob, reference):
@@ -37,7 +36,7 @@ def k2(logprob, reference):
 
 def k3(logprob, reference):
     """e^x - x - 1: unbiased, never negative, of low variance."""
-    x = jnp.clip(reference - logprob, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+    x = clamped(reference - logprob)
     return jnp.clip(jnp.expm1(x) - x, -MAX_K3, MAX_K3)
 
 
@@ -55,12 +54,12 @@ def k3_plus(logprob, reference):
 class Penalty:
     """A price on the distance from the reference, per nat.
 
-    The released configurations that use one take `k3` at 0.001 in the loss; both
-    papers use none.
+    The released configurations that use one take `k3` at 0.001 in the loss; in the
+    reward it is usually `k1`. Both papers use none.
     """
 
-    coefficient: float = setting(0.001, "[0, inf)")
-    estimator: Callable = struct.field(pytree_node=False, default=k3)
+    coefficient: float = struct.field(metadata={"interval": "[0, inf)"})
+    estimator: Callable = struct.field(pytree_node=False)
 
     def __call__(self, logprob, reference):
         """Returns the price of each token, [...]."""
@@ -75,7 +74,7 @@ def in_reward(reward, logprob, reference, mask, penalty):
         logprob: [N, T] of the sampled tokens before the first update.
         reference: [N, T] of the same tokens.
         mask: [N, T] bool.
-        penalty: the `Penalty`, usually of `k1`.
+        penalty: the `Penalty`.
     """
     price = jnp.where(mask, penalty(logprob, reference), 0)
     return reward - jnp.sum(price, axis=-1).reshape(reward.shape)

@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from maspo_jax.objectives import gates
-
-MAX_LOG_RATIO = 20.0  # beyond it a ratio has no meaning and its token no gradient
+from maspo_jax.objectives.ratios import clamped
 
 
 def log_ratios(logprob, batch):
@@ -15,8 +14,7 @@ def log_ratios(logprob, batch):
     Replacing what stands on padding, instead of multiplying it by zero, lets
     padding hold anything, NaN included. [N, T], at least float32.
     """
-    difference = trained(logprob, batch) - trained(batch.old_logprob, batch)
-    return jnp.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+    return clamped(trained(logprob, batch) - trained(batch.old_logprob, batch))
 
 
 def gate_values(logprob, batch, gate):

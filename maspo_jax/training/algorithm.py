@@ -26,6 +26,9 @@ from maspo_jax.training.optimizer import make_optimizer
 from maspo_jax.training.update import Trace, make_score, make_update, reinforce
 from maspo_jax.types import Rollout, TrainBatch, TrainState
 
+# How metrics of several updates that end so become one; of others it is the mean.
+EXTREMES = {"max": np.max, "min": np.min}
+
 
 @dataclasses.dataclass(frozen=True)
 class Graded:
@@ -108,7 +111,7 @@ class Algorithm:
         numbers, history = jax.device_get((numbers, history))
         numbers = {name: float(value) for name, value in numbers.items()}
         for name in history[-1]:
-            combine = np.max if name.endswith("_max") else np.mean
+            combine = EXTREMES.get(name.rsplit("_", 1)[-1], np.mean)
             numbers[name] = float(combine([metrics[name] for metrics in history]))
         numbers["out_of_band_last"] = float(history[-1]["out_of_band"])
         return state, numbers, Seen(prompts, batch, trace)
@@ -126,27 +129,33 @@ class Algorithm:
         if objective.remembering:
             own = parallel.own_rows(len(graded.problems))
             history = parallel.spread(visits.before(graded.problems[own]), self.mesh)
-        reward = self.shaped(graded)
         spread = lambda rows: parallel.spread(rows, self.mesh)
-        reward = spread(reward.reshape(-1, self.decoding.responses))
-        right = spread(graded.reward == 1)
+        groups = lambda rows: spread(rows.reshape(-1, self.decoding.responses))
         batch, history, numbers = self.assemble(
-            Scored(rollout, logprob, reward, right, beside, history)
+            Scored(
+                rollout,
+                logprob,
+                groups(graded.reward),
+                groups(self.overlong_penalty(rollout)),
+                spread(graded.reward == 1),
+                beside,
+                history,
+            )
         )
         if objective.remembering:
             visits.record(graded.problems, parallel.local(history))
         return batch, numbers
 
-    def shaped(self, graded):
-        """Returns the reward with the overlong penalty, [rows of this process]."""
+    def overlong_penalty(self, rollout):
+        """Returns what is added to each reward, [rows of this process] float32."""
+        length = parallel.local(rollout.sequences.mask).sum(-1)
         penalty = self.experiment.objective.overlong_penalty
         if penalty is None:
-            return graded.reward
-        length = parallel.local(graded.rollout.sequences.mask).sum(-1)
-        shift = overlong_penalty(
-            length, self.decoding.length, penalty.buffer, penalty.factor
+            return np.zeros(length.shape, np.float32)
+        limit = self.decoding.length
+        return overlong_penalty(length, limit, penalty.buffer, penalty.factor).astype(
+            np.float32
         )
-        return graded.reward + shift.astype(np.float32)
 
 
 def build(experiment, mesh, verifier):

@@ -9,8 +9,10 @@ import numpy as np
 from flax import struct
 
 from maspo_jax import parallel
-from maspo_jax.objectives import diagnostics, kl
+from maspo_jax.objectives import kl
 from maspo_jax.objectives.advantages import forgetful
+from maspo_jax.objectives.correction import Truncating
+from maspo_jax.objectives.ratios import effective_share, mismatch, token_mean_of
 from maspo_jax.types import Rollout, TrainBatch
 
 
@@ -21,6 +23,7 @@ class Scored:
     rollout: Rollout
     logprob: jax.Array  # [N, T] by the trainer
     reward: jax.Array  # [P, G]
+    penalty: jax.Array  # [P, G], added to it: that of overlong responses, or zero
     right: jax.Array  # [N] bool, right answers
     reference_logprob: jax.Array | None = None  # [N, T], if the objective needs it
     history: Any = None  # an `advantages.History` of [P], likewise
@@ -61,8 +64,8 @@ def make_assemble(objective, ends, mesh):
     compare = objective.remembering or forgetful(objective.advantage)
 
     def assemble(scored):
-        rollout, logprob, reward = scored.rollout, scored.logprob, scored.reward
-        mask = rollout.sequences.mask
+        rollout, logprob = scored.rollout, scored.logprob
+        mask, reward = rollout.sequences.mask, scored.reward + scored.penalty
         finished = mask & ~cut_off(rollout.sequences, ends)[:, None]
         overlong, kept = objective.overlong_filter, mask
         if overlong is not None:
@@ -88,17 +91,33 @@ def make_assemble(objective, ends, mesh):
             reference_logprob=scored.reference_logprob,
             right=scored.right if objective.imitation else None,
         )
-        numbers = diagnostics.mismatch(logprob, rollout.logprob, mask)
-        numbers["kept"] = diagnostics.token_mean_of(kept, mask)
-        if scored.reference_logprob is not None:
-            distance = kl.k3(logprob, scored.reference_logprob)
-            numbers["reference_k3"] = diagnostics.token_mean_of(distance, mask)
-        return batch, history, numbers
+        return batch, history, _describe(scored, kept, factor, objective.correction)
 
     rows, whole = (
         jax.NamedSharding(mesh, spec) for spec in (parallel.ROWS, parallel.WHOLE)
     )
     return jax.jit(assemble, out_shardings=(rows, rows, whole))
+
+
+def _describe(scored, kept, factor, correction):
+    """Returns the metrics of a batch before its first update, all scalars."""
+    mask = scored.rollout.sequences.mask
+    tokens = scored.logprob, scored.rollout.logprob, mask
+    numbers = {
+        **mismatch(*tokens),
+        "kept": token_mean_of(kept, mask),
+        "overlong_penalty": jnp.mean(scored.penalty),
+    }
+    if scored.reference_logprob is not None:
+        distance = kl.k3(scored.logprob, scored.reference_logprob)
+        numbers["reference_k3"] = token_mean_of(distance, mask)
+    if factor is not None:
+        numbers["correction"] = token_mean_of(factor, mask)
+        numbers["correction_effective_share"] = effective_share(factor, mask)
+    if isinstance(correction, Truncating):
+        truncated = correction.truncated(*tokens)
+        numbers["correction_truncated"] = token_mean_of(truncated, mask)
+    return numbers
 
 
 def cut_off(sequences, ends):

@@ -38,6 +38,7 @@ def collect(run, algorithm, stream, policy, step):
         graded = fill(algorithm, graded, fresh)
     numbers = {name: float(np.mean([part[name] for part in drawn])) for name in numbers}
     numbers["tokens"] = sum(part["tokens"] for part in drawn)
+    numbers["length_max"] = max(part["length_max"] for part in drawn)
     return graded, numbers | {"rounds": len(drawn), "groups_informative": share()}
 
 
@@ -109,4 +110,8 @@ def describe(experiment, rollout, verdicts, reward):
     # One exchange between processes for all of them.
     table = parallel.everyone(np.stack([*columns.values()], axis=1))  # [N, metrics]
     means = dict(zip(columns, table.mean(axis=0).tolist(), strict=True))
-    return {**means, "tokens": round(means["length"] * len(table))}
+    return {
+        **means,
+        "length_max": float(table[:, [*columns].index("length")].max()),
+        "tokens": round(means["length"] * len(table)),
+    }

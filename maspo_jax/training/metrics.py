@@ -11,7 +11,7 @@ import numpy as np
 import tensorboardX
 
 from maspo_jax import parallel
-from maspo_jax.objectives.surrogate import MAX_LOG_RATIO
+from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 
 
 class MetricsLog:

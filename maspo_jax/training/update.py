@@ -13,7 +13,7 @@ import optax
 from flax import struct
 
 from maspo_jax import parallel
-from maspo_jax.objectives import diagnostics, terms
+from maspo_jax.objectives import diagnostics, summaries, terms
 from maspo_jax.objectives.surrogate import (
     details,
     fit,
@@ -115,7 +115,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             "loss": value,
             "grad_norm": optax.tree.norm(grads),
             "update_norm": optax.tree.norm(steps),
-            **diagnostics.summarize(measured),
+            **summaries.summarize(measured),
         }
         return TrainState(policy, opt_state), metrics, trace
 

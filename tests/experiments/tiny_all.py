@@ -28,7 +28,7 @@ experiment = dataclasses.replace(
         overlong_penalty=OverlongPenalty(buffer=4),
         overlong_filter=OverlongFilter(),
         kl_in_reward=kl.Penalty(0.01, kl.k1),
-        kl_in_loss=kl.Penalty(0.01),
+        kl_in_loss=kl.Penalty(0.01, kl.k3),
         shaping=advantages.EntropyAdvantage(),
         entropy_bonus=0.001,
         imitation=0.1,

@@ -94,4 +94,4 @@ class Detailed(Protocol):
     """A gate with more to log than its value."""
 
     def details(self, advantage, old_logprob) -> dict[str, jax.Array]:
-        """Returns {name: positive numbers, [...]} for each token, [...]."""
+        """Returns {name: positive numbers or booleans, [...]} for each token, [...]."""

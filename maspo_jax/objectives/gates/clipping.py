@@ -80,8 +80,8 @@ class Fitted:
     def details(self, advantage, old_logprob):
         """Returns what was fitted, to be logged. See `gates.Detailed`."""
         del old_logprob
-        fitted = (self.lower, self.upper, self.met)
-        lower, upper, met = (jnp.full_like(advantage, value) for value in fitted)
+        lower, upper = (jnp.full_like(advantage, x) for x in (self.lower, self.upper))
+        met = jnp.broadcast_to(self.met, advantage.shape)
         return {"bound_lower": lower, "bound_upper": upper, "target_met": met}
 
 
@@ -98,10 +98,10 @@ class Bapo:
     gives the defaults here. BAPO, arXiv 2510.18927.
     """
 
-    low_start: float = setting(0.6, "[0, 1]")
+    low_start: float = setting(0.6, "[0, 1]", at_most="low_stop")
     low_stop: float = setting(0.8, "[0, 1]")
     low_step: float = setting(0.05, "(0, 1]")
-    high_start: float = setting(1.2, "[1, inf)")
+    high_start: float = setting(1.2, "[1, inf)", at_most="high_stop")
     high_stop: float = setting(2.0, "[1, inf)")
     high_step: float = setting(0.05, "(0, inf)")
     target: float = setting(1.0, "[0, inf)")
@@ -146,10 +146,10 @@ class PaperBapo:
     paper mentions no dual clip. BAPO, arXiv 2510.18927.
     """
 
-    low_start: float = setting(0.6, "[0, 1]")
+    low_start: float = setting(0.6, "[0, 1]", at_most="low_stop")
     low_stop: float = setting(0.9, "[0, 1]")
     low_step: float = setting(0.02, "(0, 1]")
-    high_start: float = setting(1.2, "[1, inf)")
+    high_start: float = setting(1.2, "[1, inf)", at_most="high_stop")
     high_stop: float = setting(3.0, "[1, inf)")
     high_step: float = setting(0.05, "(0, inf)")
     target: float = setting(0.5, "[0, 1]")

@@ -6,15 +6,17 @@ import numpy as np
 from flax import struct
 
 
-def setting(default, interval):
+def setting(default, interval, at_most=None):
     """Returns a field of a gate: a pytree leaf that `check` keeps in an interval.
 
     Args:
         default: a float.
         interval: as in mathematics, for example "[0, 1)" or "(0, inf)"; a round
             bracket excludes its end.
+        at_most: the name of another setting of the same class that it may not exceed.
     """
-    return struct.field(default=default, metadata={"interval": interval})
+    metadata = {"interval": interval, "at_most": at_most}
+    return struct.field(default=default, metadata=metadata)
 
 
 def check(gate):
@@ -31,10 +33,16 @@ def check(gate):
             continue
         if not field.metadata.get("pytree_node", True):
             continue
+        name = f"{type(gate).__name__}.{field.name}"
         interval = field.metadata.get("interval", "(-inf, inf)")
         if not np.all(within(np.asarray(value, np.float64), interval)):
-            name = f"{type(gate).__name__}.{field.name}"
             raise ValueError(f"{name}={value}: must lie in {interval}")
+        other = field.metadata.get("at_most")
+        if other is None:
+            continue
+        limit = getattr(gate, other)
+        if np.any(np.asarray(value) > np.asarray(limit)):
+            raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
 
 
 def within(value, interval):

@@ -61,11 +61,11 @@ class Maspo:
     """
 
     alpha: float = setting(0.3, "[0, inf)")
-    sigma_base: float = setting(1.0, "(0, inf)")
+    sigma_base: float = setting(1.0, "(0, inf)", at_most="sigma_high")
     sigma_high: float = setting(10.0, "(0, inf]")
     beta_positive: float = setting(0.03, "[0, inf)")
     beta_negative: float = setting(0.03, "[0, inf)")
-    risk_low: float = setting(0.1, "[0, inf)")
+    risk_low: float = setting(0.1, "[0, inf)", at_most="risk_high")
     risk_high: float = setting(10.0, "(0, inf]")
     dual: float = setting(jnp.inf, "(1, inf]")
 
@@ -78,16 +78,21 @@ class Maspo:
 
     def sigma(self, advantage, old_logprob):
         """Returns the width of the Gaussian, [...]."""
-        # As a power of q it would divide by zero where q underflows.
-        mass = self.sigma_base * jnp.exp(-self.alpha * old_logprob)
-        mass = jnp.clip(mass, self.sigma_base, self.sigma_high)
+        mass = jnp.clip(self._mass(old_logprob), self.sigma_base, self.sigma_high)
         gain = 1 + self.beta_positive * jnp.maximum(advantage, 0)
         loss = 1 / (1 - self.beta_negative * jnp.minimum(advantage, 0))
         return mass * jnp.clip(gain * loss, self.risk_low, self.risk_high)
 
     def details(self, advantage, old_logprob):
-        """Returns the width of each token, to be logged. See `gates.Detailed`."""
-        return {"sigma": self.sigma(advantage, old_logprob)}
+        """Returns the width of each token, and whether `sigma_high` limits it."""
+        return {
+            "sigma": self.sigma(advantage, old_logprob),
+            "sigma_capped": self._mass(old_logprob) >= self.sigma_high,
+        }
+
+    def _mass(self, old_logprob):
+        # As a power of q it would divide by zero where q underflows.
+        return self.sigma_base * jnp.exp(-self.alpha * old_logprob)
 
 
 @struct.dataclass
@@ -105,7 +110,7 @@ class BilateralMaspo:
         return gaussian(log_ratio, self.maspo.sigma(advantage, old_logprob))
 
     def details(self, advantage, old_logprob):
-        """Returns the width of each token, to be logged. See `gates.Detailed`."""
+        """Returns what `Maspo.details` does."""
         return self.maspo.details(advantage, old_logprob)
 
 
