@@ -1,7 +1,6 @@
 """The layout of an update changes nothing but where it is computed."""
 
 import dataclasses
-import functools
 
 import chex
 import jax
@@ -10,47 +9,21 @@ import numpy as np
 import optax
 import pytest
 from conftest import mesh_of
-from members import GATES, every_gate, every_weight
+from updates import OPTIMIZER, example_batch
 
 from maspo_jax import parallel
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import surrogate
 from maspo_jax.objectives.terms import Terms
-from maspo_jax.objectives.token_weights import sequence_mean, token_mean
+from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
-from maspo_jax.testbeds.study import OneOf
 from maspo_jax.training import state as states
 from maspo_jax.training.update import imitate, make_score, make_update, reinforce
-from maspo_jax.types import Sequences, TrainBatch
-
-# Not Adam: it would blow up rounding errors of gradients that are zero. The limit on
-# the norm bites, so that a norm per device would be seen.
-OPTIMIZER = optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(1.0, momentum=0.9))
 
 
 @pytest.fixture(scope="module")
 def batch(tiny_policy):
-    """Unequal lengths, an old policy nearby, both signs of advantage."""
-    rng = np.random.default_rng(0)
-    prompt_mask = np.arange(4)[None] >= rng.integers(0, 4, (16, 1))
-    mask = np.arange(7)[None] < rng.integers(1, 8, (16, 1))
-    sequences = Sequences(
-        rng.integers(0, 24, (16, 4), np.int32),
-        prompt_mask,
-        rng.integers(0, 24, (16, 7), np.int32),
-        mask,
-    )
-    logprob, _ = jax.jit(response_logprobs, static_argnums=2)(
-        tiny_policy, sequences, 1.0
-    )
-    old_logprob = np.asarray(logprob) + 0.5 * rng.standard_normal(mask.shape)
-    advantage = np.where(mask, rng.standard_normal((16, 1)), 0)
-    return TrainBatch(
-        sequences,
-        old_logprob.astype(np.float32),
-        advantage.astype(np.float32),
-        np.asarray(token_mean(mask), np.float32),
-    )
+    return example_batch(tiny_policy)
 
 
 @pytest.fixture(scope="module")
@@ -111,36 +84,6 @@ def test_a_mean_per_device_would_be_noticed(run, batch):
         )
         halves.append(run(part, gates.Maspo())[1]["loss"])
     assert abs(np.mean(halves) - whole) > 1e-3
-
-
-@pytest.mark.parametrize("weight", [token_mean, sequence_mean])
-def test_the_order_of_rows_does_not_matter(run, batch, weight):
-    batch = batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
-    order = np.random.default_rng(1).permutation(16)
-    shuffled = jax.tree.map(lambda x: x[order], batch)
-    (state, metrics, trace), other = (
-        run(batch, gates.Dgpo()),
-        run(shuffled, gates.Dgpo()),
-    )
-    chex.assert_trees_all_close(
-        jax.tree.leaves((state, metrics)), jax.tree.leaves(other[:2]), atol=1e-5
-    )
-    chex.assert_trees_all_close(trace.gate[order], other[2].gate, atol=1e-6)
-
-
-def test_what_stands_on_padding_does_not_matter(run, batch):
-    mask = batch.sequences.mask
-    garbage = batch.replace(
-        old_logprob=np.where(mask, batch.old_logprob, np.nan),
-        advantage=np.where(mask, batch.advantage, np.inf),
-        sequences=batch.sequences.replace(
-            response=np.where(mask, batch.sequences.response, 3)
-        ),
-    )
-    chex.assert_trees_all_equal(
-        jax.tree.leaves(run(garbage, gates.Clip())[:2]),
-        jax.tree.leaves(run(batch, gates.Clip())[:2]),
-    )
 
 
 def test_off_policy_gates_differ(run, batch):
@@ -212,66 +155,3 @@ def test_bounds_are_fitted_to_the_whole_batch(
     found = run(batch, gate, data, fsdp, microbatches)
     chex.assert_trees_all_close(found[0].policy, expected[0].policy, atol=1e-5)
     np.testing.assert_array_equal(found[2].gate, expected[2].gate)
-
-
-@pytest.fixture(scope="module")
-def updates(tiny_config, tiny_policy):
-    """Two layouts of one update: compiled once for all gates that are not fitted."""
-    members = tuple(gate for gate in GATES if not isinstance(gate, gates.BatchFitted))
-
-    @functools.cache
-    def compiled(kind, data, fsdp, microbatches):
-        mesh = mesh_of(data, fsdp)
-        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
-        specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-        update = make_update(
-            reinforce, OPTIMIZER, mesh, specs, microbatches=microbatches
-        )
-
-        def go(batch, gate):
-            copy = jax.tree.map(jnp.array, tiny_policy)
-            state = states.adopt(copy, OPTIMIZER, mesh)
-            return jax.device_get(update(state, parallel.spread(batch, mesh), gate))
-
-        return go
-
-    def both(batch, gate):
-        kind = type(gate)
-        if gate in members:
-            kind, gate = OneOf, OneOf(members, jnp.int32(members.index(gate)))
-        layouts = compiled(kind, 1, 1, 1), compiled(kind, 2, 2, 2)
-        return [update(batch, Terms(gate)) for update in layouts]
-
-    return both
-
-
-@every_gate
-@every_weight
-def test_every_gate_and_weight_is_the_same_in_every_layout(
-    updates, batch, gate, weight
-):
-    if isinstance(gate, gates.BatchFitted):  # with a target between the stops
-        gate = gate.replace(target=0.97 if isinstance(gate, gates.Bapo) else 0.5)
-    batch = batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
-    (state, metrics, trace), other = updates(batch, gate)
-    chex.assert_trees_all_close(other[0].policy, state.policy, atol=1e-5)
-    chex.assert_trees_all_close(other[2].gate, trace.gate, rtol=1e-4)
-    for name in metrics:
-        np.testing.assert_allclose(
-            other[1][name], metrics[name], rtol=1e-3, atol=1e-4, err_msg=name
-        )
-
-
-def test_on_policy_every_gate_makes_the_same_update(updates, batch, tiny_policy):
-    """So with one update per rollout the method cannot matter."""
-    logprob, _ = jax.jit(response_logprobs, static_argnums=2)(
-        tiny_policy, batch.sequences, 1.0
-    )
-    batch = batch.replace(old_logprob=np.asarray(logprob))
-    (expected, metrics, _), _ = updates(batch, gates.Clip())
-    assert metrics["grad_norm"] > 0.01
-    for gate in GATES:
-        for state, _, trace in updates(batch, gate):
-            chex.assert_trees_all_close(state.policy, expected.policy, atol=1e-6)
-            mask = batch.sequences.mask
-            np.testing.assert_allclose(trace.gate[mask], 1, rtol=1e-4)
