@@ -66,7 +66,7 @@ def test_gradient_of_the_whole_batch(method, rule):
     with jax.enable_x64(True):
         weight = np.asarray(AGGREGATIONS[rule](jnp.asarray(inputs["mask"] != 0)))
         ours = gradient(method, inputs, weight=weight)
-    np.testing.assert_allclose(ours, arrays[f"grad_{rule}"], rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(ours, arrays[f"grad_{rule}"], **reference.FLOAT64)
 
 
 @pytest.mark.parametrize("method", WHOLE_RESPONSES)
@@ -83,7 +83,10 @@ def test_gradient_of_whole_responses(method):
     advantage = np.where(mask, inputs["advantages"], np.nan)
     one = np.array([len(set(row[~np.isnan(row)])) < 2 for row in advantage])
     assert one.sum() >= 8
-    np.testing.assert_allclose(ours[one], expected[one], rtol=1e-7, atol=1e-12)
+    tolerance = reference.FLOAT64
+    if method.startswith("gmpo"):  # its code adds 1e-8 to the length of a response
+        tolerance = {**tolerance, "rtol": 1e-8}
+    np.testing.assert_allclose(ours[one], expected[one], **tolerance)
 
 
 @pytest.mark.parametrize("method", reference.select("bapo"))
@@ -119,14 +122,11 @@ def test_weight_on_a_grid(method):
     curves = reference.load("curves")
     if f"{method}/g" not in curves:
         pytest.skip("no curve of this method")
-    advantage, q, ratio = (
-        grid.astype(np.float32).astype(float)
-        for grid in np.meshgrid(
-            curves["grid_advantage"],
-            curves["grid_pi_old"],
-            curves["grid_ratio"],
-            indexing="ij",
-        )
+    advantage, q, ratio = np.meshgrid(
+        curves["grid_advantage"],
+        curves["grid_pi_old"],
+        curves["grid_ratio"],
+        indexing="ij",
     )
     if method == "aspo_archer_entropy_split":
         gate = gates.Aspo()  # its curve is of tokens of low entropy
@@ -136,7 +136,7 @@ def test_weight_on_a_grid(method):
         ours = ratio * gate(jnp.log(ratio), jnp.asarray(advantage), jnp.log(q))
     valid = np.broadcast_to(curves["valid"] != 0, ours.shape)
     expected = curves[f"{method}/g"]
-    np.testing.assert_allclose(ours[valid], expected[valid], rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(ours[valid], expected[valid], **reference.FLOAT64)
 
 
 @per_token

@@ -148,14 +148,16 @@ def _every_method(figure, transform, name, limits):
                 shown = ratio[ratio * q <= 1]
                 value = transform(shown, gate_on(gate, shown, advantage, q))
                 axes.plot(shown, np.maximum(value, limits[0] / 2), color=color, ls=line)
-        axes.set(xscale="log", yscale="log", ylim=limits, title=method)
+        axes.set(xscale="log", yscale="log", ylim=limits)
+        axes.set_title(method, fontsize=8.5)
         axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
         axes.set_yticks([0.1, 1, 10], ["0.1", "1", "10"])
         axes.minorticks_off()
     for axes in grid.flat[len(METHODS) :]:
         axes.axis("off")
-    for axes in grid[-1]:
+    for axes in grid.flat[len(METHODS) - 4 : len(METHODS)]:  # the lowest of a column
         axes.set_xlabel("ratio")
+        axes.tick_params(labelbottom=True)
     for axes in grid[:, 0]:
         axes.set_ylabel(name)
     _legend(grid.flat[-1])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maspo_jax.figures import style
-from maspo_jax.figures.methods import METHODS, gate_on
+from maspo_jax.figures.methods import METHODS, gate_on, synthetic_batch
 from maspo_jax.objectives import gates
 
 
@@ -68,7 +68,7 @@ def dac_bounds(figure):
 def bapo_search(figure):
     """The bounds BAPO fits to one batch, against the target it searches for."""
     figure.set_size_inches(7.2, 3.0)
-    tokens = _synthetic_batch()
+    tokens = synthetic_batch()
     code, paper = figure.subplots(1, 2, sharey=True)
     for axes, gate, targets, label in (
         (code, gates.Bapo(), (0.9, 1.3), "positive / negative contribution to reach"),
@@ -86,16 +86,6 @@ def bapo_search(figure):
     code.set(ylabel="ratio", title="As released: lower bound first")
     paper.set_title("As in the paper: upper bound first")
     code.legend(loc="upper left")
-
-
-def _synthetic_batch(rows=64, length=128):
-    """Log-ratio, advantage and log q of a batch with more failures than successes."""
-    draw = np.random.default_rng(0)
-    old = -draw.exponential(0.7, (rows, length))
-    log_ratio = np.minimum(draw.normal(0, 0.5, old.shape), -old)
-    success = draw.random((rows, 1)) < 0.35
-    advantage = np.broadcast_to(np.where(success, 1.4, -0.75), old.shape)
-    return tuple(jnp.asarray(x, jnp.float32) for x in (log_ratio, advantage, old))
 
 
 def utilization(figure):
