@@ -9,8 +9,8 @@ import pytest
 from members import every_gate
 
 from maspo_jax import config, validation
-from maspo_jax.config import OverlongPenalty
-from maspo_jax.objectives import gates, kl
+from maspo_jax.config import DynamicSampling, OverlongPenalty
+from maspo_jax.objectives import advantages, gates, kl
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
 from maspo_jax.objectives.terms import terms_of
@@ -214,6 +214,37 @@ def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
     objective = dataclasses.replace(experiment.objective, **change)
     with pytest.raises(ValueError, match=message):
         validation.validate(dataclasses.replace(experiment, objective=objective), 1)
+
+
+def with_one_response(experiment, dynamic=None, **objective):
+    sampling = dataclasses.replace(experiment.sampling, responses=1, dynamic=dynamic)
+    objective = dataclasses.replace(experiment.objective, **objective)
+    return dataclasses.replace(experiment, sampling=sampling, objective=objective)
+
+
+@pytest.mark.parametrize("rule", [raw, advantages.whitened])
+def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
+    validation.validate(with_one_response(experiment, advantage=rule), 1)
+    with pytest.raises(ValueError, match="sampling.dynamic looks for groups"):
+        one = with_one_response(experiment, DynamicSampling(), advantage=rule)
+        validation.validate(one, 1)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"advantage": group_normalized},
+        {"advantage": advantages.group_centered},
+        {"advantage": advantages.leave_one_out},
+        {"advantage": advantages.length_centered},
+        {"advantage": advantages.rare_success},
+        {"advantage": advantages.group_whitened},
+        {"remembering": advantages.smoothed},
+    ],
+)
+def test_others_compare_at_least_two(experiment, rule):
+    with pytest.raises(ValueError, match="take at least 2"):
+        validation.validate(with_one_response(experiment, **rule), 1)
 
 
 def test_every_part_survives_the_record_and_the_command_line():
