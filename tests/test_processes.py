@@ -1,7 +1,6 @@
 """Real processes: signals, sudden death, and two that compute as one."""
 
 import json
-import re
 import signal
 
 import pytest
@@ -12,6 +11,11 @@ from maspo_jax.training import runs
 
 TINY = "tests/experiments/tiny.py"
 STEPS = 30  # enough to be interrupted among
+# Updates so small, and so little amplified by Adam, that rounding does not part runs.
+GENTLE = (
+    *("--warm-up.optimization.learning-rate", 3e-3, "--warm-up.optimization.epsilon"),
+    *(1e-3, "--optimization.learning-rate", 1e-4, "--optimization.epsilon", 1e-3),
+)
 
 
 def start(*words, devices=1):
@@ -76,8 +80,20 @@ def finish(folder, whole):
     assert arrays(folder) == arrays(whole)
 
 
+@pytest.fixture(scope="module")
+def gentle(tmp_path_factory):
+    """A run of one process whose updates are gentle."""
+    folder = tmp_path_factory.mktemp("gentle") / "run"
+    process = start("--run", str(folder), *GENTLE)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    steps = runs.read_metrics(folder, "reinforcement")
+    assert sum(line["grad_norm"] > 0.1 for line in steps) > STEPS / 2
+    return folder
+
+
 @pytest.mark.parametrize("fsdp", [1, 4])
-def test_two_processes_equal_one_and_go_on_after_a_signal(whole, tmp_path, fsdp):
+def test_two_processes_equal_one_and_go_on_after_a_signal(gentle, tmp_path, fsdp):
     """With fsdp of 4, each process holds half of one copy of the policy."""
     folder = tmp_path / "run"
 
@@ -85,7 +101,7 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(whole, tmp_path, fsdp)
         address = f"localhost:{free_port()}"
         return [
             start(
-                *("--run", str(folder), "--fsdp", str(fsdp)),
+                *("--run", str(folder), "--fsdp", str(fsdp), *GENTLE),
                 *("--pod", f"{address}/{index}/2"),
                 devices=2,
             )
@@ -102,29 +118,15 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(whole, tmp_path, fsdp)
     outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
     assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
     assert f"after ({STEPS} steps)" in outputs[0]
-    got, expected = measured(folder), measured(whole)
+    got, expected = measured(folder), measured(gentle)
     assert len(got) == len(expected)
     for mine, theirs in zip(got, expected, strict=True):
-        same_but_for_rounding(mine, theirs)
-    assert answers(folder, "step_000001.*.jsonl") == answers(whole, "step_000001.jsonl")
-
-
-def same_but_for_rounding(mine, theirs):
-    """Compares a line of metrics of two runs that add numbers up in another order.
-
-    Training amplifies the difference: the first updates are held to more, and once a
-    token is drawn otherwise the runs part. A quantile is the edge of a bucket, and may
-    be that of the next.
-    """
-    stage, step = theirs.pop("stage"), theirs["step"]
-    assert (mine.pop("stage"), mine["step"]) == (stage, step)
-    early = stage == "warm_up" and step <= 40
-    if stage != "warm_up" and step > 5:
-        return
-    for name, value in theirs.items():
-        near = 0.13 if re.search(r"_p\d\d$", name) else 1e-3 if early else 1e-2
-        assert mine.pop(name) == pytest.approx(value, rel=near, abs=near / 10), name
-    assert not mine
+        assert mine == {
+            name: value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-5)
+            for name, value in theirs.items()
+        }
+    last = f"step_{STEPS:06d}"
+    assert answers(folder, f"{last}.*.jsonl") == answers(gentle, f"{last}.jsonl")
 
 
 def answers(folder, files):
