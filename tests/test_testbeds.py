@@ -84,7 +84,7 @@ def test_staleness_moves_ratios_before_the_first_update():
         )
         for staleness in (0, 2)
     )
-    assert np.all(stale.ratio[2:] > still.ratio[2:])
+    assert np.all(stale.distance[2:] > still.distance[2:])
 
 
 def test_a_noisy_verifier_slows_learning_down():

@@ -109,10 +109,12 @@ def test_settings_of_a_gate_do_not_recompile(tiny_config, batch):
     assert len(set(losses)) == 3
 
 
-def test_the_gradient_is_limited_as_a_whole(run, batch):
+def test_the_gradient_is_limited_as_a_whole(run, batch, tiny_policy):
     metrics = run(batch, gates.Clip(), 4, 2)[1]
     assert metrics["grad_norm"] > 0.1
     np.testing.assert_allclose(metrics["update_norm"], 0.05, rtol=1e-5)
+    size = np.sqrt(sum(np.sum(np.square(x)) for x in jax.tree.leaves(tiny_policy)))
+    np.testing.assert_allclose(metrics["update_ratio"], 0.05 / size, rtol=1e-5)
 
 
 @pytest.mark.parametrize("pieces", [1, 2])

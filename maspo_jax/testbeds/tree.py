@@ -57,7 +57,7 @@ class Record:
     accuracy: jax.Array  # [steps], the expected return
     entropy: jax.Array  # [steps], of the distribution over leaves, in nats
     alignment: jax.Array  # [steps], cosine of the first update and the true gradient
-    ratio: jax.Array  # [steps], largest |log-ratio| in the last update
+    distance: jax.Array  # [steps], largest |log-ratio| in the last update, in nats
 
 
 def initial_logits(tree, rarity):

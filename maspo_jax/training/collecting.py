@@ -46,7 +46,8 @@ def fill(algorithm, held, fresh):
     """Returns a `Graded` batch with what can be learned from of two others.
 
     Groups of `held` that are all right or all wrong give way to groups of `fresh`
-    that are not, in order, as far as these go.
+    that are not, in order, as far as these go. What is left of `fresh` is dropped:
+    the next step draws from its own policy.
     """
     responses = algorithm.decoding.responses
     places = np.flatnonzero(~_informative(held, responses))

@@ -111,10 +111,12 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         (value, measured), trace, grads = gradients(state.policy, batch, method)
         steps, opt_state = optimizer.update(grads, state.opt_state, state.policy)
         policy = optax.apply_updates(state.policy, steps)
+        update_norm = optax.tree.norm(steps)
         metrics = {
             "loss": value,
             "grad_norm": optax.tree.norm(grads),
-            "update_norm": optax.tree.norm(steps),
+            "update_norm": update_norm,
+            "update_ratio": update_norm / optax.tree.norm(state.policy),
             **summaries.summarize(measured),
         }
         return TrainState(policy, opt_state), metrics, trace
