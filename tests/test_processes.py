@@ -9,7 +9,6 @@ from processes import LIMIT, free_port, launch, wait_for
 
 from maspo_jax.training import runs
 
-TINY = "tests/experiments/tiny.py"
 STEPS = 30  # enough to be interrupted among
 # Updates so small, and so little amplified by Adam, that rounding does not part runs.
 GENTLE = (
@@ -18,10 +17,11 @@ GENTLE = (
 )
 
 
-def start(*words, devices=1):
+def start(*words, experiment="tiny", devices=1):
     """Starts the training command in a process of its own."""
-    steps = ("--steps", STEPS)
-    return launch("maspo_jax.train", TINY, *steps, *words, devices=devices)
+    file = f"tests/experiments/{experiment}.py"
+    words = (file, "--steps", STEPS, *words)
+    return launch("maspo_jax.train", *words, devices=devices)
 
 
 @pytest.fixture(scope="module")
@@ -80,29 +80,18 @@ def finish(folder, whole):
     assert arrays(folder) == arrays(whole)
 
 
-@pytest.fixture(scope="module")
-def gentle(tmp_path_factory):
-    """A run of one process whose updates are gentle."""
-    folder = tmp_path_factory.mktemp("gentle") / "run"
-    process = start("--run", str(folder), *GENTLE)
-    output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == 0, output
-    steps = runs.read_metrics(folder, "reinforcement")
-    assert sum(line["grad_norm"] > 0.1 for line in steps) > STEPS / 2
-    return folder
-
-
-@pytest.mark.parametrize("fsdp", [1, 4])
-def test_two_processes_equal_one_and_go_on_after_a_signal(gentle, tmp_path, fsdp):
+@pytest.mark.parametrize("experiment, fsdp", [("tiny", 1), ("tiny_all", 4)])
+def test_two_processes_equal_one_and_go_on_after_a_signal(tmp_path, experiment, fsdp):
     """With fsdp of 4, each process holds half of one copy of the policy."""
-    folder = tmp_path / "run"
+    alone, folder = tmp_path / "alone", tmp_path / "run"
+    words = ("--fsdp", str(fsdp), *GENTLE)
 
     def start_pod():
         address = f"localhost:{free_port()}"
         return [
             start(
-                *("--run", str(folder), "--fsdp", str(fsdp), *GENTLE),
-                *("--pod", f"{address}/{index}/2"),
+                *("--run", str(folder), "--pod", f"{address}/{index}/2", *words),
+                experiment=experiment,
                 devices=2,
             )
             for index in range(2)
@@ -118,15 +107,25 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(gentle, tmp_path, fsdp
     outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
     assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
     assert f"after ({STEPS} steps)" in outputs[0]
-    got, expected = measured(folder), measured(gentle)
+    process = start("--run", str(alone), *GENTLE, experiment=experiment)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    same_but_for_rounding(folder, alone)
+
+
+def same_but_for_rounding(folder, alone):
+    """Compares two whole runs, one of two processes."""
+    got, expected = measured(folder), measured(alone)
     assert len(got) == len(expected)
     for mine, theirs in zip(got, expected, strict=True):
         assert mine == {
             name: value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-5)
             for name, value in theirs.items()
         }
+    learned = [line["grad_norm"] for line in expected if line["stage"] != "held_out"]
+    assert sum(norm > 0.1 for norm in learned) > len(learned) / 2
     last = f"step_{STEPS:06d}"
-    assert answers(folder, f"{last}.*.jsonl") == answers(gentle, f"{last}.jsonl")
+    assert answers(folder, f"{last}.*.jsonl") == answers(alone, f"{last}.jsonl")
 
 
 def answers(folder, files):
