@@ -1,4 +1,34 @@
-"""Metrics of an update, from what was measured of a whole batch."""
+"""Metrics of an update, from what was measured of a whole batch.
+
+Shares and means are over its tokens, unless they say otherwise.
+
+out_of_band: share of the tokens the old policy was uncertain of whose ratio
+    left [0.8, 1.2].
+entropy: mean entropy of the policy, in nats.
+approx_kl, kl_k3, log_ratio_abs: means of -log ratio, ratio - 1 - log ratio and
+    |log ratio|.
+ratio, ratio_min, ratio_max, ratio_p01, ...: mean, extremes and quantiles (to the
+    next 5%, within [0.1, 10]) of the ratio.
+effective_share: effective sample size of the ratios over the number of tokens.
+gate, gate_p01, ...: mean and quantiles (to 0.02; above one, one).
+gate_closed: share of gates below one half.
+advantage, advantage_std, advantage_abs: mean, standard deviation and mean size.
+weight_mean, weight_max: of g, where A is not zero.
+steepness_max: log10 of the largest W there; it grows without bound where a
+    method diverges.
+utilization: the share of the plain importance-weighted gradient, by absolute
+    size, that the gate lets through.
+zero_gradient_*: share of tokens of that sign of the advantage with g = 0.
+gated_*: share of them that moved with the advantage and meet a gate other than
+    one: right of one for positive, left of it for negative advantages.
+gated_against_*: the same of those that moved against it; for negative ones the
+    share the dual clip closes, if nothing else gates there.
+sigma, sigma_p05, ...: mean and quantiles (within 12%) of what a `gates.Detailed`
+    gate says of itself: the width of MASPO, the bounds of DAC and BAPO. Of
+    booleans only the share: sigma_capped, target_met.
+q_below_*_*: per range of q and sign, the share of all tokens (share), the mean
+    of g (weight) and the share of gates below one half (closed).
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,37 +47,7 @@ SIGNS = ("positive", "negative")
 
 
 def summarize(measured):
-    """Turns the `diagnostics.Measured` of a whole batch into metrics, all scalars.
-
-    Shares and means are over its tokens, unless they say otherwise.
-
-    out_of_band: share of the tokens the old policy was uncertain of whose ratio
-        left [0.8, 1.2].
-    entropy: mean entropy of the policy, in nats.
-    approx_kl, kl_k3, log_ratio_abs: means of -log ratio, ratio - 1 - log ratio and
-        |log ratio|.
-    ratio, ratio_min, ratio_max, ratio_p01, ...: mean, extremes and quantiles (to the
-        next 5%, within [0.1, 10]) of the ratio.
-    effective_share: effective sample size of the ratios over the number of tokens.
-    gate, gate_p01, ...: mean and quantiles (to 0.02; above one, one).
-    gate_closed: share of gates below one half.
-    advantage, advantage_std, advantage_abs: mean, standard deviation and mean size.
-    weight_mean, weight_max: of g, where A is not zero.
-    steepness_max: log10 of the largest W there; it grows without bound where a
-        method diverges.
-    utilization: the share of the plain importance-weighted gradient, by absolute
-        size, that the gate lets through.
-    zero_gradient_*: share of tokens of that sign of the advantage with g = 0.
-    gated_*: share of them that moved with the advantage and meet a gate other than
-        one: right of one for positive, left of it for negative advantages.
-    gated_against_*: the same of those that moved against it; for negative ones the
-        share the dual clip closes, if nothing else gates there.
-    sigma, sigma_p05, ...: mean and quantiles (within 12%) of what a `gates.Detailed`
-        gate says of itself: the width of MASPO, the bounds of DAC and BAPO. Of
-        booleans only the share: sigma_capped, target_met.
-    q_below_*_*: per range of q and sign, the share of all tokens (share), the mean
-        of g (weight) and the share of gates below one half (closed).
-    """
+    """Returns the metrics of a whole batch, all scalars, from its `Measured`."""
     sums, largest = measured.sums, measured.largest
     some = lambda number: jnp.maximum(number, 1)
     tokens, signed = some(sums["tokens"]), some(sums["signed"])
