@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from conftest import EXPERIMENTS, TINY, arrays, command, measured
 from tensorboardX.proto.event_pb2 import Event
@@ -40,13 +41,24 @@ def test_a_run_leaves_what_it_promises(finished):
     assert stages == [
         *[("warm_up", step) for step in range(10, 130, 10)],
         ("held_out", 0),
-        ("reinforcement", 1),
-        ("held_out", 2),
-        ("reinforcement", 2),
-        ("reinforcement", 3),
-        ("held_out", 4),
-        ("reinforcement", 4),
+        *[("update", 1), ("update", 2), ("reinforcement", 1)],
+        *[("update", 3), ("update", 4), ("held_out", 2), ("reinforcement", 2)],
+        *[("update", 5), ("update", 6), ("reinforcement", 3)],
+        *[("update", 7), ("update", 8), ("held_out", 4), ("reinforcement", 4)],
     ]
+
+
+def test_a_step_sums_its_updates_up(finished):
+    """Means, but extremes of extremes."""
+    updates = runs.read_metrics(finished[0], "update")
+    for line in runs.read_metrics(finished[0], "reinforcement"):
+        pair = updates[2 * line["step"] - 2 : 2 * line["step"]]
+        assert pair[0]["loss"] != pair[1]["loss"]
+        of = lambda name, pair=pair: [update[name] for update in pair]
+        for name in pair[0].keys() - {"stage", "step"}:
+            combined = {"max": max, "min": min}.get(name[-3:], np.mean)
+            assert line[name] == pytest.approx(combined(of(name))), name
+        assert line["out_of_band_last"] == pair[1]["out_of_band"]
 
 
 def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):

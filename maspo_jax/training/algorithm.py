@@ -42,9 +42,10 @@ class Graded:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """The last update of a step, for the record."""
+    """What the updates of a step measured, and the last one itself, for the record."""
 
-    prompts: np.ndarray  # indices into P
+    updates: list  # of dicts of numbers
+    prompts: np.ndarray  # indices into P, of the last
     batch: TrainBatch
     trace: Trace
 
@@ -93,7 +94,7 @@ class Algorithm:
             step: which.
 
         Returns:
-            The new state, a dict of numbers, and what the last update has `Seen`.
+            The new state, a dict of numbers, and what the updates have `Seen`.
         """
         sampling, updates = self.experiment.sampling, self.experiment.updates
         whole, numbers = self.prepare(state.policy, graded, visits, reference)
@@ -108,13 +109,12 @@ class Algorithm:
             batch = self.take(whole, prompts)
             state, metrics, trace = self.update(state, batch, method)
             history.append(metrics)
-        numbers, history = jax.device_get((numbers, history))
-        numbers = {name: float(value) for name, value in numbers.items()}
+        numbers, history = jax.tree.map(float, jax.device_get((numbers, history)))
         for name in history[-1]:
             combine = EXTREMES.get(name.rsplit("_", 1)[-1], np.mean)
             numbers[name] = float(combine([metrics[name] for metrics in history]))
-        numbers["out_of_band_last"] = float(history[-1]["out_of_band"])
-        return state, numbers, Seen(prompts, batch, trace)
+        numbers["out_of_band_last"] = history[-1]["out_of_band"]
+        return state, numbers, Seen(history, prompts, batch, trace)
 
     def prepare(self, policy, graded, visits, reference):
         """Returns the `TrainBatch` of a step, not weighed yet, and its metrics."""

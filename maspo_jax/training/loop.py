@@ -54,6 +54,7 @@ def train(experiment, folder, verifier, evaluate, display):
         parallel.same_everywhere(found, "the checkpoints: do all see the same folder?")
         done = -1 if saved.newest is None else saved.newest
         kept = {"reinforcement": done, "held_out": done}
+        kept["update"] = done * experiment.updates_per_step
         kept["warm_up"] = warming.newest or 0 if done < 0 else math.inf
         with metrics.MetricsLog(folder, kept) as log:
             clock = metrics.Clock(display)
@@ -131,6 +132,8 @@ def learn(run, algorithm, done, state, position, evaluate, checkpoints):
             for warning in alarm(numbers, graded.verdicts):
                 run.display.note(f"step {step}: {warning}")
             numbers |= learned
+            before = (step - 1) * experiment.updates_per_step
+            run.log.write_updates(before, seen.updates)
             if step % experiment.rollouts_every == 0 or step == 1 or last:
                 rewards = parallel.everyone(graded.reward)
                 metrics.write_rollouts(

@@ -17,6 +17,8 @@ from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 class MetricsLog:
     """One JSON line and one set of TensorBoard scalars per step of a stage.
 
+    Single updates are lines only: their mean over a step is drawn.
+
     Only the first process of a pod writes. Opened again behind a checkpoint, the log
     first forgets what was written after it, so that it reads as if the run had never
     been interrupted.
@@ -49,12 +51,22 @@ class MetricsLog:
         """Writes the metrics of a stage after so many steps, all plain numbers."""
         if self._file is None:
             return
-        line = {"stage": stage, "step": step, **metrics}
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        self._add(stage, step, metrics)
         writer = self._writer(stage)
         for name, value in metrics.items():
             writer.add_scalar(name, value, step)
+
+    def write_updates(self, done, updates):
+        """Writes the metrics of each update of a step, after so many were done."""
+        if self._file is None:
+            return
+        for number, metrics in enumerate(updates, start=done + 1):
+            self._add("update", number, metrics)
+
+    def _add(self, stage, step, metrics):
+        line = {"stage": stage, "step": step, **metrics}
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
 
     def _reopen(self, path):
         lines = path.read_text().splitlines() if path.exists() else []
