@@ -71,22 +71,23 @@ def start(
             folder = pathlib.Path(folder)
         except (ValueError, OSError) as error:
             return refuse(error)
-        verifier = held.enter_context(make_verifier(policy.grading))
         if policy.step is None and isinstance(policy.template, Template):
             display.note(f"{name} has no chat template: it is asked in plain text")
         display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
         try:
             with Interrupts(display) as interrupts:
                 for benchmark, plan in zip(read, plans, strict=True):
-                    drawing.complete(
-                        policy.decoder,
-                        benchmark,
-                        interview(policy, evaluation, benchmark, plan, verifier, mesh),
-                        plan,
-                        folder / f"{benchmark.name}.jsonl",
-                        display,
-                        interrupts,
-                    )
+                    with make_verifier(grading_of(policy, benchmark)) as verifier:
+                        how = policy, evaluation, benchmark, plan, verifier, mesh
+                        drawing.complete(
+                            policy.decoder,
+                            benchmark,
+                            interview(*how),
+                            plan,
+                            folder / f"{benchmark.name}.jsonl",
+                            display,
+                            interrupts,
+                        )
         except Interrupted as interrupted:
             display.note(f"{interrupted}. The same command goes on from there.")
             return interrupted.exit_status
@@ -134,6 +135,12 @@ def settings_of(policy, evaluation, read):
     }
 
 
+def grading_of(policy, benchmark):
+    """Returns how the answers to a benchmark are checked: a `config.Grading`."""
+    grader = benchmark.grader or policy.grading.grader
+    return dataclasses.replace(policy.grading, grader=grader)
+
+
 def interview(policy, evaluation, benchmark, plan, verifier, mesh):
     """Returns how a benchmark is put to a policy."""
     key = key_for("evaluation", evaluation.seed)
@@ -149,7 +156,7 @@ def interview(policy, evaluation, benchmark, plan, verifier, mesh):
             temperature=evaluation.temperature,
             top_p=evaluation.top_p,
         ),
-        verifier=benchmark.grader or verifier,
+        verifier=verifier,
         mesh=mesh,
         key=jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
     )

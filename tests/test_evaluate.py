@@ -12,7 +12,7 @@ from conftest import EXPERIMENTS, command, mesh_of, run
 
 from maspo_jax import compare, evaluate, parallel
 from maspo_jax.data.arithmetic import Chains
-from maspo_jax.evaluation import drawing, folders, policies
+from maspo_jax.evaluation import benchmarks, drawing, folders, policies
 from maspo_jax.training import checkpoints, runs, state
 from maspo_jax.training.optimizer import make_optimizer
 
@@ -178,6 +178,29 @@ def test_an_evaluation_killed_in_the_middle_goes_on_to_the_same_end(
     for path in evaluated[0].iterdir():
         if path.suffix != ".png":
             assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_published_benchmark_is_graded_as_published(
+    trained, files, tmp_path, monkeypatch
+):
+    """Each right answer as Minerva would have it: off by less than a hundredth."""
+    short = list(map(json.loads, pathlib.Path(files[0]).read_text().splitlines()))
+    off = [row | {"answer": f"{float(row['answer']) * 1.005:.4f}"} for row in short]
+    file = tmp_path / "problems.jsonl"
+    file.write_text("\n".join(map(json.dumps, off)))
+    minerva = benchmarks.Published(len(off), benchmarks.PUBLISHED["minerva"].grader)
+    monkeypatch.setitem(benchmarks.PUBLISHED, "minerva", minerva)
+    words = f"minerva={file}", f"short={file}"
+    status, output = evaluation(trained, *words, out=tmp_path / "out", samples=4)
+    assert status == 0, output
+    rules = {
+        name: {row["rule"] for row in rows(tmp_path / "out", name)}
+        for name in ("minerva", "short")
+    }
+    assert "within 0.01" in rules["minerva"] and "within 0.01" not in rules["short"]
+    settings = folders.read(tmp_path / "out")["benchmarks"]
+    assert settings["minerva"]["grader"] == "Tolerant(relative=0.01)"
+    assert settings["short"]["grader"] == "of the policy"
 
 
 def test_a_finished_evaluation_draws_nothing_again(

@@ -14,7 +14,6 @@ import math
 import pathlib
 import re
 from collections.abc import Callable
-from typing import Any
 
 from maspo_jax.data.problems import ProblemFile
 from maspo_jax.evaluation import estimators
@@ -60,22 +59,11 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class OneByOne:
-    """A function from `rewards.graders`, used where a `Verifier` is."""
-
-    judge: Callable
-
-    def grade(self, responses, golds):
-        """Returns one `Verdict` per pair, in order."""
-        return [self.judge(*pair) for pair in zip(responses, golds, strict=True)]
-
-
-@dataclasses.dataclass(frozen=True)
 class Published:
     """A benchmark others report on."""
 
     problems: int
-    grader: OneByOne | None = None  # None: that of the policy
+    grader: Callable | None = None  # from `rewards.graders`; None: that of the policy
 
 
 # Answers of Minerva are physical: numbers agree to a hundredth.
@@ -84,7 +72,7 @@ PUBLISHED = {
     "aime25": Published(30),
     "amc23": Published(40),
     "math500": Published(500),
-    "minerva": Published(272, OneByOne(Tolerant(0.01))),
+    "minerva": Published(272, Tolerant(0.01)),
     "olympiadbench": Published(675),
 }
 
@@ -95,13 +83,13 @@ class Benchmark:
 
     name: str
     problems: tuple
-    grader: Any = None  # None: that of the policy
+    grader: Callable | None = None  # None: that of the policy
 
     def settings(self):
         """Returns what decides its score, as plain data."""
         rows = [(p.id, p.question, p.answer) for p in self.problems]
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        grader = "of the policy" if self.grader is None else repr(self.grader.judge)
+        grader = "of the policy" if self.grader is None else repr(self.grader)
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 

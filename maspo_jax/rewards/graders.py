@@ -202,7 +202,10 @@ class Tolerant:
 
     def __call__(self, response, gold):
         """Returns the `Verdict` on one response."""
-        verdict = grade(response, gold)
+        return self.amend(grade(response, gold), gold)
+
+    def amend(self, verdict, gold):
+        """Returns the `Verdict` that takes the place of one by `grade`."""
         if verdict.outcome != "wrong":
             return verdict
         try:
