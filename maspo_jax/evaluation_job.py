@@ -8,7 +8,7 @@ import zlib
 
 import jax
 
-from maspo_jax import parallel
+from maspo_jax import parallel, validation
 from maspo_jax.commands import refuse
 from maspo_jax.data import pipeline
 from maspo_jax.data.templates import Template
@@ -111,6 +111,12 @@ def usual(policy, given):
 def check(policy, evaluation, read, batch, mesh):
     """Refuses what cannot be drawn. Returns the `Plan` of each benchmark."""
     for benchmark in read:
+        validation.check_grader(
+            policy.template,
+            grading_of(policy, benchmark).grader,
+            benchmark.problems,
+            benchmark.name,
+        )
         pipeline.check(
             benchmark.problems,
             policy.template,

@@ -31,6 +31,8 @@ FORMS = {
     templates.ANSWER_LINE: "So it is.\nAnswer: 34",
     templates.HASHES: "So it is.\n#### 34",
 }
+# Grader -> a right answer, and the gold it is right for.
+ANSWERS = {graders.countdown: ("40 - 6", '{"numbers": [6, 40], "target": 34}')}
 
 
 class Recorder:
@@ -150,7 +152,8 @@ def test_every_prompt_opens_its_own_reasoning():
 def test_a_right_answer_is_accepted_exactly_where_the_grader_reads_its_form(
     template, grader
 ):
-    verdict = grader(FORMS[template.answer], "34")
+    answer, gold = ANSWERS.get(grader, ("34", "34"))
+    verdict = grader(FORMS[template.answer].replace("34", answer), gold)
     reads = template.answer in validation.READS[grader]
     assert (verdict.outcome == "correct") == reads
 

@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 from maspo_jax.data.problems import ProblemFile
 from maspo_jax.evaluation import estimators
-from maspo_jax.rewards.graders import Tolerant
+from maspo_jax.rewards.countdown import task_of
+from maspo_jax.rewards.graders import Tolerant, countdown
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
 
@@ -89,7 +90,8 @@ class Benchmark:
         """Returns what decides its score, as plain data."""
         rows = [(p.id, p.question, p.answer) for p in self.problems]
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        grader = "of the policy" if self.grader is None else repr(self.grader)
+        grader = "of the policy" if self.grader is None else self.grader
+        grader = getattr(grader, "__name__", str(grader))
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 
@@ -98,7 +100,8 @@ def read(words):
 
     Args:
         words: `NAME=FILE`, or `FILE` for one named like the file. A name in
-            `PUBLISHED` brings its grader, and its number of problems is checked.
+            `PUBLISHED` brings its grader, and its number of problems is checked; tasks
+            of Countdown bring theirs.
 
     Raises:
         ValueError: a word that names no file, two benchmarks of one name, or a file
@@ -137,7 +140,10 @@ def _read(word):
             f"{len(problems)}: correct the file, or call it by another name, NAME=FILE"
         )
     _refuse_few_or_repeated(problems, path)
-    return Benchmark(name, problems, published.grader)
+    grader = published.grader
+    if grader is None and task_of(problems[0].answer):
+        grader = countdown
+    return Benchmark(name, problems, grader)
 
 
 def _refuse_few_or_repeated(problems, path):
