@@ -20,11 +20,10 @@ from maspo_jax.evaluation import (
     policies,
     report,
     results,
+    scoring,
 )
-from maspo_jax.evaluation.scoring import Interview
 from maspo_jax.figures.evaluations import draw_results
 from maspo_jax.rollout.grading import make_verifier
-from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.keys import key_for
@@ -150,21 +149,16 @@ def grading_of(policy, benchmark):
 def interview(policy, evaluation, benchmark, plan, verifier, mesh):
     """Returns how a benchmark is put to a policy."""
     key = key_for("evaluation", evaluation.seed)
-    return Interview(
-        template=policy.template,
-        tokenizer=policy.tokenizer,
-        prompt_length=evaluation.prompt_length,
-        decoding=Decoding(
-            responses=plan.responses,
-            length=evaluation.response_length,
-            ends=policy.tokenizer.ends,
-            pad=policy.tokenizer.pad,
-            temperature=evaluation.temperature,
-            top_p=evaluation.top_p,
-        ),
-        verifier=verifier,
-        mesh=mesh,
-        key=jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
+    return scoring.interview(
+        policy,
+        verifier,
+        mesh,
+        jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
+        evaluation.prompt_length,
+        responses=plan.responses,
+        length=evaluation.response_length,
+        temperature=evaluation.temperature,
+        top_p=evaluation.top_p,
     )
 
 

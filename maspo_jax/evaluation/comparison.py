@@ -4,9 +4,8 @@ import dataclasses
 import pathlib
 
 from maspo_jax.evaluation import estimators, folders, generations, intervals
+from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
-
-ALPHA = 0.05
 
 
 def compare(mine, theirs):

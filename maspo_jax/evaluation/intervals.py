@@ -22,6 +22,7 @@ import numpy as np
 from maspo_jax.evaluation import estimators
 
 CONFIDENCE = 0.95
+ALPHA = 0.05  # a corrected p-value below it: the difference is real
 POWER = 0.8
 FLIPS = 10_000  # drawn where there are too many to try all
 EXACT = 13  # problems up to which all sign flips are tried
@@ -196,7 +197,8 @@ def _flip_test(differences, seed):
 def holm(p_values):
     """Returns p-values corrected for being several, by Holm's method. [M] -> [M].
 
-    Differences whose corrected value is below 5 % are all real with 95 % confidence.
+    Differences whose corrected value is below `ALPHA` are all real, with 95 %
+    confidence.
     """
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values)

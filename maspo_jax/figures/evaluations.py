@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.figure
 import matplotlib.ticker
 
+from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.figures.style import BLUE, SETTINGS, VERMILION
 
 # Okabe and Ito's palette without its yellow, told apart by color-blind readers; the
@@ -79,7 +80,7 @@ def draw_comparison(names, compared, path):
             for place, row in enumerate(found.values()):
                 reach = row["detectable"]
                 panel.barh(place, 2 * reach, 0.6, -reach, color="#999999", alpha=0.25)
-                real = row["corrected"] < 0.05
+                real = row["corrected"] < ALPHA
                 point = {"mean": row["difference"], **row}
                 _point(panel, place, point, VERMILION if real else BLUE, "Do"[not real])
             panel.axvline(0, color="black", linewidth=0.8)
