@@ -1,6 +1,8 @@
 """What every command does at its door. Loads nothing that takes time."""
 
 import contextlib
+import os
+import pathlib
 import signal
 import sys
 import threading
@@ -42,6 +44,48 @@ def signals_end_at_once():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def results_folder(path, option="--out"):
+    """Returns the folder that results go to, which need not be there yet.
+
+    Asked before the work, so that nothing is computed in vain.
+
+    Args:
+        path: of the folder.
+        option: of the command line, that names it.
+
+    Raises:
+        ValueError: it cannot be one; the message names the option and the reason.
+    """
+    another = f"give another folder with {option}"
+    if "://" in str(path):
+        raise ValueError(
+            f"{option} {path}: results go to a folder of the file system; mount the "
+            "bucket, for example with gcsfuse, and give its path"
+        )
+    folder = place = pathlib.Path(path)
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"{option} {folder}: {place} is no folder; {another}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {folder}: {place} cannot be written to; {another}")
+    return folder
+
+
+@contextlib.contextmanager
+def created(folder, option="--out"):
+    """Creates a folder to write to; an OSError becomes a ValueError of the option."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        where = f" at {error.filename}" if error.filename else ""
+        raise ValueError(
+            f"{option} {folder}: {reason}{where}; give another folder with {option}"
+        ) from error
 
 
 def refuse(error, status=2):

@@ -7,10 +7,15 @@ DIR_A and DIR_B were written by `python -m maspo_jax.evaluate`.
 
 import argparse
 import json
-import pathlib
 import sys
 
-from maspo_jax.commands import refuse, said, signals_end_at_once
+from maspo_jax.commands import (
+    created,
+    refuse,
+    results_folder,
+    said,
+    signals_end_at_once,
+)
 
 
 def main(words=None):
@@ -26,6 +31,10 @@ def main(words=None):
     parser.add_argument("--out", default="comparison", metavar="DIR")
     arguments = parser.parse_args(words)
     with signals_end_at_once():
+        try:
+            folder = results_folder(arguments.out)
+        except ValueError as error:
+            return refuse(error)
         with said("loading JAX"):
             from maspo_jax.evaluation import comparison
             from maspo_jax.figures.evaluations import draw_comparison
@@ -33,15 +42,15 @@ def main(words=None):
         names = arguments.mine, arguments.theirs
         try:
             compared = comparison.compare(*names)
+            tables = comparison.markdown(names, compared)
+            print(tables)
+            with created(folder):
+                data = json.dumps(compared, indent=2) + "\n"
+                (folder / "comparison.json").write_text(data)
+                (folder / "comparison.md").write_text(tables, encoding="utf-8")
+                print(draw_comparison(names, compared, folder / "comparison.png"))
         except (ValueError, OSError) as error:
             return refuse(error)
-        folder = pathlib.Path(arguments.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "comparison.json").write_text(json.dumps(compared, indent=2) + "\n")
-        tables = comparison.markdown(names, compared)
-        (folder / "comparison.md").write_text(tables, encoding="utf-8")
-        print(tables)
-        print(draw_comparison(names, compared, folder / "comparison.png"))
     return 0
 
 

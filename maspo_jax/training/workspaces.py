@@ -13,6 +13,7 @@ import pathlib
 import jax
 
 from maspo_jax import parallel
+from maspo_jax.commands import created, results_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,17 +57,14 @@ class Kind:
             ValueError: the folder holds something else, or another process works in it.
                 Nothing has been written then.
         """
-        if "://" in str(folder):
-            raise ValueError(
-                f"{folder}: {self} is a folder of the file system; mount the bucket, "
-                f"for example with gcsfuse, and give its path with {self.option}"
-            )
         with contextlib.ExitStack() as held:
             refusal = None
             if jax.process_index() == 0:
                 try:
-                    self._open(pathlib.Path(folder), settle, held)
-                except (OSError, ValueError) as error:  # or the others would wait
+                    place = results_folder(folder, self.option)
+                    with created(place, self.option):
+                        self._open(place, settle, held)
+                except ValueError as error:  # or the others would wait
                     refusal = str(error)
             if parallel.largest(refusal is not None):
                 raise ValueError(refusal or f"the first process refused {folder}")
@@ -74,9 +72,6 @@ class Kind:
 
     def _open(self, folder, settle, held):
         another = f"give another folder with {self.option}"
-        if folder.exists() and not folder.is_dir():
-            raise ValueError(f"{folder} is no folder; {another}")
-        folder.mkdir(parents=True, exist_ok=True)
         if not _lock(folder, held):
             raise ValueError(
                 f"another process is working in {folder}: wait until it ends, or "
