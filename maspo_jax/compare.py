@@ -26,9 +26,10 @@ def main(words=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("mine", metavar="DIR_A")
-    parser.add_argument("theirs", metavar="DIR_B")
-    parser.add_argument("--out", default="comparison", metavar="DIR")
+    add = parser.add_argument
+    add("mine", metavar="DIR_A", help="an evaluation")
+    add("theirs", metavar="DIR_B", help="another of the same benchmarks")
+    add("--out", default="comparison", metavar="DIR", help="for results (comparison)")
     arguments = parser.parse_args(words)
     with signals_end_at_once():
         try:
@@ -48,7 +49,8 @@ def main(words=None):
                 data = json.dumps(compared, indent=2) + "\n"
                 (folder / "comparison.json").write_text(data)
                 (folder / "comparison.md").write_text(tables, encoding="utf-8")
-                print(draw_comparison(names, compared, folder / "comparison.png"))
+                picture = draw_comparison(names, compared, folder / "comparison.png")
+            print(f"The picture is {picture}; the tables are in {folder}/comparison.md")
         except (ValueError, OSError) as error:
             return refuse(error)
     return 0

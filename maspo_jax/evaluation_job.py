@@ -72,7 +72,8 @@ def start(
             return refuse(error)
         if policy.step is None and isinstance(policy.template, Template):
             display.note(f"{name} has no chat template: it is asked in plain text")
-        display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
+        devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+        display.note(f"{settings['policy']}\non {devices}, in {folder}")
         try:
             with Interrupts(display) as interrupts:
                 for benchmark, plan in zip(read, plans, strict=True):

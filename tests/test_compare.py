@@ -30,6 +30,8 @@ def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path
     assert row["difference"] == pytest.approx(mean(evaluated[0]) - mean(other))
     assert row["problems"] == 9
     assert row["corrected"] >= row["p_value"]
+    picture = tmp_path / "compared" / "comparison.png"
+    assert f"The picture is {picture}; the tables are in " in output
 
 
 def test_an_evaluation_does_not_differ_from_itself(evaluated, tmp_path):

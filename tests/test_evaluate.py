@@ -23,9 +23,8 @@ def test_an_evaluation_leaves_what_it_promises(evaluated):
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
     tables = (folder / "results.md").read_text()
     assert tables.strip() in output and "right so far" in output
-    assert (
-        "| benchmark | problems | avg@8 | drawing again | pass@8 | best@8 |" in tables
-    )
+    heads = "| benchmark | problems | avg@8 | drawing again | pass@8 | best@8 |"
+    assert heads in " ".join(tables.split())
     assert "tiny_step_4: 8 responses of at most 14 tokens, temperature 0.6" in tables
     assert len(rows(folder)) == 9 * SAMPLES and len(rows(folder, "two")) == 6 * SAMPLES
 
@@ -160,7 +159,7 @@ def test_a_finished_evaluation_draws_nothing_again(
     before = (evaluated[0] / "short.jsonl").stat().st_mtime_ns
     monkeypatch.setattr(drawing, "_next", None)
     status, output = evaluation(tiny_run, *chain_files, out=evaluated[0])
-    assert status == 0 and "| short | 9 |" in output
+    assert status == 0 and "| short | 9 |" in " ".join(output.split())
     assert (evaluated[0] / "short.jsonl").stat().st_mtime_ns == before
 
 
