@@ -157,7 +157,7 @@ def test_the_reader_itself_refuses_or_ends(answer):
 
 @pytest.mark.parametrize(
     "text",
-    ["5", "{1,2}", '{"target": 3}', '{"numbers": [1]}', "[1]", '{"numbers": 3}'
+    ["5", "{1,2}", '{"target": 3}', '{"numbers": [1]}', "[1]", '{"numbers": 3}',
      '{"numbers": ["1"], "target": 1}', '{"numbers": [true], "target": 1}',
      '{"numbers": [1], "target": NaN}', '{"numbers": [1], "target": Infinity}'],
 )  # fmt: skip

@@ -62,6 +62,7 @@ def test_an_audit_prints_the_table_and_the_misses(tmp_path, capsys, name):
         (["--audit", "part.gz"], "--audit part.gz:2: a case without gold"),
         (["--audit", "cut.gz"], "--audit cut.gz: not a whole gzip file"),
         (["--audit", "spoilt.gz"], "--audit spoilt.gz: not a whole gzip file"),
+        (["--audit", "torn.gz"], "--audit torn.gz: not a whole gzip file"),
         (["--audit", "text.gz"], "--audit text.gz: not a whole gzip file"),
         (["5", "--deadline", "-1"], "--deadline -1.0: give seconds, more than 0"),
         (["5", "--deadline", "nan"], "--deadline nan: give seconds, more than 0"),
@@ -83,6 +84,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_error(
     (tmp_path / "part.gz").write_bytes(packed)
     (tmp_path / "cut.gz").write_bytes(packed[:-9])
     (tmp_path / "spoilt.gz").write_bytes(packed[:12] + b"spoilt" + packed[18:])
+    (tmp_path / "torn.gz").write_bytes(packed[:10] + b"\xff" + packed[11:])
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {message}")
