@@ -7,10 +7,15 @@ DIR_A and DIR_B were written by `python -m maspo_jax.evaluate`.
 
 import argparse
 import json
-import pathlib
 import sys
 
-from maspo_jax.commands import refuse, said, signals_end_at_once
+from maspo_jax.commands import (
+    created,
+    refuse,
+    results_folder,
+    said,
+    signals_end_at_once,
+)
 
 
 def main(words=None):
@@ -21,11 +26,16 @@ def main(words=None):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("mine", metavar="DIR_A")
-    parser.add_argument("theirs", metavar="DIR_B")
-    parser.add_argument("--out", default="comparison", metavar="DIR")
+    add = parser.add_argument
+    add("mine", metavar="DIR_A", help="an evaluation")
+    add("theirs", metavar="DIR_B", help="another of the same benchmarks")
+    add("--out", default="comparison", metavar="DIR", help="for results (comparison)")
     arguments = parser.parse_args(words)
     with signals_end_at_once():
+        try:
+            folder = results_folder(arguments.out)
+        except ValueError as error:
+            return refuse(error)
         with said("loading JAX"):
             from maspo_jax.evaluation import comparison
             from maspo_jax.figures.evaluations import draw_comparison
@@ -33,15 +43,16 @@ def main(words=None):
         names = arguments.mine, arguments.theirs
         try:
             compared = comparison.compare(*names)
+            tables = comparison.markdown(names, compared)
+            print(tables)
+            with created(folder):
+                data = json.dumps(compared, indent=2) + "\n"
+                (folder / "comparison.json").write_text(data)
+                (folder / "comparison.md").write_text(tables, encoding="utf-8")
+                picture = draw_comparison(names, compared, folder / "comparison.png")
+            print(f"The picture is {picture}; the tables are in {folder}/comparison.md")
         except (ValueError, OSError) as error:
             return refuse(error)
-        folder = pathlib.Path(arguments.out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "comparison.json").write_text(json.dumps(compared, indent=2) + "\n")
-        tables = comparison.markdown(names, compared)
-        (folder / "comparison.md").write_text(tables, encoding="utf-8")
-        print(tables)
-        print(draw_comparison(names, compared, folder / "comparison.png"))
     return 0
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import tyro
 
+from maspo_jax import commands
 from maspo_jax.data import templates
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.models.pretrained import Checkpoint, config_of
@@ -43,7 +44,7 @@ class Phase:
     """A stretch of supervised updates on the solutions of one source."""
 
     source: Any  # a `data.problems.Source`
-    updates: int
+    updates: int  # of the optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,10 +53,10 @@ class WarmUp:
 
     phases: tuple[Phase, ...]
     optimization: Optimization
-    batch: int = 64
+    batch: int = 64  # solutions per update
     checkpoint_every: int = 200  # updates
     prompt_length: int | None = None  # None: as in sampling
-    response_length: int | None = None
+    response_length: int | None = None  # likewise
     row_length: int | None = None  # of rows solutions are packed into; None: one each
 
 
@@ -106,17 +107,20 @@ class Objective:
     """What is ascended. Parts that are None are off."""
 
     gate: Any  # a gate from `objectives.gates`, or one of yours
+    # From `objectives.advantages`: how much better than its group a response is.
     advantage: tyro.conf.Fixed[Callable] = advantages.group_normalized
     # Instead of `advantage`, one that remembers earlier visits to a prompt:
     # `advantages.smoothed`.
     remembering: tyro.conf.Fixed[Callable | None] = None
+    # From `objectives.token_weights`: how much each token counts.
     weight: tyro.conf.Fixed[Callable] = token_weights.token_mean
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
     # before the first update (as in the papers), or those the sampler stored.
     anchor: Literal["trainer", "sampler"] = "trainer"
-    # Of a sampler that is not the trainer, from `objectives.correction`: a factor of
-    # each token's weight, and a rule for the tokens that are left out.
+    # For a sampler that is not the trainer, from `objectives.correction`: a factor of
+    # each token's weight.
     correction: Any = None
+    # Likewise: a rule for the tokens that are left out.
     rejection: Any = None
     overlong_penalty: OverlongPenalty | None = None
     overlong_filter: OverlongFilter | None = None
@@ -152,7 +156,7 @@ class Grading:
     # A function of (response, gold) that returns a `rewards.Verdict`: our checker, one
     # of `rewards.graders`, or one of yours. It has to fit the template.
     grader: tyro.conf.Fixed[Callable] = grade
-    workers: int = 2
+    workers: int = 2  # processes
     deadline: float = 1.0  # seconds for one answer
 
 
@@ -161,7 +165,7 @@ class HeldOut:
     """Problems the policy is measured on, greedily, and never trained on."""
 
     source: Any  # a `data.problems.Source`
-    problems: int = 256
+    problems: int = 256  # the first of the source
     every: int = 10  # steps
 
 
@@ -177,11 +181,11 @@ class Experiment:
     objective: Objective
     optimization: Optimization
     updates: Updates
-    steps: int
+    steps: int  # rollout batches of reinforcement learning
     warm_up: WarmUp | None = None
     template: Any = templates.PLAIN  # a `Template`, or a `data.chat.ChatTemplate`
     grading: Grading = Grading()
-    seed: int = 0
+    seed: int = 0  # of parameters, orders and draws
     fsdp: int = 1  # devices that share one copy of the policy
     checkpoint_every: int = 10  # steps between checkpoints
     rollouts_every: int = 10  # steps between rollouts written as text
@@ -208,16 +212,13 @@ LAYOUT = {
 }
 
 
-# Fields typed `Any` hold one of several dataclasses: the command line offers the
-# settings of the one the experiment chose.
 def load(path, overrides=()):
     """Returns the experiment of a file, with leaves overridden.
 
     Args:
         path: a Python file with an `Experiment` named `experiment`. Its folder is
             on the import path while it runs, as for a script.
-        overrides: command-line words, for example ["--objective.gate.alpha", "0.5"];
-            an unknown name ends the program with the closest known one.
+        overrides: command-line words, see `commands.overridden`.
     """
     path = pathlib.Path(path)
     if not path.is_file() or path.suffix != ".py":
@@ -252,13 +253,7 @@ def load(path, overrides=()):
             "maspo_jax.config.Experiment so"
         )
     prog = f"python -m maspo_jax.train {path}"
-    return tyro.cli(
-        Experiment,
-        default=experiment,
-        args=list(overrides),
-        prog=prog,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    return commands.overridden(experiment, overrides, prog)
 
 
 def to_json(value):

@@ -8,7 +8,7 @@ import zlib
 
 import jax
 
-from maspo_jax import parallel
+from maspo_jax import parallel, validation
 from maspo_jax.commands import refuse
 from maspo_jax.data import pipeline
 from maspo_jax.data.templates import Template
@@ -20,11 +20,10 @@ from maspo_jax.evaluation import (
     policies,
     report,
     results,
+    scoring,
 )
-from maspo_jax.evaluation.scoring import Interview
 from maspo_jax.figures.evaluations import draw_results
 from maspo_jax.rollout.grading import make_verifier
-from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.keys import key_for
@@ -71,22 +70,24 @@ def start(
             folder = pathlib.Path(folder)
         except (ValueError, OSError) as error:
             return refuse(error)
-        verifier = held.enter_context(make_verifier(policy.grading))
         if policy.step is None and isinstance(policy.template, Template):
             display.note(f"{name} has no chat template: it is asked in plain text")
-        display.note(f"{settings['policy']}\non {jax.device_count()} devices, {folder}")
+        devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+        display.note(f"{settings['policy']}\non {devices}, in {folder}")
         try:
             with Interrupts(display) as interrupts:
                 for benchmark, plan in zip(read, plans, strict=True):
-                    drawing.complete(
-                        policy.decoder,
-                        benchmark,
-                        interview(policy, evaluation, benchmark, plan, verifier, mesh),
-                        plan,
-                        folder / f"{benchmark.name}.jsonl",
-                        display,
-                        interrupts,
-                    )
+                    with make_verifier(grading_of(policy, benchmark)) as verifier:
+                        how = policy, evaluation, benchmark, plan, verifier, mesh
+                        drawing.complete(
+                            policy.decoder,
+                            benchmark,
+                            interview(*how),
+                            plan,
+                            folder / f"{benchmark.name}.jsonl",
+                            display,
+                            interrupts,
+                        )
         except Interrupted as interrupted:
             display.note(f"{interrupted}. The same command goes on from there.")
             return interrupted.exit_status
@@ -110,6 +111,12 @@ def usual(policy, given):
 def check(policy, evaluation, read, batch, mesh):
     """Refuses what cannot be drawn. Returns the `Plan` of each benchmark."""
     for benchmark in read:
+        validation.check_grader(
+            policy.template,
+            grading_of(policy, benchmark).grader,
+            benchmark.problems,
+            benchmark.name,
+        )
         pipeline.check(
             benchmark.problems,
             policy.template,
@@ -134,24 +141,25 @@ def settings_of(policy, evaluation, read):
     }
 
 
+def grading_of(policy, benchmark):
+    """Returns how the answers to a benchmark are checked: a `config.Grading`."""
+    grader = benchmark.grader or policy.grading.grader
+    return dataclasses.replace(policy.grading, grader=grader)
+
+
 def interview(policy, evaluation, benchmark, plan, verifier, mesh):
     """Returns how a benchmark is put to a policy."""
     key = key_for("evaluation", evaluation.seed)
-    return Interview(
-        template=policy.template,
-        tokenizer=policy.tokenizer,
-        prompt_length=evaluation.prompt_length,
-        decoding=Decoding(
-            responses=plan.responses,
-            length=evaluation.response_length,
-            ends=policy.tokenizer.ends,
-            pad=policy.tokenizer.pad,
-            temperature=evaluation.temperature,
-            top_p=evaluation.top_p,
-        ),
-        verifier=benchmark.grader or verifier,
-        mesh=mesh,
-        key=jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
+    return scoring.interview(
+        policy,
+        verifier,
+        mesh,
+        jax.random.fold_in(key, zlib.crc32(benchmark.name.encode())),
+        evaluation.prompt_length,
+        responses=plan.responses,
+        length=evaluation.response_length,
+        temperature=evaluation.temperature,
+        top_p=evaluation.top_p,
     )
 
 

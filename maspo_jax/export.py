@@ -7,10 +7,9 @@ FOLDER gets its configuration, tokenizer, chat template and weights.
 """
 
 import argparse
-import pathlib
 import sys
 
-from maspo_jax.commands import refuse, said, signals_end_at_once
+from maspo_jax.commands import refuse, results_folder, said, signals_end_at_once
 
 
 def main(words=None):
@@ -31,6 +30,10 @@ def main(words=None):
     )
     arguments = parser.parse_args(words)
     with signals_end_at_once():
+        try:
+            folder = results_folder(arguments.out)
+        except ValueError as error:
+            return refuse(error)
         with said("loading JAX"):
             import jax  # which takes seconds
 
@@ -39,7 +42,6 @@ def main(words=None):
             from maspo_jax.evaluation import policies
             from maspo_jax.models.export import export
 
-        folder = pathlib.Path(arguments.out)
         try:
             with said("reading the policy"):
                 mesh = parallel.make_mesh(fsdp=jax.device_count())

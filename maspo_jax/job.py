@@ -17,7 +17,6 @@ from maspo_jax.evaluation import scoring
 from maspo_jax.figures.training_curves import draw_learning_curves
 from maspo_jax.models.pretrained import Checkpoint, verify
 from maspo_jax.rollout.grading import make_verifier
-from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.training import loop, runs
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted
@@ -131,21 +130,16 @@ def check_problems(experiment):
 
 def measure(experiment, verifier, policy, mesh):
     """Returns the greedy accuracy and length on the held-out problems."""
-    held_out, tokenizer = experiment.held_out, experiment.tokenizer
-    interview = scoring.Interview(
-        template=experiment.template,
-        tokenizer=tokenizer,
-        prompt_length=experiment.sampling.prompt_length,
-        decoding=Decoding(
-            responses=1,
-            length=experiment.sampling.response_length,
-            ends=tokenizer.ends,
-            pad=tokenizer.pad,
-            temperature=0.0,
-        ),
-        verifier=verifier,
-        mesh=mesh,
-        key=key_for("evaluation", experiment.seed),
+    held_out = experiment.held_out
+    interview = scoring.interview(
+        experiment,
+        verifier,
+        mesh,
+        key_for("evaluation", experiment.seed),
+        experiment.sampling.prompt_length,
+        responses=1,
+        length=experiment.sampling.response_length,
+        temperature=0.0,
     )
     problems = [held_out.source[index] for index in range(held_out.problems)]
     return scoring.accuracy(interview, policy, problems)

@@ -8,10 +8,11 @@ import typing
 
 from maspo_jax import config
 from maspo_jax.data import templates
+from maspo_jax.data.arithmetic import Chains
 from maspo_jax.data.tokenizer import FileTokenizer
 from maspo_jax.objectives import checks
 from maspo_jax.objectives.gates.settings import within
-from maspo_jax.rewards import grade, graders
+from maspo_jax.rewards import countdown, grade, graders
 
 # Grader -> the forms of answers that it reads. One of yours is trusted with any.
 READS = {
@@ -20,7 +21,9 @@ READS = {
     graders.gsm8k: (templates.HASHES,),
     graders.hendrycks: (templates.BOX,),
     graders.prime: (templates.BOX,),
+    graders.countdown: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
 }
+ALIKE = 256  # problems looked at of a source that makes them on the spot
 
 # Setting -> the interval it lives in. Those of the warm-up's optimization, too.
 LIMITS = {
@@ -91,7 +94,7 @@ def validate(experiment, devices):
         total = sum(phase.updates for phase in warm_up.phases)
         _check_rise("warm_up.optimization", warm_up.optimization, total)
     check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)
-    _check_grader(experiment)
+    _check_graders(experiment)
 
 
 def _check_types(part, prefix=""):
@@ -162,12 +165,29 @@ def check_vocabulary(rows, tokenizer):
         )
 
 
-def _check_grader(experiment):
-    """Refuses a grader that cannot read what the template or the problems ask for."""
-    template, grader = experiment.template, experiment.grading.grader
+def _check_graders(experiment):
+    for name, source in (
+        ("train_set", experiment.train_set),
+        ("held_out.source", experiment.held_out.source),
+    ):
+        rows = min(len(source), ALIKE) if isinstance(source, Chains) else len(source)
+        problems = (source[index] for index in range(rows))
+        check_grader(experiment.template, experiment.grading.grader, problems, name)
+
+
+def check_grader(template, grader, problems, name_of_problems):
+    """Refuses a grader that cannot read what a template or some problems ask for.
+
+    Args:
+        template: a `Template` or a `ChatTemplate`.
+        grader: as that of a `config.Grading`. One that is not in `READS` is trusted.
+        problems: iterable of `Problem`.
+        name_of_problems: for the message.
+    """
     name = getattr(grader, "__name__", type(grader).__name__)
     asked = getattr(template, "answer", None)
-    reads = next((forms for known, forms in READS.items() if known is grader), ())
+    of_whom = grade if isinstance(grader, graders.Tolerant) else grader
+    reads = next((forms for known, forms in READS.items() if known is of_whom), ())
     if asked and reads and asked not in reads:
         fitting = [style.name for style in templates.ALL if style.answer in reads]
         raise ValueError(
@@ -176,11 +196,18 @@ def _check_grader(experiment):
             f"right answer would earn nothing. Ask with one of {', '.join(fitting)}, "
             "or choose another grader"
         )
-    if reads and experiment.train_set[0].answer.startswith('{"numbers"'):
-        raise ValueError(
-            f"train_set holds Countdown tasks, which grading.grader={name} cannot "
-            "check: give a function that evaluates an expression"
-        )
+    for problem in problems if reads else ():
+        is_task = countdown.task_of(problem.answer) is not None
+        if is_task and grader is not graders.countdown:
+            raise ValueError(
+                f"{name_of_problems} holds Countdown tasks, such as {problem.id}: "
+                f"grading.grader={name} cannot check them; take graders.countdown"
+            )
+        if grader is graders.countdown and not is_task:
+            raise ValueError(
+                f"{name_of_problems} holds {problem.id}, which is no Countdown task: "
+                "grading.grader=countdown checks nothing else; choose another grader"
+            )
 
 
 def _check_finite(settings):

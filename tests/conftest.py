@@ -18,7 +18,8 @@ import pyarrow.parquet
 import pytest
 from flax import nnx
 
-from maspo_jax import parallel, train
+from maspo_jax import evaluate, parallel, train
+from maspo_jax.data.arithmetic import Chains
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -139,3 +140,37 @@ def write(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """The folder of a run with checkpoints after 2 and after 4 steps."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    status, output = command(EXPERIMENTS / "tiny_right.py", "--run", folder)
+    assert status == 0, output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chain_files(tmp_path_factory):
+    """Two files of held-out chains, as words of the evaluation."""
+    folder = tmp_path_factory.mktemp("problems")
+    for name, numbers, count in (("short", 2, 9), ("twos", 2, 6)):
+        source = Chains(numbers, split="test", seed=len(name))
+        rows = [source[index] for index in range(count)]
+        lines = [
+            json.dumps({"id": p.id, "problem": p.question, "answer": p.answer})
+            for p in rows
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines))
+    return [str(folder / "short.jsonl"), f"two={folder / 'twos.jsonl'}"]
+
+
+@pytest.fixture(scope="session")
+def evaluated(tiny_run, chain_files, tmp_path_factory):
+    """The folder of an evaluation of both files, and what the command printed."""
+    folder = tmp_path_factory.mktemp("evaluations") / "whole"
+    words = ("--out", folder, "--batch", 32, "--samples", 8)
+    status, output = run(evaluate, tiny_run, *chain_files, *words)
+    assert status == 0, output
+    return folder, output

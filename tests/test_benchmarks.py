@@ -51,7 +51,7 @@ def test_the_six_benchmarks_are_read_and_counted(shared):
 def test_answers_of_minerva_agree_to_a_hundredth():
     grader = benchmarks.PUBLISHED["minerva"].grader
     responses = [rf"\boxed{{{number}}}" for number in ("4.53e33", "4.6e33", "x")]
-    outcomes = [verdict.outcome for verdict in grader.grade(responses, ["4.5e33"] * 3)]
+    outcomes = [grader(response, "4.5e33").outcome for response in responses]
     assert outcomes == ["correct", "wrong", "wrong"]
 
 

@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import json
 import pathlib
+import re
 
 import pytest
 from members import every_gate
 
 from maspo_jax import config, validation
 from maspo_jax.config import DynamicSampling, OverlongPenalty
-from maspo_jax.objectives import advantages, gates, kl
+from maspo_jax.objectives import advantages, gates, kl, token_weights
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
 from maspo_jax.objectives.terms import terms_of
@@ -245,6 +246,45 @@ def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
 def test_others_compare_at_least_two(experiment, rule):
     with pytest.raises(ValueError, match="take at least 2"):
         validation.validate(with_one_response(experiment, **rule), 1)
+
+
+PAGES = [
+    *("experiments/arithmetic.py", "experiments/arithmetic_dapo.py"),
+    *("tests/experiments/tiny_all.py", "tests/experiments/gsm8k_bytes.py"),
+]
+
+
+def descriptions(panel):
+    """Returns what a panel of the page says of each of its options, if anything."""
+    text = " ".join(panel.replace("│", " ").split())
+    parts = re.split(r" --[a-z][^ ]*,?(?= )", text)[1:]
+    said = [re.split(r"\((?:default|fixed)", part)[0].split() for part in parts]
+    return [" ".join(words[1:]) for words in said if len(words) > 1]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_help_shows_names_and_no_description_of_another_option(name, shared, capsys):
+    with pytest.raises(SystemExit) as end:
+        config.load(ROOT / name, ["--help"])
+    page = capsys.readouterr().out
+    assert end.value.code == 0 and " at 0x" not in page and "_Named" not in page
+    text = " ".join(page.replace("│", " ").split())
+    for function in ("objectives.token_weights.token_mean", "rewards.verifier.grade"):
+        assert f"(fixed to: maspo_jax.{function})" in text
+    panels = re.split(r"\n\W*[\w.-]* ?options ", page)[1:]
+    said = [descriptions(panel) for panel in panels]
+    assert "processes" in [each for panel in said for each in panel]
+    for panel in said:
+        assert len(set(panel)) == len(panel), panel
+
+
+def test_functions_come_back_from_the_command_line_as_they_were():
+    for name in PAGES[:3]:
+        plain = config.load(ROOT / name)
+        changed = config.load(ROOT / name, ["--seed", "3"])
+        assert changed == dataclasses.replace(plain, seed=3)
+        assert changed.objective.weight is token_weights.token_mean
+    assert changed.objective.kl_in_loss.estimator is kl.k3
 
 
 def test_every_part_survives_the_record_and_the_command_line():

@@ -2,7 +2,10 @@
 
 A benchmark is a law of difficulties: how likely the policy solves a problem. Problems
 and responses are drawn thousands of times, and the truth is the mean over the law.
+Where a problem is solved or not, nothing is drawn: all outcomes are counted.
 """
+
+import math
 
 import numpy as np
 import pytest
@@ -42,11 +45,35 @@ def share_held(found, truth):
 
 @every_law
 @pytest.mark.parametrize(
-    "problems, n, k", [(12, 8, 1), (30, 32, 1), (30, 32, 16), (40, 8, 4), (300, 4, 1)]
+    "problems, n, k",
+    [
+        *((12, 8, 1), (30, 32, 1), (30, 32, 16), (40, 8, 4), (300, 4, 1)),
+        *((30, 4, 4), (30, 4, 3), (30, 32, 32), (40, 4, 4), (300, 4, 4)),
+    ],
 )
 def test_the_interval_of_a_score_holds_the_truth(law, problems, n, k):
     values, truth = scores(np.random.default_rng(1), law, TIMES, problems, n, k)
     assert share_held(map(intervals.score, values), truth) > 0.95 - 3 * ERROR
+
+
+def coverage_of_shares(problems, truths):
+    """Returns how often the interval of 0/1 scores holds each truth, all counted."""
+    solved = np.arange(problems + 1)
+    found = [intervals.score([1] * s + [0] * (problems - s)) for s in solved]
+    low, high = np.array([(each.low, each.high) for each in found]).T[..., None]
+    ways = np.array([math.log(math.comb(problems, s)) for s in solved])[:, None]
+    s, truths = solved[:, None], truths[None]
+    chance = np.exp(ways + s * np.log(truths) + (problems - s) * np.log1p(-truths))
+    return np.sum(chance * ((low <= truths) & (truths <= high)), axis=0)
+
+
+@pytest.mark.parametrize("problems", [12, 30, 40, 100, 272, 500])
+def test_the_interval_of_a_share_holds_every_truth(problems):
+    """As of pass@n of n responses, whatever the share; Wilson's held 1 in 85 %."""
+    truths = np.concatenate([np.linspace(0, 1, 2001)[1:-1], 1 - np.geomspace(1e-6, 1)])
+    held = coverage_of_shares(problems, truths[truths > 0])
+    assert held.min() > 0.94
+    assert held.mean() < 0.99, "or it would be wider than it has to be"
 
 
 def test_the_interval_is_no_wider_than_it_has_to_be():

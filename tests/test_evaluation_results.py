@@ -69,7 +69,9 @@ def test_tables_hold_the_numbers_and_keep_pass_and_best_apart(found):
     whole = {"benchmarks": {"letters": found}, "average": None}
     text = report.markdown("somebody", whole)
     line = next(
-        line for line in text.splitlines() if line.startswith("| letters | 5 |")
+        line
+        for line in text.splitlines()
+        if " ".join(line.split()).startswith("| letters | 5 |")
     )
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     shown = [float(cell.split()[0]) for cell in (cells[2], *cells[4:])]
@@ -83,7 +85,18 @@ def test_tables_hold_the_numbers_and_keep_pass_and_best_apart(found):
     )
     assert "mean |" not in text.splitlines()[4]
     both = whole | {"average": results.average([GROUPS, GROUPS])}
-    assert "| mean |" in report.markdown("somebody", both)
+    assert "| mean |" in " ".join(report.markdown("somebody", both).split())
+
+
+def test_columns_of_a_table_stand_below_each_other():
+    rows = [["a", "1", "wide indeed"], ["longer", "234567", ""], ["é±", "8", "9"]]
+    lines = report.table(["head", "n", "x"], rows).splitlines()
+    assert len(lines) == 2 + len(rows) and len({len(line) for line in lines}) == 1
+    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
+    assert cells[0] == ["head", "n", "x"] and cells[2:] == rows
+    for rule, left in zip(cells[1], (True, False, False), strict=True):
+        assert set(rule) == {"-", ":"} and rule.startswith(":") == left
+        assert rule.endswith(":") != left and len(rule) >= 3
 
 
 def test_one_response_has_no_error_of_drawing_again():
@@ -129,6 +142,22 @@ def compared(gain):
         "differing": ["top_p: 1.0 against 0.9"],
         "scores": scores,
     }
+
+
+@pytest.mark.parametrize("gain", [0.2, 0.01, -0.2])
+def test_the_picture_of_a_comparison_leaves_room_around_what_it_shows(
+    monkeypatch, gain
+):
+    drawn = []
+    save = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+    draw_comparison(("one", "other"), compared(gain), "nowhere.png")
+    (panel,) = drawn[0].axes
+    low, high = panel.get_xlim()
+    row = compared(gain)["scores"]["avg@n"]["x"]
+    ends = [row["low"], row["high"], row["detectable"], -row["detectable"]]
+    assert low < min(ends) and max(ends) < high
+    assert "0" in [panel.xaxis.get_major_formatter()(x, 0) for x in panel.get_xticks()]
 
 
 def test_a_comparison_says_which_differences_are_real(tmp_path):

@@ -1,6 +1,8 @@
 """Each response is graded against its own problem's answer, by the chosen grader."""
 
 import dataclasses
+import functools
+import time
 
 import jax
 import numpy as np
@@ -16,6 +18,8 @@ from maspo_jax.data.tokenizer import ByteTokenizer
 from maspo_jax.evaluation import scoring
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.rewards import Verdict, Verifier, graders
+from maspo_jax.rewards import verifier as verifiers
+from maspo_jax.rewards.service import Service
 from maspo_jax.rollout.grading import Each, grade, make_verifier
 from maspo_jax.rollout.sampler import Decoding
 from maspo_jax.types import Sequences
@@ -27,6 +31,8 @@ FORMS = {
     templates.ANSWER_LINE: "So it is.\nAnswer: 34",
     templates.HASHES: "So it is.\n#### 34",
 }
+# Grader -> a right answer, and the gold it is right for.
+ANSWERS = {graders.countdown: ("40 - 6", '{"numbers": [6, 40], "target": 34}')}
 
 
 class Recorder:
@@ -146,7 +152,8 @@ def test_every_prompt_opens_its_own_reasoning():
 def test_a_right_answer_is_accepted_exactly_where_the_grader_reads_its_form(
     template, grader
 ):
-    verdict = grader(FORMS[template.answer], "34")
+    answer, gold = ANSWERS.get(grader, ("34", "34"))
+    verdict = grader(FORMS[template.answer].replace("34", answer), gold)
     reads = template.answer in validation.READS[grader]
     assert (verdict.outcome == "correct") == reads
 
@@ -167,6 +174,47 @@ def test_an_experiment_grades_with_the_grader_it_names():
     with make_verifier(Grading(graders.gsm8k)) as verifier:
         verdicts = verifier.grade([*FORMS.values()], ["34"] * 3)
     assert [v.outcome for v in verdicts] == ["no_answer", "no_answer", "correct"]
-    with make_verifier(Grading(graders.Tolerant(0.1))) as verifier:
-        (verdict,) = verifier.grade(["\\boxed{34.1}"], ["34"])
-    assert verdict.outcome == "correct"
+
+
+HOSTILE = ["spin", "loop in C", "ignore signals", "take memory"]
+
+
+@pytest.mark.parametrize(
+    "grader, near", [(graders.grade, "wrong"), (graders.Tolerant(0.1), "correct")]
+)
+def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
+    monkeypatch, grader, near
+):
+    """Every answer is checked in a worker, and does there what it says."""
+    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    service = functools.partial(Service, check="faulty_checks:judge")
+    monkeypatch.setattr(verifiers, "Service", service)
+    answers = [*HOSTILE, "34", "34.1", "40", *HOSTILE]
+    responses = [rf"\boxed{{{answer}}}" for answer in answers]
+    begun = time.monotonic()
+    with make_verifier(Grading(grader, workers=4, deadline=0.3)) as verifier:
+        verdicts = verifier.grade(responses, ["34"] * len(answers))
+    assert time.monotonic() - begun < 10
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes[:3] == outcomes[7:10] == ["timeout"] * 3
+    assert outcomes[3] == outcomes[10] == "error"
+    assert outcomes[4:7] == ["correct", near, "wrong"]
+    assert verifier.counts["timeout"] == 6, "of equal checks, each counts"
+
+
+def test_a_tolerance_leaves_the_deadline_of_the_experiment():
+    responses = [r"\boxed{\sum_{k=1}^{\infty} \frac{1}{k^4}}", r"\boxed{1.09}"]
+    grading = Grading(graders.Tolerant(0.1), workers=1, deadline=0.001)
+    with make_verifier(grading) as verifier:
+        verdicts = verifier.grade(responses, [r"\frac{\pi^4}{90}", "1.00"])
+    assert [verdict.outcome for verdict in verdicts] == ["timeout", "correct"]
+
+
+def test_a_fault_of_the_last_word_is_counted_and_ends_nothing():
+    def amend(verdict, gold):
+        raise RecursionError(gold)
+
+    with Verifier(amend=amend) as verifier:
+        verdicts = verifier.grade(["\\boxed{34}", "34"], ["34"] * 2)
+    assert [verdict.outcome for verdict in verdicts] == ["error"] * 2
+    assert verdicts[0].rule == "RecursionError: 34" and verifier.counts["error"] == 2

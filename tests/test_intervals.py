@@ -42,16 +42,19 @@ def test_thirty_problems_that_agree_do_not_prove_the_next(value):
     assert 0 <= interval.low <= value <= interval.high <= 1
 
 
-def test_scores_of_zero_and_one_give_the_interval_of_wilson():
-    """With n - 1 trials and Student's quantile, worked out apart from the code."""
-    values = [1] * 12 + [0] * 18
-    q, n, m = 2.04523, 29, 0.4
-    root = np.sqrt(m * (1 - m) / n + q**2 / (4 * n**2))
-    expected = [
-        (m + q**2 / (2 * n) + side * q * root) / (1 + q**2 / n) for side in (-1, 1)
-    ]
-    interval = intervals.score(values)
-    assert [interval.low, interval.high] == pytest.approx(expected, abs=1e-5)
+@pytest.mark.parametrize("solved", range(31))
+def test_scores_of_zero_and_one_give_the_intervals_of_the_literature(solved):
+    """With n - 1 trials and Student's quantile: the nearer end of Agresti and Coull."""
+    q, n, m = 2.04523, 29, solved / 30
+    center = (m + q**2 / (2 * n)) / (1 + q**2 / n)
+    wilson = q * np.sqrt(m * (1 - m) / n + q**2 / (4 * n**2)) / (1 + q**2 / n)
+    agresti_coull = q * np.sqrt(center * (1 - center) / (n + q**2))
+    interval = intervals.score([1] * solved + [0] * (30 - solved))
+    far, near = center - wilson, center + agresti_coull
+    if solved < 15:
+        far, near = center + wilson, center - agresti_coull
+    ends = min(max(near, 0), 1), min(max(far, 0), 1)
+    assert [interval.low, interval.high] == pytest.approx(sorted(ends), abs=1e-5)
 
 
 def test_the_error_has_a_part_that_more_responses_remove():

@@ -1,4 +1,4 @@
-"""The text that stands for the parameters of a policy."""
+"""A policy alone, opened by name, and the text that stands for its parameters."""
 
 import jax
 import numpy as np
@@ -6,7 +6,10 @@ import pytest
 from conftest import mesh_of
 
 from maspo_jax import parallel
+from maspo_jax.evaluation import policies
 from maspo_jax.evaluation.policies import checksum
+from maspo_jax.training import checkpoints, runs, state
+from maspo_jax.training.optimizer import make_optimizer
 
 
 @pytest.mark.parametrize("data, fsdp", [(8, 1), (2, 4)])
@@ -33,3 +36,23 @@ def test_other_parameters_and_another_order_are_seen(tiny_policy, change):
         changed = [*leaves[:number], change(leaf), *leaves[number + 1 :]]
         other = jax.tree.unflatten(structure, changed)
         assert checksum(other) != checksum(tiny_policy)
+
+
+def test_a_policy_alone_is_read_bit_equal(tiny_run):
+    mesh, experiment = mesh_of(4, 2), runs.read_experiment(tiny_run)
+    policy = policies.open_policy(tiny_run, mesh)
+    optimizer = make_optimizer(experiment.optimization, 8)
+    skeleton = state.skeleton(experiment.policy, optimizer, mesh)
+    with checkpoints.Checkpoints(tiny_run / "checkpoints" / "reinforcement") as saved:
+        whole, _ = saved.restore(skeleton)
+    for got, expected in zip(*map(leaves, (policy.decoder, whole.policy)), strict=True):
+        assert got.tobytes() == expected.tobytes()
+    assert checksum(policy.decoder) == checksum(whole.policy)
+    one = policies.open_policy(tiny_run, mesh_of(1, 1))
+    assert checksum(one.decoder) == checksum(whole.policy)
+    earlier = policies.open_policy(tiny_run, mesh, step=2)
+    assert checksum(earlier.decoder) != checksum(whole.policy)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]

@@ -101,13 +101,47 @@ def test_a_grader_that_cannot_read_the_answer_is_refused(
     assert not folder.exists()
 
 
-def test_countdown_needs_a_grader_that_evaluates(tmp_path, write):
-    file = write(*({"target": n + 3, "nums": [n, 3]} for n in range(10, 20)))
-    change = f"train_set=ProblemFile({file!r})"
-    imports = "from maspo_jax.data.problems import ProblemFile"
+@pytest.mark.parametrize("grader", ["grade", "Tolerant()", "countdown"])
+def test_a_form_of_answer_that_no_grader_reads_is_refused(tmp_path, grader):
+    asked = 'templates.Template("own", after=" End with *** N", answer="***")'
+    change = f"template={asked}, grading=Grading(graders.{grader})"
+    status, output = command(altered(tmp_path, change), "--run", tmp_path / "run")
+    assert status == 2 and f"={grader.strip('()')} reads only `" in output, output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("train_set=tasks", "train_set holds Countdown tasks, such as some.jsonl:1"),
+        (
+            "held_out=HeldOut(mixed), grading=Grading(graders.hendrycks)",
+            "held_out.source holds Countdown tasks",
+        ),
+        ("grading=Grading(graders.Tolerant()), train_set=tasks", "Tolerant cannot"),
+        (
+            "train_set=tasks, grading=Grading(graders.countdown)",
+            "held_out.source holds chain2-test-0-0, which is no Countdown task",
+        ),
+        (
+            "train_set=mixed, grading=Grading(graders.countdown)",
+            "train_set holds other.jsonl:1, which is no Countdown task",
+        ),
+    ],
+)
+def test_countdown_and_its_grader_need_each_other(tmp_path, write, change, message):
+    tasks = write(*({"target": n + 3, "nums": [n, 3]} for n in range(10, 20)))
+    others = write({"problem": "1+1=?", "answer": "2"}, name="other.jsonl")
+    imports = f"""
+from maspo_jax.config import HeldOut
+from maspo_jax.data.problems import ProblemFile
+from maspo_jax.data.selections import Mixture
+tasks = ProblemFile({tasks!r})
+mixed = Mixture((ProblemFile({others!r}), tasks), (1, 4))
+"""
     folder = tmp_path / "run"
     status, output = command(altered(tmp_path, change, imports), "--run", folder)
-    assert status == 2 and "train_set holds Countdown tasks" in output, output
+    assert status == 2 and message in output, output
     assert not folder.exists()
 
 

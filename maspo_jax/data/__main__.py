@@ -8,9 +8,9 @@ It prints a table and writes `contamination.md` and `contamination.json`.
 import argparse
 import dataclasses
 import json
-import pathlib
 import sys
 
+from maspo_jax.commands import created, refuse, results_folder
 from maspo_jax.data import contamination
 from maspo_jax.data.problems import ProblemFile
 
@@ -25,19 +25,24 @@ def main(words=None):
     options = parser.parse_args(words)
     if options.words < 2:
         parser.error(f"--words {options.words}: give at least 2")
-    out = pathlib.Path(options.out)
     try:
+        out = results_folder(options.out)
         reports = contamination.compare(
             ProblemFile(options.training),
             {path: ProblemFile(path) for path in options.against},
             options.words,
         )
-        out.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(markdown(options.training, reports, options.words))
+        print(text)
+        with created(out):
+            write(out, options, reports, text)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    text = "\n".join(markdown(options.training, reports, options.words))
-    print(text)
+        return refuse(error)
+    return 0
+
+
+def write(out, options, reports, text):
+    """Writes the report into a folder: as Markdown and as JSON."""
     listed = "\n".join(findings(reports))
     (out / "contamination.md").write_text(f"{text}\n{listed}\n", "utf-8")
     records = [dataclasses.asdict(report) for report in reports]
@@ -48,7 +53,6 @@ def main(words=None):
         "benchmarks": records,
     }
     (out / "contamination.json").write_text(json.dumps(whole, indent=1) + "\n")
-    return 0
 
 
 def markdown(training, reports, words):

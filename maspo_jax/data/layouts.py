@@ -77,9 +77,8 @@ def _read_countdown(row: dict) -> Parts:
     """Countdown: any expression of the numbers that makes the target is right."""
     gold = fields.countdown(row)
     asked = row.get("problem") or (
-        f"Using the numbers {row['nums']}, create an equation that equals "
-        f"{row['target']}. You can use basic arithmetic operations (+, -, *, /) and "
-        "each number can only be used once."
+        f"Write an expression that equals {row['target']}. Use each of the numbers "
+        f"{row['nums']} exactly once, and nothing else but +, -, *, / and brackets."
     )
     return fields.text(asked, "problem"), gold, None
 

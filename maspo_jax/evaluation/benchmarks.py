@@ -14,11 +14,11 @@ import math
 import pathlib
 import re
 from collections.abc import Callable
-from typing import Any
 
 from maspo_jax.data.problems import ProblemFile
 from maspo_jax.evaluation import estimators
-from maspo_jax.rewards.graders import Tolerant
+from maspo_jax.rewards.countdown import task_of
+from maspo_jax.rewards.graders import Tolerant, countdown
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
 
@@ -60,22 +60,11 @@ class Evaluation:
 
 
 @dataclasses.dataclass(frozen=True)
-class OneByOne:
-    """A function from `rewards.graders`, used where a `Verifier` is."""
-
-    judge: Callable
-
-    def grade(self, responses, golds):
-        """Returns one `Verdict` per pair, in order."""
-        return [self.judge(*pair) for pair in zip(responses, golds, strict=True)]
-
-
-@dataclasses.dataclass(frozen=True)
 class Published:
     """A benchmark others report on."""
 
     problems: int
-    grader: OneByOne | None = None  # None: that of the policy
+    grader: Callable | None = None  # from `rewards.graders`; None: that of the policy
 
 
 # Answers of Minerva are physical: numbers agree to a hundredth.
@@ -84,7 +73,7 @@ PUBLISHED = {
     "aime25": Published(30),
     "amc23": Published(40),
     "math500": Published(500),
-    "minerva": Published(272, OneByOne(Tolerant(0.01))),
+    "minerva": Published(272, Tolerant(0.01)),
     "olympiadbench": Published(675),
 }
 
@@ -95,13 +84,14 @@ class Benchmark:
 
     name: str
     problems: tuple
-    grader: Any = None  # None: that of the policy
+    grader: Callable | None = None  # None: that of the policy
 
     def settings(self):
         """Returns what decides its score, as plain data."""
         rows = [(p.id, p.question, p.answer) for p in self.problems]
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        grader = "of the policy" if self.grader is None else repr(self.grader.judge)
+        grader = "of the policy" if self.grader is None else self.grader
+        grader = getattr(grader, "__name__", str(grader))
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 
@@ -110,7 +100,8 @@ def read(words):
 
     Args:
         words: `NAME=FILE`, or `FILE` for one named like the file. A name in
-            `PUBLISHED` brings its grader, and its number of problems is checked.
+            `PUBLISHED` brings its grader, and its number of problems is checked; tasks
+            of Countdown bring theirs.
 
     Raises:
         ValueError: a word that names no file, two benchmarks of one name, or a file
@@ -149,7 +140,10 @@ def _read(word):
             f"{len(problems)}: correct the file, or call it by another name, NAME=FILE"
         )
     _refuse_few_or_repeated(problems, path)
-    return Benchmark(name, problems, published.grader)
+    grader = published.grader
+    if grader is None and task_of(problems[0].answer):
+        grader = countdown
+    return Benchmark(name, problems, grader)
 
 
 def _refuse_few_or_repeated(problems, path):

@@ -4,9 +4,8 @@ import dataclasses
 import pathlib
 
 from maspo_jax.evaluation import estimators, folders, generations, intervals
+from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
-
-ALPHA = 0.05
 
 
 def compare(mine, theirs):
@@ -157,7 +156,8 @@ def markdown(names, compared):
         "corrected: by Holm's method for the number of benchmarks; real: below\n"
         f"{ALPHA}. Detectable: the smallest true difference that is found (p below\n"
         f"{ALPHA}, uncorrected) with 80 % probability; a smaller one takes more\n"
-        "problems or responses.\n"
+        "problems or responses. Where few problems differ, p may be above it although\n"
+        "the interval leaves out 0: p counts, the interval is approximate there.\n"
     )
     return "\n".join(parts)
 

@@ -9,15 +9,11 @@
 """
 
 import contextlib
-import json
-import pathlib
 
-import jax
+from maspo_jax import config
+from maspo_jax.training.workspaces import Kind
 
-from maspo_jax import config, parallel
-from maspo_jax.training import runs
-
-SETTINGS = "evaluation.json"
+EVALUATION = Kind("evaluation", "evaluation.json", "--out")
 
 
 @contextlib.contextmanager
@@ -35,54 +31,16 @@ def opened(folder, settings):
         ValueError: the folder holds another evaluation, or something else, or another
             process works in it. Nothing has been written then.
     """
-    if "://" in str(folder):
-        raise ValueError(
-            f"{folder}: an evaluation is a folder of the file system; mount the bucket "
-            "and give its path with --out"
-        )
-    with contextlib.ExitStack() as held:
-        refusal = None
-        if jax.process_index() == 0:
-            try:
-                refusal = _open(pathlib.Path(folder), settings, held)
-            except (OSError, ValueError) as error:
-                refusal = str(error)
-        if parallel.largest(refusal is not None):
-            raise ValueError(refusal or f"the first process refused {folder}")
-        yield
 
-
-def _open(folder, settings, held):
-    """Makes a folder that of an evaluation. Returns why it cannot be, or None."""
-    if folder.exists() and not folder.is_dir():
-        return f"{folder} is no folder; give another one with --out"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not runs.lock(folder, held):
-        return (
-            f"another process is working in {folder}: wait until it ends, or give "
-            "another folder with --out"
-        )
-    file = folder / SETTINGS
-    partial = file.with_suffix(".json.partial")
-    if file.exists():
-        before = read(folder)
-        differences = _differences(settings, before)
-        if differences:
-            listed = "\n  ".join(differences)
-            return (
-                f"{folder} holds a different evaluation:\n  {listed}\n"
-                "Give this one another folder with --out, or remove that one."
-            )
+    def settle(before):
+        if before is None:
+            return settings
+        EVALUATION.refuse(folder, _differences(settings, before))
         benchmarks = before["benchmarks"] | settings["benchmarks"]
-        settings = settings | {"benchmarks": benchmarks}
-    elif set(folder.iterdir()) - {partial}:
-        return (
-            f"{folder} exists and holds no evaluation (it has no {SETTINGS}); give "
-            "another folder with --out"
-        )
-    partial.write_text(json.dumps(settings, indent=2) + "\n")
-    partial.rename(file)
-    return None
+        return settings | {"benchmarks": benchmarks}
+
+    with EVALUATION.opened(folder, settle):
+        yield
 
 
 def _differences(mine, theirs):
@@ -104,12 +62,4 @@ def _differences(mine, theirs):
 
 def read(folder):
     """Returns the settings of an evaluation, as `opened` was given them."""
-    file = pathlib.Path(folder) / SETTINGS
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"{folder} is not the folder of an evaluation: no {SETTINGS}"
-        )
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON ({error}): restore it") from error
+    return EVALUATION.read(folder)

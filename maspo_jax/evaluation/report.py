@@ -69,8 +69,17 @@ def markdown(policy, results):
 
 
 def table(heads, rows):
-    """Returns a Markdown table, its first column left, the others right."""
-    lines = [heads, [":--", *["--:"] * (len(heads) - 1)], *rows]
+    """Returns a Markdown table, its first column left, the others right.
+
+    Cells are filled up with spaces, so that columns stand below each other as text too.
+    """
+    widths = [max(3, *map(len, column)) for column in zip(heads, *rows, strict=True)]
+    rules = [f"{'-' * (width - 1)}:" for width in widths]
+    rules[0] = rules[0][::-1]
+    lines = [
+        [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
+        for line in (heads, rules, *rows)
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -60,17 +60,20 @@ def of_benchmark(problems):
     rows = [row for rows in problems for row in rows]
     error, chance = intervals.standard_errors(correct)
     samples = correct.shape[1]
-    interval = lambda values: dataclasses.asdict(intervals.score(values))
-    by_k = lambda score, of: {str(k): interval(score(of, k)) for k in draws(samples)}
+    scores = _scores([correct])
+    majority = {
+        str(k): dataclasses.asdict(intervals.score(estimators.majority_at_k(labels, k)))
+        for k in draws(samples)
+    }
     return {
         "problems": len(problems),
         "samples": samples,
-        "avg": interval(estimators.avg_at_n(correct)),
+        "avg": scores["avg"],
         "error": error,
         "chance": None if math.isnan(chance) else chance,
-        "pass": by_k(estimators.pass_at_k, correct),
-        "best": by_k(estimators.best_at_k, correct),
-        "majority": by_k(estimators.majority_at_k, labels),
+        "pass": scores["pass"],
+        "best": scores["best"],
+        "majority": majority,
         "truncated": float(np.mean([row["truncated"] for row in rows])),
         "length": float(np.mean([row["tokens"] for row in rows])),
         "outcomes": {
@@ -86,19 +89,17 @@ def average(benchmarks):
     Args:
         benchmarks: the rows of each problem of each benchmark, all with n responses.
     """
-    correct = [verdicts_of(problems) for problems in benchmarks]
-    samples = correct[0].shape[1]
-    interval = lambda score: dataclasses.asdict(
-        intervals.average([score(matrix) for matrix in correct])
+    return _scores([verdicts_of(problems) for problems in benchmarks])
+
+
+def _scores(matrices):
+    """Returns the mean scores of benchmarks, from what is right of each, [P, n]."""
+    interval = lambda score, *k: dataclasses.asdict(
+        intervals.average([score(correct, *k) for correct in matrices])
     )
+    ks = draws(matrices[0].shape[1])
     return {
         "avg": interval(estimators.avg_at_n),
-        "pass": {
-            str(k): interval(lambda matrix, k=k: estimators.pass_at_k(matrix, k))
-            for k in draws(samples)
-        },
-        "best": {
-            str(k): interval(lambda matrix, k=k: estimators.best_at_k(matrix, k))
-            for k in draws(samples)
-        },
+        "pass": {str(k): interval(estimators.pass_at_k, k) for k in ks},
+        "best": {str(k): interval(estimators.best_at_k, k) for k in ks},
     }

@@ -71,6 +71,23 @@ class Interview:
         return [Answer(*row) for row in zip(*columns, strict=True)]
 
 
+def interview(asked, verifier, mesh, key, prompt_length, **drawn):
+    """Returns the `Interview` of a policy with its own template and tokenizer.
+
+    Args:
+        asked: has them as attributes, such as an `Experiment` and a `Policy`.
+        verifier: grades.
+        mesh: the mesh.
+        key: decides what is drawn.
+        prompt_length: L, in tokens.
+        **drawn: the other fields of `Decoding`.
+    """
+    ends, pad = asked.tokenizer.ends, asked.tokenizer.pad
+    decoding = Decoding(ends=ends, pad=pad, **drawn)
+    template, tokenizer = asked.template, asked.tokenizer
+    return Interview(template, tokenizer, prompt_length, decoding, verifier, mesh, key)
+
+
 @functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
 def draw(policy, prompts, key, number, first, decoding, mesh):
     """Draws responses that depend on problem and response, not on the batch.

@@ -8,9 +8,9 @@ computes their property table. A run folder of that name is ./gates.
 """
 
 import argparse
-import pathlib
 import sys
 
+from maspo_jax.commands import created, refuse, results_folder
 from maspo_jax.figures import gate_curves, gate_maps, style, tables
 from maspo_jax.figures.training_curves import draw_learning_curves
 
@@ -36,16 +36,16 @@ def main(words=None):
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="for the pictures")
     arguments = parser.parse_args(words)
-    folder = pathlib.Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    if arguments.runs == ["gates"]:
-        draw_gates(folder)
-        return 0
     try:
-        print(draw_learning_curves(arguments.runs, folder / "learning_curves.png"))
-    except (FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        folder = results_folder(arguments.out)
+        with created(folder):
+            if arguments.runs == ["gates"]:
+                draw_gates(folder)
+            else:
+                path = folder / "learning_curves.png"
+                print(draw_learning_curves(arguments.runs, path))
+    except ValueError as error:
+        return refuse(error)
     return 0
 
 

@@ -4,6 +4,7 @@ import matplotlib
 import matplotlib.figure
 import matplotlib.ticker
 
+from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.figures.style import BLUE, SETTINGS, VERMILION
 
 # Okabe and Ito's palette without its yellow, told apart by color-blind readers; the
@@ -79,14 +80,23 @@ def draw_comparison(names, compared, path):
             for place, row in enumerate(found.values()):
                 reach = row["detectable"]
                 panel.barh(place, 2 * reach, 0.6, -reach, color="#999999", alpha=0.25)
-                real = row["corrected"] < 0.05
+                real = row["corrected"] < ALPHA
                 point = {"mean": row["difference"], **row}
                 _point(panel, place, point, VERMILION if real else BLUE, "Do"[not real])
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.use_sticky_edges = False  # of the bars: leave a margin
+            ends = [
+                end
+                for row in found.values()
+                for end in (row["low"], row["high"], -row["detectable"])
+            ]
+            reach = 1.08 * max(map(abs, ends))
             _benchmarks_down(panel, [*found])
-            panel.set(title=f"{score}: A - B", xlabel="percentage points")
-            points = matplotlib.ticker.FuncFormatter(lambda x, _: f"{100 * x:+.0f}")
+            panel.set(
+                title=f"{score}: A - B",
+                xlabel="percentage points",
+                xlim=(-reach, reach),
+            )
+            points = matplotlib.ticker.FuncFormatter(_points)
             panel.xaxis.set_major_formatter(points)
         figure.suptitle(
             f"A: {names[0]}   B: {names[1]}\ndiamonds: real differences; circles: not "
@@ -95,6 +105,10 @@ def draw_comparison(names, compared, path):
         )
         figure.savefig(path, dpi=150)
     return path
+
+
+def _points(share, _):
+    return f"{100 * share:+.3g}" if abs(share) > 1e-9 else "0"
 
 
 def _point(axes, place, found, color, marker):

@@ -14,7 +14,8 @@ Where what is done:
         primes, balls
     proofs, precise, symbolic                  two values, in a worker
     verifier, service, zygote, verdict         processes, deadlines, outcomes
-    graders, shaping, audit                    other graders, rewards, case files
+    graders, countdown                         other graders
+    shaping, audit                             rewards, case files
 
 The policy, in the order it is applied:
 

@@ -6,8 +6,10 @@ python -m maspo_jax.rewards --audit cases.jsonl
 """
 
 import argparse
+import math
 import sys
 
+from maspo_jax.commands import refuse
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.audit import audit, read_cases, report
 
@@ -17,15 +19,21 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m maspo_jax.rewards")
     parser.add_argument("gold", nargs="?", help="the reference answer")
     parser.add_argument("--response", metavar="FILE", help="instead of standard input")
-    parser.add_argument("--audit", metavar="FILE.jsonl", help="a file of cases")
+    parser.add_argument("--audit", metavar="FILE.jsonl", help="of cases, or its .gz")
     parser.add_argument("--deadline", type=float, default=1.0, help="seconds a check")
     options = parser.parse_args(arguments)
     if (options.gold is None) == (options.audit is None):
         parser.error("give a reference answer or --audit, one of the two")
+    if not 0 < options.deadline < math.inf:
+        return refuse(f"--deadline {options.deadline}: give seconds, more than 0")
+    option, read = ("--audit", read_cases) if options.audit else ("--response", _text)
+    path = options.audit or options.response
     try:
-        given = read_cases(options.audit) if options.audit else _text(options.response)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+        given = read(path)
+    except OSError as error:
+        return refuse(f"{option} {path}: {error.strerror or error}; correct the path")
+    except ValueError as error:  # it names the path
+        return refuse(f"{option} {error}; correct the file")
     with Verifier(workers=1, deadline=options.deadline) as verifier:
         if options.audit:
             print(report(audit(given, verifier.check)))

@@ -7,8 +7,10 @@ Cases of kind "arguable" are graded and never counted.
 
 import collections
 import dataclasses
+import gzip
 import json
 import time
+import zlib
 
 from maspo_jax.rewards.verdict import Verdict
 
@@ -35,18 +37,22 @@ class Graded:
 
 
 def read_cases(path):
-    """Returns the cases of a JSON lines file, responses joined.
+    """Returns the cases of a JSON lines file, plain or .gz, responses joined.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a line is no case; the message names it.
+        ValueError: it is no whole .gz, or a line is no case; the message names it.
     """
-    with open(path, encoding="utf-8") as lines:
-        return [
-            _case(line, f"{path}:{number}")
-            for number, line in enumerate(lines, start=1)
-            if line.strip()
-        ]
+    opened = gzip.open if str(path).endswith(".gz") else open
+    try:
+        with opened(path, "rb") as lines:
+            return [
+                _case(line, f"{path}:{number}")
+                for number, line in enumerate(lines, start=1)
+                if line.strip()
+            ]
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from error
 
 
 def _case(line, place):
@@ -55,6 +61,8 @@ def _case(line, place):
         parts = case.pop("response_parts", ())
         case["response"] = case.get("response") or "".join(t * n for t, n in parts)
         missing = [name for name in ("gold", "expected") if name not in case]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{place}: not UTF-8 text") from error
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{place}: not a case: {error}") from None
     if missing:

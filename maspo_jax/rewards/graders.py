@@ -6,16 +6,18 @@ Each is a function of (response, gold) that returns a `Verdict`, like `grade`:
     gsm8k      the number after the last ####, strings equal
     hendrycks  the last box, strings equal after fixing fractions, roots, units
     prime      the last box, floats to a relative 1e-4 up to a factor of 100
+    countdown  an expression of given numbers whose value is the target
     Tolerant   `grade`, and numbers within a relative tolerance (Minerva: 1 %)
 
-They state the rules of the graders they are named after, with their known
-weaknesses, which is the point of comparing them; none executes any text.
+All but `countdown` state the rules of the graders they are named after, with their
+known weaknesses, which is the point of comparing them; none executes any text.
 """
 
 import dataclasses
 import math
 from fractions import Fraction
 
+from maspo_jax.rewards import countdown as expressions
 from maspo_jax.rewards import expression as ex
 from maspo_jax.rewards import extraction, meanings, reading, values
 from maspo_jax.rewards.tokens import Unreadable
@@ -194,6 +196,21 @@ def _near(gold, answer, relative):
     return math.isclose(gold, answer, rel_tol=relative, abs_tol=0.0)
 
 
+def countdown(response, gold):
+    """Evaluates an expression, by the rules of `rewards.countdown`."""
+    task = expressions.task_of(gold)
+    if task is None:
+        return Verdict("error", None, f"countdown: {gold:.40} is no task of it")
+    found = extraction.extract(response)
+    if found.text is None:
+        return Verdict("no_answer", None, found.rule)
+    try:
+        right, rule = expressions.solves(found.text, *task)
+    except Unreadable as refusal:
+        return Verdict("unparsed", found.text, f"countdown: {refusal}")
+    return Verdict("correct" if right else "wrong", found.text, f"countdown: {rule}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Tolerant:
     """`grade`, except that numbers need only agree within `relative` of the gold."""
@@ -202,7 +219,10 @@ class Tolerant:
 
     def __call__(self, response, gold):
         """Returns the `Verdict` on one response."""
-        verdict = grade(response, gold)
+        return self.amend(grade(response, gold), gold)
+
+    def amend(self, verdict, gold):
+        """Returns the `Verdict` that takes the place of one by `grade`."""
         if verdict.outcome != "wrong":
             return verdict
         try:

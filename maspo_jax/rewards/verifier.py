@@ -1,6 +1,6 @@
 """The reward of a response: extraction, the fast path here, the rest in workers.
 
-    response -> extract -> judge with `quick` -> (undecided) worker -> Verdict
+    response -> extract -> judge with `quick` -> (undecided) worker -> amend -> Verdict
 
 Nine checks in ten and more are decided in this process within microseconds by
 code that cannot run away. What is left goes to a `Service`, which is started
@@ -37,11 +37,14 @@ class Verifier:
         workers: processes for the checks that the fast path leaves open.
         deadline: seconds one such check may take.
         memory: bytes of memory for all workers together.
+        amend: a function of a `Verdict` and its reference answer that has the last
+            word, such as that of `graders.Tolerant`. It is called in this process.
     """
 
-    def __init__(self, workers=2, deadline=1.0, memory=1 << 30):
+    def __init__(self, workers=2, deadline=1.0, memory=1 << 30, amend=None):
         self.counts = collections.Counter(dict.fromkeys(OUTCOMES, 0))
         self._service = Service(workers, deadline, memory)
+        self._amend = amend
         self._proved = collections.OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,9 +87,9 @@ class Verifier:
                 raise TypeError(f"{name}={text!r}: must be text, for example '5'")
         verdict = judge(response, gold)
         if verdict is not None:
-            self._count(verdict)
+            verdict = self._final(verdict, gold)
             return lambda: verdict
-        gold = _reference(gold)
+        given, gold = gold, _reference(gold)
         answer = _extracted(response, gold).text
         with self._lock:
             future = self._proved.get((gold, answer))
@@ -95,21 +98,26 @@ class Verifier:
                 self._proved[gold, answer] = future
                 if len(self._proved) > _CACHED:
                     self._proved.popitem(last=False)
-        return functools.partial(self._collect, future, gold, answer)
+        return functools.partial(self._collect, future, given, gold, answer)
 
-    def _collect(self, future, gold, answer):
+    def _collect(self, future, given, gold, answer):
         outcome = future.result()
         if outcome in _OF_THE_MOMENT:
             with self._lock:
                 self._proved.pop((gold, answer), None)
         outcome, rule = _WORKER_RULES.get(outcome, (outcome, "worker"))
-        verdict = Verdict(outcome, answer, rule)
-        self._count(verdict)
-        return verdict
+        return self._final(Verdict(outcome, answer, rule), given)
 
-    def _count(self, verdict):
+    def _final(self, verdict, gold):
+        """Returns the last word on an answer, and counts it."""
+        if self._amend is not None:
+            try:
+                verdict = self._amend(verdict, gold)
+            except Exception as fault:  # as in `_judged`
+                verdict = _fault(verdict.answer, fault)
         with self._lock:
             self.counts[verdict.outcome] += 1
+        return verdict
 
 
 def judge(response, gold):
@@ -136,7 +144,7 @@ def _judged(gold, answer):
     try:
         verdict, rule = equivalence.judge(gold, answer, values.quick)
     except Exception as fault:  # a fault here must not end a run: it is counted
-        return Verdict("error", answer, f"{type(fault).__name__}: {fault}")
+        return _fault(answer, fault)
     if verdict is None:
         return None
     outcome = "correct" if verdict else "wrong"
@@ -144,6 +152,10 @@ def _judged(gold, answer):
     if label in ("unparsed", "no answer"):
         outcome = label.replace(" ", "_")
     return Verdict(outcome, answer, rule)
+
+
+def _fault(answer, fault):
+    return Verdict("error", answer, f"{type(fault).__name__}: {fault}")
 
 
 @functools.cache

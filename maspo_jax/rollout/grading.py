@@ -6,6 +6,7 @@ from collections.abc import Callable
 from maspo_jax import parallel
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards import grade as verify
+from maspo_jax.rewards.graders import Tolerant
 
 THINK, THOUGHT = "<think>", "</think>"
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
@@ -16,7 +17,8 @@ _TAIL = 16  # tokens at the end of a prompt that may spell THINK
 class Each:
     """A grader in the place of a `Verifier`: a function of one response and its gold.
 
-    It is called in this process, one response after the other.
+    It is called in this process, one response after the other, and has to end by
+    itself: those of `rewards.graders` look at a text of bounded length or on a budget.
     """
 
     grader: Callable[[str, str], Verdict]
@@ -37,13 +39,15 @@ def make_verifier(settings):
 
     Args:
         settings: a `config.Grading`. Our own checker, its default, works in processes
-            with a deadline.
+            with a deadline, with a tolerance or without.
     """
-    if settings.grader is verify:
-        # Each has the same room whatever their number, which so decides no verdict.
-        memory = (settings.workers + 1) * MEMORY
-        return Verifier(settings.workers, settings.deadline, memory)
-    return Each(settings.grader)
+    tolerant = isinstance(settings.grader, Tolerant)
+    if settings.grader is not verify and not tolerant:
+        return Each(settings.grader)
+    # Each has the same room whatever their number, which so decides no verdict.
+    memory = (settings.workers + 1) * MEMORY
+    amend = settings.grader.amend if tolerant else None
+    return Verifier(settings.workers, settings.deadline, memory, amend)
 
 
 def texts_of(tokenizer, sequences):

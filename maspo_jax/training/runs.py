@@ -2,24 +2,23 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
 
 import jax
 
-from maspo_jax import config, parallel
+from maspo_jax import config
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
+from maspo_jax.training.workspaces import Kind
+
+RUN = Kind("run", "config.json", "--run")
 
 
 @contextlib.contextmanager
 def opened(folder, experiment):
     """Creates the folder of a run, or returns to it, and keeps others out of it.
-
-    The first process of a pod decides for all, so that none sees a folder half made.
 
     Args:
         folder: where; created if it is not there.
@@ -29,95 +28,23 @@ def opened(folder, experiment):
         ValueError: the folder holds another experiment, or no run at all, or
             another process works in it. Nothing has been written then.
     """
-    if "://" in str(folder):
-        raise ValueError(
-            f"{folder}: a run is a folder of the file system; mount the bucket, for "
-            "example with gcsfuse, and give its path"
-        )
-    with contextlib.ExitStack() as held:
-        refusal = None
-        if jax.process_index() == 0:
-            try:
-                refusal = _open(pathlib.Path(folder), experiment, held)
-            except OSError as error:  # or the other processes would wait for this one
-                refusal = str(error)
-        if parallel.largest(refusal is not None):
-            raise ValueError(refusal or f"the first process refused {folder}")
-        yield
-
-
-def _open(folder, experiment, held):
-    """Makes a folder that of a run. Returns why it cannot be, or None."""
-    if folder.exists() and not folder.is_dir():
-        return f"{folder} is no folder; give another one with --run"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not lock(folder, held):
-        return (
-            f"another process is working in {folder}: wait until it ends, or give "
-            "another folder with --run"
-        )
     settings = config.to_json(experiment)
-    refusal = _refusal(folder, settings)
-    if refusal:
-        return refusal
-    file = folder / "config.json"
-    partial = file.with_suffix(".json.partial")
-    partial.write_text(json.dumps(settings, indent=2) + "\n")
-    partial.rename(file)
-    return None
 
+    def settle(before):
+        if before is not None:
+            RUN.refuse(folder, config.differences(settings, before))
+        return settings
 
-def lock(folder, held):
-    """Returns whether no other process works in a folder, nor can until we end."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    held.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # of a file system that has no locks
-        return True
-    return True
-
-
-def _refusal(folder, settings):
-    """Returns why a folder cannot hold the run of such an experiment, or None."""
-    if (folder / "config.json").exists():
-        differences = config.differences(settings, _read_config(folder))
-        if not differences:
-            return None
-        listed = "\n  ".join(differences)
-        return (
-            f"{folder} holds a run of a different experiment:\n  {listed}\n"
-            "Give this one another folder with --run, or remove that one."
-        )
-    partial = folder / "config.json.partial"  # of a start that was cut off
-    if set(folder.iterdir()) - {partial}:
-        return (
-            f"{folder} exists and holds no run (it has no config.json); "
-            "give another folder with --run"
-        )
-    return None
+    with RUN.opened(folder, settle):
+        yield
 
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    data = _read_config(pathlib.Path(folder))
+    data = RUN.read(folder)
     if not isinstance(data, dict) or "class" not in data:
         raise ValueError(f"{folder}/config.json is not that of a run")
     return config.from_json(data)
-
-
-def _read_config(folder):
-    file = folder / "config.json"
-    if not file.is_file():
-        raise FileNotFoundError(f"{folder} is not the folder of a run: no config.json")
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"{file} is not JSON ({error}); restore it, or give another --run"
-        ) from error
 
 
 def read_metrics(folder, stage):

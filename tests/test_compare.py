@@ -1,0 +1,88 @@
+"""Two evaluations, side by side: the command, and the folder it leaves."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import run
+from evaluations import SAMPLES, evaluation, rows
+
+from maspo_jax import compare
+from maspo_jax.evaluation import folders
+
+
+def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path):
+    other = tmp_path / "other"
+    words = (*chain_files, "--step", 2, "--seed", 1)
+    status, output = evaluation(tiny_run, *words, out=other, samples=4)
+    assert status == 0, output
+    status, output = run(compare, evaluated[0], other, "--out", tmp_path / "compared")
+    assert status == 0, output
+    names = {path.name for path in (tmp_path / "compared").iterdir()}
+    assert names == {f"comparison.{kind}" for kind in ("json", "md", "png")}
+    found = json.loads((tmp_path / "compared" / "comparison.json").read_text())
+    assert found["differing"] == ["samples: 8 against 4"]
+    assert set(found["scores"]) == {"avg@n", "pass@4"}
+    row = found["scores"]["avg@n"]["short"]
+    mean = lambda folder: np.mean([r["outcome"] == "correct" for r in rows(folder)])
+    assert row["mine"] == pytest.approx(mean(evaluated[0]))
+    assert row["difference"] == pytest.approx(mean(evaluated[0]) - mean(other))
+    assert row["problems"] == 9
+    assert row["corrected"] >= row["p_value"]
+    picture = tmp_path / "compared" / "comparison.png"
+    assert f"The picture is {picture}; the tables are in " in output
+
+
+def test_an_evaluation_does_not_differ_from_itself(evaluated, tmp_path):
+    status, output = run(compare, evaluated[0], evaluated[0], "--out", tmp_path)
+    assert status == 0 and "is better" not in output
+    found = json.loads((tmp_path / "comparison.json").read_text())["scores"]
+    for row in (row for score in found.values() for row in score.values()):
+        assert row["difference"] == 0 and row["p_value"] == 1 and row["low"] < 0
+
+
+def test_only_problems_of_both_are_compared(evaluated, tmp_path):
+    less = tmp_path / "less"
+    shutil.copytree(evaluated[0], less)
+    settings = folders.read(less)
+    settings["benchmarks"]["short"]["problems"] = 5
+    (less / "evaluation.json").write_text(json.dumps(settings))
+    lines = (less / "short.jsonl").read_text().splitlines(keepends=True)
+    (less / "short.jsonl").write_text("".join(lines[4 * SAMPLES :]))
+    status, output = run(compare, evaluated[0], less, "--out", tmp_path / "out")
+    assert status == 0, output
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["scores"]["avg@n"]["short"]["problems"] == 5
+    assert found["scores"]["avg@n"]["short"]["difference"] == 0
+
+
+def test_what_cannot_be_compared_is_refused(evaluated, tmp_path):
+    def changed(name, change):
+        folder = tmp_path / name
+        shutil.copytree(evaluated[0], folder)
+        change(folder)
+        return folder
+
+    def cut(folder):
+        (folder / "two.jsonl").write_text("")
+
+    def other_gold(folder):
+        text = (folder / "short.jsonl").read_text()
+        (folder / "short.jsonl").write_text(text.replace('"gold": "', '"gold": "9'))
+
+    def other_names(folder):
+        settings = folders.read(folder)
+        settings["benchmarks"] = {"else": settings["benchmarks"]["short"]}
+        (folder / "evaluation.json").write_text(json.dumps(settings))
+
+    for folder, message in (
+        (tmp_path / "none", "is not the folder of an evaluation"),
+        (changed("cut", cut), "holds 0 of 48 responses: start the evaluation again"),
+        (changed("gold", other_gold), "evaluate both on one file"),
+        (changed("names", other_names), "no benchmark in common"),
+    ):
+        out = tmp_path / "out"
+        status, output = run(compare, evaluated[0], folder, "--out", out)
+        assert status == 2 and message in output, output
+        assert not out.exists()
