@@ -18,6 +18,12 @@ def is_name(name):
     return bool(shaped) and not pathlib.Path(name).exists() and ".json" not in str(name)
 
 
+def revisions_of(name, folder):
+    """Returns {name: commit} for a folder fetched from the hub, {} for another."""
+    folder = pathlib.Path(folder)
+    return {str(name): folder.name} if folder.parent.name == "snapshots" else {}
+
+
 @functools.cache
 def folder_of(name, revision=None, files=TEXTS):
     """Returns the folder of a checkpoint; fetches it from the hub if it must.

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -153,6 +154,27 @@ def test_the_policy_before_and_after_can_be_evaluated(
         assert "pass@2" in (tmp_path / str(number) / "results.md").read_text()
 
 
+def test_an_evaluation_goes_on_with_the_files_it_began_with(
+    checkpoint, problems, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoint, copy)
+    words = (copy, f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "out")
+    lengths = ("--prompt-length", 352, "--response-length", 4)
+    begin = lambda: shown(evaluate.main, *words, *lengths)
+    status, output = begin()
+    assert status == 0, output
+    for name in ("chat_template.jinja", "tokenizer.json", "generation_config.json"):
+        content = (copy / name).read_text()
+        (copy / name).write_text(f"{content}\n")
+        status, output = begin()
+        assert status == 2 and f"files.{copy / name}: 'sha256 " in output, output
+        assert "Put back what was changed" in output
+        (copy / name).write_text(content)
+    status, output = begin()
+    assert status == 0, output
+
+
 def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_path):
     import torch
     import transformers
@@ -210,8 +232,6 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
 def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     trained, checkpoint, problems, tmp_path, spoil, message
 ):
-    import shutil
-
     copy, run = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(checkpoint, copy)
     spoil(copy)

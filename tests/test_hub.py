@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from maspo_jax import config
+from maspo_jax import config, origins
 from maspo_jax.data.hub import HubProblems
 from maspo_jax.data.layouts import Columns
 from maspo_jax.data.problems import ProblemFile
@@ -35,6 +35,30 @@ def test_a_set_is_read_like_its_file(folder):
     assert len(HubProblems(folder, first=2)) == 2
     named = HubProblems(folder, layout=Columns("question", "id"))
     assert named[1].answer == "2"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_problems_that_changed_have_another_digest(folder, write):
+    (before,) = origins.digests(HubProblems(folder)).items()
+    assert before[0] == f"{folder}:train"
+    assert origins.digests(HubProblems(folder)) == dict([before])
+    write(*ROWS[:2], {**ROWS[2], "answer": "#### 7"}, name="set/train.jsonl")
+    (after,) = origins.digests(HubProblems(folder)).items()
+    assert after[0] == before[0] and after[1] != before[1]
+
+
+@pytest.mark.parametrize("commit", ["e53f048856ff4f594e959d75785d2c2d37b678ee", None])
+def test_the_revision_is_the_commit_that_was_fetched(monkeypatch, commit):
+    class Rows(list):
+        class info:
+            files = f"hf://datasets/openai/gsm8k@{commit}/main/train.parquet"
+            download_checksums = {files: {}} if commit else None
+
+    monkeypatch.setattr(HubProblems, "_rows", Rows(ROWS))
+    source = HubProblems("openai/gsm8k", "main")
+    assert len(source) == 3
+    expected = {"openai/gsm8k": commit} if commit else {}
+    assert origins.revisions(source) == expected
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -15,9 +15,10 @@ import dataclasses
 import datetime
 import functools
 import json
+import pathlib
 from typing import Any
 
-from maspo_jax import hub
+from maspo_jax import hub, origins
 from maspo_jax.data.templates import ALL, BOXED, Template
 
 # Given to a template under their own names, as text.
@@ -100,6 +101,21 @@ class ChatTemplate:
         return self._found is not None
 
     @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The content of the files that decide what it writes, see `origins`."""
+        files = ("chat_template.jinja", "tokenizer_config.json")
+        return origins.of_files(self.folder, self._folder, files)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit it was fetched from, if it was."""
+        return hub.revisions_of(self.folder, self._folder)
+
+    @property
+    def _folder(self) -> pathlib.Path:
+        return hub.folder_of(self.folder, self.revision)
+
+    @functools.cached_property
     def _text(self) -> str:
         if self._found is None:
             raise ValueError(
@@ -110,7 +126,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _found(self) -> str | None:
-        own = hub.folder_of(self.folder, self.revision) / "chat_template.jinja"
+        own = self._folder / "chat_template.jinja"
         if own.is_file():
             return own.read_text("utf-8")
         text = self._config.get("chat_template")
@@ -120,7 +136,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
-        path = hub.folder_of(self.folder, self.revision) / "tokenizer_config.json"
+        path = self._folder / "tokenizer_config.json"
         if not path.is_file():
             return {}
         try:

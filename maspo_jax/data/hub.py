@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import re
 
+from maspo_jax import origins
 from maspo_jax.data.layouts import Columns
 from maspo_jax.data.problems import Problem, check_reading, read
 
@@ -39,12 +41,26 @@ class HubProblems:
         return self._problems[index]
 
     @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The problems as they were read, see `origins`."""
+        problems = [dataclasses.astuple(problem) for problem in self._problems]
+        return {f"{self.name}:{self.split}": origins.of_values(problems)}
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit they were fetched from, where the library says so."""
+        fetched = " ".join(self._rows.info.download_checksums or ())
+        commit = re.search(r"@([0-9a-f]{40})/", fetched)
+        return {self.name: commit[1]} if commit else {}
+
+    @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
         place = f"{self.name}, {self.split} row"
-        rows = ((f"{place} {n}", row) for n, row in enumerate(self._load(), 1))
+        rows = ((f"{place} {n}", row) for n, row in enumerate(self._rows, 1))
         return read(rows, f"{self.name}:{self.split}", self)
 
-    def _load(self):
+    @functools.cached_property
+    def _rows(self):
         try:
             import datasets
         except ImportError as error:

@@ -71,7 +71,8 @@ def _open(folder, settings, held):
             listed = "\n  ".join(differences)
             return (
                 f"{folder} holds a different evaluation:\n  {listed}\n"
-                "Give this one another folder with --out, or remove that one."
+                "Put back what was changed, give this one another folder with --out, "
+                "or remove that one."
             )
         benchmarks = before["benchmarks"] | settings["benchmarks"]
         settings = settings | {"benchmarks": benchmarks}

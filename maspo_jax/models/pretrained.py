@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import safetensors
 from flax import nnx
 
-from maspo_jax import hub
+from maspo_jax import hub, origins
 from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
@@ -49,6 +49,16 @@ class Checkpoint:
                 f"{folder} is no checkpoint of Hugging Face: it has no config.json"
             )
         return folder
+
+    @functools.cached_property
+    def digests(self):
+        """The content of its configuration, see `origins`."""
+        return origins.of_files(self.name, self.folder, ["config.json"])
+
+    @property
+    def revisions(self):
+        """The commit it was fetched from, if it was."""
+        return hub.revisions_of(self.name, self.folder)
 
     @functools.cached_property
     def config(self):

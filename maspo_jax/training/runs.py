@@ -9,7 +9,7 @@ import pathlib
 
 import jax
 
-from maspo_jax import config, parallel
+from maspo_jax import config, origins, parallel
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
@@ -26,8 +26,9 @@ def opened(folder, experiment):
         experiment: the `Experiment`; written to `config.json`.
 
     Raises:
-        ValueError: the folder holds another experiment, or no run at all, or
-            another process works in it. Nothing has been written then.
+        ValueError: the folder holds another experiment, or one whose files had another
+            content, or no run at all, or another process works in it. Nothing has been
+            written then.
     """
     if "://" in str(folder):
         raise ValueError(
@@ -39,7 +40,10 @@ def opened(folder, experiment):
         if jax.process_index() == 0:
             try:
                 refusal = _open(pathlib.Path(folder), experiment, held)
-            except OSError as error:  # or the other processes would wait for this one
+            except (
+                OSError,
+                ValueError,
+            ) as error:  # or the other processes would wait for this one
                 refusal = str(error)
         if parallel.largest(refusal is not None):
             raise ValueError(refusal or f"the first process refused {folder}")
@@ -56,7 +60,7 @@ def _open(folder, experiment, held):
             f"another process is working in {folder}: wait until it ends, or give "
             "another folder with --run"
         )
-    settings = config.to_json(experiment)
+    settings = record(experiment)
     refusal = _refusal(folder, settings)
     if refusal:
         return refusal
@@ -80,16 +84,30 @@ def lock(folder, held):
     return True
 
 
+def record(experiment):
+    """Returns what `config.json` of a run holds.
+
+    That is the experiment, the digests of the `files` it is made of, which have to stay
+    what they are, and, for the reader alone, the `revisions` that came from the hub.
+    """
+    return config.to_json(experiment) | {
+        "files": origins.digests(experiment),
+        "revisions": origins.revisions(experiment),
+    }
+
+
 def _refusal(folder, settings):
     """Returns why a folder cannot hold the run of such an experiment, or None."""
     if (folder / "config.json").exists():
-        differences = config.differences(settings, _read_config(folder))
+        before = _read_config(folder) | {"revisions": settings["revisions"]}
+        differences = config.differences(settings, before)
         if not differences:
             return None
         listed = "\n  ".join(differences)
         return (
             f"{folder} holds a run of a different experiment:\n  {listed}\n"
-            "Give this one another folder with --run, or remove that one."
+            "Put back what was changed, give this one another folder with --run, or "
+            "remove that one."
         )
     partial = folder / "config.json.partial"  # of a start that was cut off
     if set(folder.iterdir()) - {partial}:
@@ -103,9 +121,19 @@ def _refusal(folder, settings):
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
     data = _read_config(pathlib.Path(folder))
-    if not isinstance(data, dict) or "class" not in data:
-        raise ValueError(f"{folder}/config.json is not that of a run")
-    return config.from_json(data)
+    beside = ("files", "revisions")
+    return config.from_json({k: v for k, v in data.items() if k not in beside})
+
+
+def check_files(folder, *parts):
+    """Refuses parts of a run's experiment whose files are not what they were."""
+    before = _read_config(pathlib.Path(folder)).get("files", {})
+    for name, digest in origins.digests(parts).items():
+        if before.get(name, digest) != digest:
+            raise ValueError(
+                f"{name} has changed since the run in {folder} began with it: put it "
+                "back as it was"
+            )
 
 
 def _read_config(folder):
@@ -113,11 +141,14 @@ def _read_config(folder):
     if not file.is_file():
         raise FileNotFoundError(f"{folder} is not the folder of a run: no config.json")
     try:
-        return json.loads(file.read_text())
+        data = json.loads(file.read_text())
     except ValueError as error:
         raise ValueError(
             f"{file} is not JSON ({error}); restore it, or give another --run"
         ) from error
+    if not isinstance(data, dict) or "class" not in data:
+        raise ValueError(f"{file} is not that of a run; give another folder")
+    return data
 
 
 def read_metrics(folder, stage):
