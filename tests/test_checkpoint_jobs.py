@@ -8,7 +8,8 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, command, measured
+from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
+from conftest import command, measured
 
 from maspo_jax import evaluate, export
 from maspo_jax.data import arithmetic, templates, tokenizer_files
@@ -16,88 +17,23 @@ from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
 
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-EXPERIMENT = ROOT / "experiments" / "checkpoint.py"
-SMALL = [
-    *("--held-out.problems", 8),
-    *("--warm-up.phases.0.updates", 12, "--warm-up.batch", 8),
-    *("--warm-up.row-length", 640, "--warm-up.optimization.learning-rate", 1e-2),
-    *("--sampling.prompts", 8, "--sampling.responses", 2),
-    *("--sampling.prompt-length", 352, "--sampling.response-length", 16),
-    *("--updates.minibatches", 2, "--steps", 2),
-]
-
 
 @pytest.fixture(scope="module")
 def problems(shared, tmp_path_factory):
-    """A few real problems of GSM8K as released."""
-    import gzip
-
-    file = tmp_path_factory.mktemp("data") / "gsm8k.jsonl"
-    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt") as lines:
-        rows = [next(lines) for _ in range(32)]
-    file.write_text("".join(row for row in rows if len(row) < 900))
-    return file
+    return write_problems(shared, tmp_path_factory.mktemp("data") / "gsm8k.jsonl")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(problems, tmp_path_factory):
-    """A folder as `transformers` writes it: a small Qwen2 and its own tokenizer."""
-    torch = pytest.importorskip("torch", reason="an oracle, from the extra `oracles`")
-    transformers = pytest.importorskip("transformers", reason="likewise")
-    import tokenizers
-
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-qwen2"
-    library = tokenizers.Tokenizer(tokenizers.models.BPE())
-    usual = transformers.Qwen2Tokenizer().backend_tokenizer
-    library.normalizer = usual.normalizer
-    library.pre_tokenizer, library.decoder = usual.pre_tokenizer, usual.decoder
-    library.train(
-        [str(problems)],
-        tokenizers.trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=SPECIALS,
-            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )
-    fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=library, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
-    fast.chat_template = CHAT
-    fast.save_pretrained(folder)
-    config = transformers.Qwen2Config(
-        vocab_size=416,  # more rows than tokens, as the released ones have
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        eos_token_id=2,
-        pad_token_id=0,
-        bos_token_id=None,
-    )
-    torch.manual_seed(0)
-    model = transformers.Qwen2ForCausalLM(config)
-    model.generation_config.eos_token_id = [2, 0]
-    model.save_pretrained(folder, max_shard_size="40KB")
-    return folder
+    return write_checkpoint(folder, problems)
 
 
 @pytest.fixture(scope="module")
 def trained(checkpoint, problems, tmp_path_factory):
     """A run of two steps with MASPO on it."""
     folder = tmp_path_factory.mktemp("runs")
-    file = folder / "experiment.py"
-    text = EXPERIMENT.read_text().replace('"checkpoint"', repr(str(checkpoint)))
-    for name in ("train.jsonl", "test.jsonl"):
-        text = text.replace(f'"{name}"', repr(str(problems)))
-    file.write_text(text)
+    file = write_experiment(folder / "experiment.py", checkpoint, problems)
     status, output = command(file, *SMALL, "--run", folder / "run")
     assert status == 0, output
     return folder / "run", file
