@@ -13,8 +13,10 @@ ROUTES = {
     "about": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
     r"(/revision/(?P<revision>[^/]+))?",
     "tree": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
-    r"/tree/(?P<revision>[^/]+)",
-    "file": r"/(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)",
+    r"/tree/(?P<revision>[^/]+)(/(?P<under>.+))?",
+    "some": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
+    r"/paths-info/(?P<revision>[^/]+)",
+    "file": r"/(datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)",
 }
 
 
@@ -60,6 +62,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):  # noqa: N802
         self.do_GET()
 
+    def do_POST(self):  # noqa: N802
+        self.do_GET()
+
     def do_GET(self):  # noqa: N802
         path = urllib.parse.urlsplit(self.path).path
         for route, pattern in ROUTES.items():
@@ -80,18 +85,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, json.dumps(found).encode())
 
     def tree(self, folder, asked):
-        rows = []
-        for name in _names(folder):
-            data = (folder / name).read_bytes()
-            rows.append(
-                {"type": "file", "path": name, "size": len(data), "oid": _tag(data)}
-            )
+        under = folder / (asked["under"] or "")
+        if not under.is_dir():
+            return self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+        deep = "recursive=true" in self.path.lower()
+        found = under.rglob("*") if deep else under.glob("*")
+        rows = [_row(folder, path) for path in sorted(found)]
+        self.answer(200, json.dumps(rows).encode())
+
+    def some(self, folder, asked):
+        size = int(self.headers["Content-Length"])
+        names = urllib.parse.parse_qs(self.rfile.read(size).decode())["paths"]
+        there = [folder / name for name in names if (folder / name).exists()]
+        rows = [_row(folder, path) for path in there]
         self.answer(200, json.dumps(rows).encode())
 
     def file(self, folder, asked):
         path = folder / asked["file"]
         if not path.is_file():
-            return self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
+            code = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}
+            return self.answer(404, b"", code)
         data = path.read_bytes()
         headers = {
             "ETag": f'"{_tag(data)}"',
@@ -121,6 +134,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *words):
         pass
+
+
+def _row(folder, path):
+    name = str(path.relative_to(folder))
+    if path.is_dir():
+        return {"type": "directory", "path": name, "oid": _tag(name.encode())}
+    data = path.read_bytes()
+    return {"type": "file", "path": name, "size": len(data), "oid": _tag(data)}
 
 
 def _names(folder):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from maspo_jax import config, origins
-from maspo_jax.data.hub import HubProblems
+from maspo_jax.data.hub_problems import HubProblems
 from maspo_jax.data.layouts import Columns
 from maspo_jax.data.problems import ProblemFile
 
