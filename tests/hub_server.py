@@ -9,14 +9,12 @@ import threading
 import urllib.parse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+_NAME = r"(?P<name>[^/]+/[^/]+)"
+_REVISION = r"(?P<revision>[^/]+)"
 ROUTES = {
-    "about": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
-    r"(/revision/(?P<revision>[^/]+))?",
-    "tree": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
-    r"/tree/(?P<revision>[^/]+)(/(?P<under>.+))?",
-    "some": r"/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)"
-    r"/paths-info/(?P<revision>[^/]+)",
-    "file": r"/(datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)",
+    "about": rf"/api/(models|datasets)/{_NAME}(/revision/{_REVISION})?",
+    "tree": rf"/api/(models|datasets)/{_NAME}/tree/{_REVISION}(/(?P<under>.+))?",
+    "file": rf"/(datasets/)?{_NAME}/resolve/{_REVISION}/(?P<file>.+)",
 }
 
 
@@ -59,13 +57,10 @@ def hub_of(folders):
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def do_HEAD(self):  # noqa: N802
+    def do_HEAD(self):
         self.do_GET()
 
-    def do_POST(self):  # noqa: N802
-        self.do_GET()
-
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
         for route, pattern in ROUTES.items():
             if found := re.fullmatch(pattern, path):
@@ -91,13 +86,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         deep = "recursive=true" in self.path.lower()
         found = under.rglob("*") if deep else under.glob("*")
         rows = [_row(folder, path) for path in sorted(found)]
-        self.answer(200, json.dumps(rows).encode())
-
-    def some(self, folder, asked):
-        size = int(self.headers["Content-Length"])
-        names = urllib.parse.parse_qs(self.rfile.read(size).decode())["paths"]
-        there = [folder / name for name in names if (folder / name).exists()]
-        rows = [_row(folder, path) for path in there]
         self.answer(200, json.dumps(rows).encode())
 
     def file(self, folder, asked):

@@ -1,9 +1,13 @@
 """Sets of the Hugging Face Hub are read like files, or the remedy is named."""
 
 import json
+import os
+import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
+from hub_server import COMMIT, hub_of
 
 from maspo_jax import config, origins
 from maspo_jax.data.hub_problems import HubProblems
@@ -39,6 +43,7 @@ def test_a_set_is_read_like_its_file(folder):
 
 @pytest.mark.filterwarnings("ignore")
 def test_problems_that_changed_have_another_digest(folder, write):
+    assert origins.revisions(HubProblems(folder)) == {}
     (before,) = origins.digests(HubProblems(folder)).items()
     assert before[0] == f"{folder}:train"
     assert origins.digests(HubProblems(folder)) == dict([before])
@@ -47,18 +52,45 @@ def test_problems_that_changed_have_another_digest(folder, write):
     assert after[0] == before[0] and after[1] != before[1]
 
 
-@pytest.mark.parametrize("commit", ["e53f048856ff4f594e959d75785d2c2d37b678ee", None])
-def test_the_revision_is_the_commit_that_was_fetched(monkeypatch, commit):
-    class Rows(list):
-        class info:
-            files = f"hf://datasets/openai/gsm8k@{commit}/main/train.parquet"
-            download_checksums = {files: {}} if commit else None
+def load(name, home, hub, **variables):
+    """Reads a set by name in a process of its own. Returns what it says, or None."""
+    code = (
+        "import json, sys; from maspo_jax import origins; "
+        "from maspo_jax.data.hub_problems import HubProblems; "
+        "source = HubProblems(sys.argv[1]); print(json.dumps([len(source), "
+        "source[2].answer, origins.revisions(source), origins.digests(source)]))"
+    )
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, name],
+        env=inherited | hub.environment | {"HF_HOME": str(home)} | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return None, done.stderr.splitlines()[-1]
+    return json.loads(done.stdout.splitlines()[-1]), None
 
-    monkeypatch.setattr(HubProblems, "_rows", Rows(ROWS))
-    source = HubProblems("openai/gsm8k", "main")
-    assert len(source) == 3
-    expected = {"openai/gsm8k": commit} if commit else {}
-    assert origins.revisions(source) == expected
+
+def test_a_name_is_fetched_and_kept_with_its_commit(folder, tmp_path):
+    name = "someone/sums"
+    with hub_of({name: tmp_path / "set"}) as hub:
+        found, error = load(name, tmp_path / "home", hub)
+        assert error is None, error
+        assert found[:3] == [3, "6000", {name: COMMIT}]
+        assert set(found[3]) == {f"{name}:train"}
+        assert hub.fetched == ["train.jsonl"]
+        offline = load(name, tmp_path / "home", hub, HF_HUB_OFFLINE="1")
+        assert offline == (found, None) and hub.fetched == ["train.jsonl"]
+
+        hub.cut.add("train.jsonl")
+        for other, home in ((name, "empty"), ("someone/unknown", "home")):
+            found, error = load(other, tmp_path / home, hub)
+            assert found is None and f"{other} (subset None, split train)" in error
+            assert "cannot be loaded: " in error
+            assert "load it once where there is one, or give a file" in error
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 import re
 
 from maspo_jax import origins
@@ -49,9 +50,11 @@ class HubProblems:
     @property
     def revisions(self) -> dict[str, str]:
         """The commit they were fetched from, where the library says so."""
-        fetched = " ".join(self._rows.info.download_checksums or ())
-        commit = re.search(r"@([0-9a-f]{40})/", fetched)
-        return {self.name: commit[1]} if commit else {}
+        # Its cache has a folder per commit; that of a local set is named otherwise.
+        kept = (pathlib.Path(file["filename"]) for file in self._rows.cache_files)
+        names = {file.parent.name for file in kept}
+        commits = [name for name in names if re.fullmatch("[0-9a-f]{40}", name)]
+        return {self.name: commits[0]} if commits else {}
 
     @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
@@ -73,8 +76,9 @@ class HubProblems:
                 self.name, self.subset, split=self.split, revision=self.revision
             )
         except Exception as error:  # the library raises nothing narrower
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             raise ValueError(
                 f"{self.name} (subset {self.subset}, split {self.split}) cannot be "
-                f"loaded: {error}. Correct the names; without a network, download it "
-                "first where there is one, or give a file with ProblemFile(...)"
+                f"loaded: {reason}. Correct the names; without a network, load it once "
+                "where there is one, or give a file with ProblemFile(...)"
             ) from error
