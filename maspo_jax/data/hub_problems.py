@@ -32,8 +32,7 @@ class HubProblems:
     first: int | None = None
     unanswered: int = 0
 
-    def __post_init__(self):
-        check_reading(self)
+    __post_init__ = check_reading
 
     def __len__(self) -> int:
         return len(self._problems)
