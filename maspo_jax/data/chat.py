@@ -12,7 +12,6 @@ a response begins inside the reasoning; `rollout.grading` grades what is behind 
 """
 
 import dataclasses
-import datetime
 import functools
 import json
 import pathlib
@@ -79,18 +78,11 @@ class ChatTemplate:
     @functools.cached_property
     def _template(self):
         # Imported here: most runs of small policies never need it.
-        import jinja2.exceptions
-        import jinja2.sandbox
+        from maspo_jax.data import sandbox
 
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["strftime_now"] = _now
-        environment.globals["raise_exception"] = _raise
         try:
-            return environment.from_string(self._text)
-        except jinja2.exceptions.TemplateError as error:
+            return sandbox.compiled(self.text)
+        except sandbox.jinja2.TemplateError as error:
             raise ValueError(
                 f"the chat template of {self.folder} is not valid: {error}"
             ) from error
@@ -115,8 +107,9 @@ class ChatTemplate:
     def _folder(self) -> pathlib.Path:
         return hub.folder_of(self.folder, self.revision)
 
-    @functools.cached_property
-    def _text(self) -> str:
+    @property
+    def text(self) -> str:
+        """The template itself, in the language of jinja2."""
         if self._found is None:
             raise ValueError(
                 f"{self.folder} has no chat template, neither in chat_template.jinja "
@@ -160,24 +153,3 @@ def template_of(
     """Returns the chat template of a checkpoint, or the bare style if it has none."""
     template = ChatTemplate(folder, style, revision=revision)
     return template if template.exists else style
-
-
-def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    """Does not escape for HTML, unlike the filter of jinja2."""
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
-
-
-def _raise(message: str):
-    import jinja2.exceptions
-
-    raise jinja2.exceptions.TemplateError(message)
