@@ -1,6 +1,7 @@
 """What every command does at its door. Loads nothing that takes time."""
 
 import contextlib
+import pathlib
 import signal
 import sys
 import threading
@@ -42,6 +43,18 @@ def signals_end_at_once():
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def check_new(folder):
+    """Refuses a place for a new folder where something is already.
+
+    Raises:
+        ValueError: it holds something, or is a file.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
+        raise ValueError(f"{folder} {what}; give a new folder")
 
 
 def refuse(error, status=2):

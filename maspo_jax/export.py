@@ -3,14 +3,15 @@
     python -m maspo_jax.export RUN --out FOLDER [--step N] [--dtype bfloat16]
 
 RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
-FOLDER gets its configuration, tokenizer, chat template and weights.
+FOLDER gets its configuration, tokenizer, weights and the chat template that it was
+trained with; none if that was plain text around a question, which other tools add.
 """
 
 import argparse
 import pathlib
 import sys
 
-from maspo_jax.commands import refuse, said, signals_end_at_once
+from maspo_jax.commands import check_new, refuse, said, signals_end_at_once
 
 
 def main(words=None):
@@ -30,6 +31,11 @@ def main(words=None):
         "--dtype", choices=("float32", "bfloat16"), help="(that of the parameters)"
     )
     arguments = parser.parse_args(words)
+    folder = pathlib.Path(arguments.out)
+    try:
+        check_new(folder)
+    except (ValueError, OSError) as error:
+        return refuse(error)
     with signals_end_at_once():
         with said("loading JAX"):
             import jax  # which takes seconds
@@ -39,7 +45,6 @@ def main(words=None):
             from maspo_jax.evaluation import policies
             from maspo_jax.models.export import export
 
-        folder = pathlib.Path(arguments.out)
         try:
             with said("reading the policy"):
                 mesh = parallel.make_mesh(fsdp=jax.device_count())
@@ -55,7 +60,7 @@ def main(words=None):
                     source=policy.source,
                     dtype=arguments.dtype,
                 )
-                tokenizer_files.write(policy.tokenizer, folder)
+                tokenizer_files.write(policy.tokenizer, folder, policy.template)
         except (ValueError, OSError) as error:
             return refuse(error)
     print(f"{policy.title} is in {folder}")

@@ -12,8 +12,7 @@ from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_pr
 from conftest import command, measured
 
 from maspo_jax import evaluate, export
-from maspo_jax.data import arithmetic, templates, tokenizer_files
-from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.data import templates
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
 
@@ -143,8 +142,43 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)
     assert model.generation_config.eos_token_id == [2, 0]
     assert model.config.max_position_embeddings == 512  # as it was, not as trained
-    status, output = shown(export.main, trained[0], "--out", folder)
-    assert status == 2 and "is not empty" in output
+
+
+def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.tex").write_text("precious")
+    for folder, message in (
+        (tmp_path / "used", "is not empty; give a new folder"),
+        (tmp_path / "used" / "thesis.tex", "is no folder; give a new folder"),
+    ):
+        status, output = shown(export.main, "no such policy", "--out", folder)
+        assert status == 2 and message in output
+        assert "loading JAX" not in output
+    assert (tmp_path / "used" / "thesis.tex").read_text() == "precious"
+
+
+def test_the_template_exported_is_the_one_it_was_trained_with(trained, tmp_path):
+    import transformers
+
+    file, own = tmp_path / "experiment.py", tmp_path / "own"
+    own.mkdir()
+    (own / "chat_template.jinja").write_text("{{ messages[0].content }}\nAnswer: ")
+    text = trained[1].read_text()
+    assert "template_of(CHECKPOINT" in text
+    text = text.replace("template_of(CHECKPOINT", f"template_of({str(own)!r}")
+    file.write_text(text)
+    run, out = tmp_path / "run", tmp_path / "out"
+    few = ("--warm-up.phases.0.updates", 11, "--steps", 1)
+    status, output = command(file, *SMALL, *few, "--run", run)
+    assert status == 0, output
+    status, output = shown(export.main, run, "--out", out)
+    assert status == 0, output
+    turns = [{"role": "user", "content": "Why?"}]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    prompt = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
+    assert prompt == "Why?\nAnswer: "
 
 
 @pytest.mark.parametrize(
@@ -179,24 +213,3 @@ def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     status, output = command(file, *SMALL, "--run", run)
     assert status == 2 and message in output, output
     assert "Traceback" not in output and not run.exists()
-
-
-@pytest.mark.parametrize(
-    "tokenizer", [arithmetic.tokenizer(), ByteTokenizer()], ids=["pieces", "bytes"]
-)
-def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
-    tokenizer_files.write(tokenizer, tmp_path)
-    again = FileTokenizer(str(tmp_path))
-    texts = ["3+8-2=?", "\\boxed{11} x = y.\n"]
-    if isinstance(tokenizer, ByteTokenizer):
-        texts += ["naïve  Σ\u2028 <|x|>\t\r\n", "".join(map(chr, range(512)))]
-    for text in texts:
-        assert again.encode(text) == tokenizer.encode(text)
-        assert again.decode([*tokenizer.encode(text), tokenizer.end]) == text
-    assert again.size == tokenizer.size
-    assert (again.pad, again.ends) == (tokenizer.pad, (tokenizer.end,))
-
-
-def test_a_tokenizer_of_your_own_is_not_exported(tmp_path):
-    with pytest.raises(ValueError, match="a object cannot be written as files"):
-        tokenizer_files.write(object(), tmp_path)

@@ -20,6 +20,8 @@ from typing import Any
 from maspo_jax import hub, origins
 from maspo_jax.data.templates import ALL, BOXED, Template
 
+THINK, THOUGHT = "<think>", "</think>"  # around the reasoning of a response
+
 # Given to a template under their own names, as text.
 _TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
