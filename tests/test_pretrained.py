@@ -316,6 +316,12 @@ def test_a_name_that_is_nowhere_is_refused(monkeypatch):
         _ = pretrained.Checkpoint("nobody/nothing").folder
 
 
+def test_whoever_may_see_the_folder_may_read_the_weights(own, tmp_path):
+    export(load(own), tmp_path / "new", longest=64, ends=(1,), pad=0)
+    modes = {file.name: file.stat().st_mode for file in (tmp_path / "new").iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
 def test_export_refuses_a_folder_in_use(own):
     with pytest.raises(ValueError, match="is not empty"):
         export(load(own), own, longest=64, ends=(1,), pad=0)

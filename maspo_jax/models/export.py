@@ -97,6 +97,8 @@ def _write_weights(policy, folder, dtype, file_bytes):
             file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
         arrays = {name: value().astype(dtype) for name, value in tensors}
         safetensors.numpy.save_file(arrays, folder / file, metadata={"format": "pt"})
+        # The library lets nobody else read it; whoever may see the folder may.
+        (folder / file).chmod(0o666 & folder.stat().st_mode)
         index |= dict.fromkeys(arrays, file)
     if len(files) > 1:
         _write_json(folder / INDEX, {"metadata": {}, "weight_map": index})
