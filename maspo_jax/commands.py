@@ -144,6 +144,18 @@ def created(folder, option="--out"):
         ) from error
 
 
+def check_new(folder):
+    """Refuses a place for a new folder where something is already.
+
+    Raises:
+        ValueError: it holds something, or is a file.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
+        raise ValueError(f"{folder} {what}; give a new folder")
+
+
 def refuse(error, status=2):
     """Says why there is nothing to do. Returns the exit status."""
     print(f"error: {error}", file=sys.stderr)

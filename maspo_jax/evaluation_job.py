@@ -8,7 +8,7 @@ import zlib
 
 import jax
 
-from maspo_jax import parallel, validation
+from maspo_jax import origins, parallel, validation
 from maspo_jax.commands import refuse
 from maspo_jax.data import pipeline
 from maspo_jax.data.templates import Template
@@ -138,6 +138,7 @@ def settings_of(policy, evaluation, read):
         f"top-p {evaluation.top_p:g}",
         "answers": policy.settings() | {"evaluation": drawn},
         "benchmarks": {benchmark.name: benchmark.settings() for benchmark in read},
+        "revisions": origins.revisions((policy.template, policy.tokenizer)),
     }
 
 

@@ -3,13 +3,20 @@
     python -m maspo_jax.export RUN --out FOLDER [--step N] [--dtype bfloat16]
 
 RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
-FOLDER gets its configuration, tokenizer, chat template and weights.
+FOLDER gets its configuration, tokenizer, weights and the chat template that it was
+trained with; none if that was plain text around a question, which other tools add.
 """
 
 import argparse
 import sys
 
-from maspo_jax.commands import refuse, results_folder, said, signals_end_at_once
+from maspo_jax.commands import (
+    check_new,
+    refuse,
+    results_folder,
+    said,
+    signals_end_at_once,
+)
 
 
 def main(words=None):
@@ -32,7 +39,8 @@ def main(words=None):
     with signals_end_at_once():
         try:
             folder = results_folder(arguments.out)
-        except ValueError as error:
+            check_new(folder)
+        except (ValueError, OSError) as error:
             return refuse(error)
         with said("loading JAX"):
             import jax  # which takes seconds
@@ -57,7 +65,7 @@ def main(words=None):
                     source=policy.source,
                     dtype=arguments.dtype,
                 )
-                tokenizer_files.write(policy.tokenizer, folder)
+                tokenizer_files.write(policy.tokenizer, folder, policy.template)
         except (ValueError, OSError) as error:
             return refuse(error)
     print(f"{policy.title} is in {folder}")

@@ -18,6 +18,12 @@ def is_name(name):
     return bool(shaped) and not pathlib.Path(name).exists() and ".json" not in str(name)
 
 
+def revisions_of(name, folder):
+    """Returns {name: commit} for a folder fetched from the hub, {} for another."""
+    folder = pathlib.Path(folder)
+    return {str(name): folder.name} if folder.parent.name == "snapshots" else {}
+
+
 @functools.cache
 def folder_of(name, revision=None, files=TEXTS):
     """Returns the folder of a checkpoint; fetches it from the hub if it must.
@@ -39,12 +45,23 @@ def folder_of(name, revision=None, files=TEXTS):
 
     try:
         fetched = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=list(files)
+            str(name),
+            revision=revision,
+            allow_patterns=list(files),
+            ignore_patterns=["*/*"],  # other formats and other stages of training
         )
     except Exception as error:  # of the name, the network or the hub
+        unknown = (
+            huggingface_hub.errors.RepositoryNotFoundError,
+            huggingface_hub.errors.RevisionNotFoundError,
+        )
+        remedy = "start the same command again: what has arrived is kept"
+        if isinstance(error, unknown):
+            remedy = "correct the name or the revision; if it is not public, log in"
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise FileNotFoundError(
             f"{name!r} is no folder here, and the Hugging Face hub did not give it "
-            f"({reason}); correct the name, or download it to a folder"
+            f"({reason}). Where the hub can be reached, {remedy}; or download it to a "
+            "folder and give that"
         ) from error
     return pathlib.Path(fetched)

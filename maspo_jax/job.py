@@ -93,8 +93,10 @@ def check(experiment, folder):
         if isinstance(experiment.policy, Checkpoint):
             verify(experiment.policy.folder, experiment.decoder)
         check_problems(experiment)
-    settings = f"{config.to_json(experiment)} in {folder}"
-    parallel.same_everywhere(settings, "the experiment or its folder")
+        made_of = runs.record(experiment)
+    parallel.same_everywhere(
+        f"{made_of} in {folder}", "the experiment, its files or its folder"
+    )
 
 
 def check_problems(experiment):

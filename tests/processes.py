@@ -11,17 +11,18 @@ ROOT = pathlib.Path(__file__).parent.parent
 LIMIT = 240  # seconds, far beyond what any of them takes
 
 
-def launch(module, *words, devices=1):
-    """Starts `python -m module` with words, on so many simulated devices."""
+def launch(module, *words, devices=1, folder=ROOT):
+    """Starts `python -m module` with words in a folder, on simulated devices."""
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONPATH": str(ROOT),
     }
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-m", module, *map(str, words)],
-        cwd=ROOT,
+        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

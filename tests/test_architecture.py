@@ -16,7 +16,7 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "parallel", "hub", "commands"},
+    {"types", "parallel", "origins", "hub", "commands"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
     {"training", "validation"},
@@ -101,7 +101,7 @@ def test_nothing_is_left_over(path):
         ("maspo_jax.training.loop", {"sympy", "matplotlib"}),
         ("maspo_jax.data.problems", {"jax", "pyarrow", "tokenizers"}),
         ("maspo_jax.data.chat", {"jax", "jinja2", "transformers"}),
-        ("maspo_jax.data.hub", {"jax", "datasets"}),
+        ("maspo_jax.data.hub_problems", {"jax", "datasets"}),
     ],
 )
 def test_a_room_loads_only_what_it_needs(module, absent):

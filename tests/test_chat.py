@@ -88,9 +88,29 @@ TOOLBOX = """\
   {% endfor %}
 {{ strftime_now("%Y") is string }} {{ eos_token }} {{ undefined_name }}
 """
+# What an assistant writes, marked for masks; a variable set there stays there.
+MASKED = """\
+{% set kept = "outer" %}
+{% for message in messages %}
+    {% generation %}
+    {% set kept = "inner" %}
+    {{ message.role }} <b>: {{ message.content }}{{ kept }}
+    {% endgeneration %}
+    {{ kept }}
+{% endfor %}
+{% if add_generation_prompt %}
+{% generation %}<｜Assistant｜>{% endgeneration %}
+{% endif %}
+"""
 BEGIN, END = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
 ROLES = ["<｜User｜>", "<｜Assistant｜>", "<|im_start|>", "<|im_end|>", "<think>"]
-KINDS = {"Qwen2.5": QWEN25, "Qwen3": QWEN3, "R1-Distill": R1, "toolbox": TOOLBOX}
+KINDS = {
+    "Qwen2.5": QWEN25,
+    "Qwen3": QWEN3,
+    "R1-Distill": R1,
+    "toolbox": TOOLBOX,
+    "masked": MASKED,
+}
 QUESTIONS = (
     "What is $1+1$?",
     "Is {{ 7 * 7 }} {% if x %} \\boxed{2} & <b> é \u2028 $Answer?",
@@ -229,6 +249,7 @@ def test_of_several_templates_the_default_is_taken(make):
     "text, message",
     [
         ("{% if %}", "is not valid"),
+        ("{% generation %}", "is not valid"),
         ("{{ raise_exception('user turns only') }}", "user turns only"),
         ("{{ messages.__class__.__mro__ }}", "unsafe"),
         ("{{ messages.append(1) }}", "unsafe|not callable"),

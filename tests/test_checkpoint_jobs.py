@@ -3,100 +3,36 @@
 import contextlib
 import io
 import json
+import shutil
 
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, command, measured
+from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
+from conftest import command, measured
 
 from maspo_jax import evaluate, export
-from maspo_jax.data import arithmetic, templates, tokenizer_files
-from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.data import templates
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
-
-CHAT = (
-    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
-    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-EXPERIMENT = ROOT / "experiments" / "checkpoint.py"
-SMALL = [
-    *("--held-out.problems", 8),
-    *("--warm-up.phases.0.updates", 12, "--warm-up.batch", 8),
-    *("--warm-up.row-length", 640, "--warm-up.optimization.learning-rate", 1e-2),
-    *("--sampling.prompts", 8, "--sampling.responses", 2),
-    *("--sampling.prompt-length", 352, "--sampling.response-length", 16),
-    *("--updates.minibatches", 2, "--steps", 2),
-]
 
 
 @pytest.fixture(scope="module")
 def problems(shared, tmp_path_factory):
-    """A few real problems of GSM8K as released."""
-    import gzip
-
-    file = tmp_path_factory.mktemp("data") / "gsm8k.jsonl"
-    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt") as lines:
-        rows = [next(lines) for _ in range(32)]
-    file.write_text("".join(row for row in rows if len(row) < 900))
-    return file
+    return write_problems(shared, tmp_path_factory.mktemp("data") / "gsm8k.jsonl")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(problems, tmp_path_factory):
-    """A folder as `transformers` writes it: a small Qwen2 and its own tokenizer."""
-    torch = pytest.importorskip("torch", reason="an oracle, from the extra `oracles`")
-    transformers = pytest.importorskip("transformers", reason="likewise")
-    import tokenizers
-
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-qwen2"
-    library = tokenizers.Tokenizer(tokenizers.models.BPE())
-    usual = transformers.Qwen2Tokenizer().backend_tokenizer
-    library.normalizer = usual.normalizer
-    library.pre_tokenizer, library.decoder = usual.pre_tokenizer, usual.decoder
-    library.train(
-        [str(problems)],
-        tokenizers.trainers.BpeTrainer(
-            vocab_size=400,
-            special_tokens=SPECIALS,
-            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        ),
-    )
-    fast = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=library, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
-    fast.chat_template = CHAT
-    fast.save_pretrained(folder)
-    config = transformers.Qwen2Config(
-        vocab_size=416,  # more rows than tokens, as the released ones have
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        eos_token_id=2,
-        pad_token_id=0,
-        bos_token_id=None,
-    )
-    torch.manual_seed(0)
-    model = transformers.Qwen2ForCausalLM(config)
-    model.generation_config.eos_token_id = [2, 0]
-    model.save_pretrained(folder, max_shard_size="40KB")
-    return folder
+    return write_checkpoint(folder, problems)
 
 
 @pytest.fixture(scope="module")
 def trained(checkpoint, problems, tmp_path_factory):
     """A run of two steps with MASPO on it."""
     folder = tmp_path_factory.mktemp("runs")
-    file = folder / "experiment.py"
-    text = EXPERIMENT.read_text().replace('"checkpoint"', repr(str(checkpoint)))
-    for name in ("train.jsonl", "test.jsonl"):
-        text = text.replace(f'"{name}"', repr(str(problems)))
-    file.write_text(text)
+    file = write_experiment(folder / "experiment.py", checkpoint, problems)
     status, output = command(file, *SMALL, "--run", folder / "run")
     assert status == 0, output
     return folder / "run", file
@@ -153,6 +89,27 @@ def test_the_policy_before_and_after_can_be_evaluated(
         assert "pass@2" in (tmp_path / str(number) / "results.md").read_text()
 
 
+def test_an_evaluation_goes_on_with_the_files_it_began_with(
+    checkpoint, problems, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(checkpoint, copy)
+    words = (copy, f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "out")
+    lengths = ("--prompt-length", 352, "--response-length", 4)
+    begin = lambda: shown(evaluate.main, *words, *lengths)
+    status, output = begin()
+    assert status == 0, output
+    for name in ("chat_template.jinja", "tokenizer.json", "generation_config.json"):
+        content = (copy / name).read_text()
+        (copy / name).write_text(f"{content}\n")
+        status, output = begin()
+        assert status == 2 and f"files.{copy / name}: 'sha256 " in output, output
+        assert "Put back what was changed" in output
+        (copy / name).write_text(content)
+    status, output = begin()
+    assert status == 0, output
+
+
 def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_path):
     import torch
     import transformers
@@ -185,8 +142,43 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)
     assert model.generation_config.eos_token_id == [2, 0]
     assert model.config.max_position_embeddings == 512  # as it was, not as trained
-    status, output = shown(export.main, trained[0], "--out", folder)
-    assert status == 2 and "is not empty" in output
+
+
+def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.tex").write_text("precious")
+    for folder, message in (
+        (tmp_path / "used", "is not empty; give a new folder"),
+        (tmp_path / "used" / "thesis.tex", "is no folder; give a new folder"),
+    ):
+        status, output = shown(export.main, "no such policy", "--out", folder)
+        assert status == 2 and message in output
+        assert "loading JAX" not in output
+    assert (tmp_path / "used" / "thesis.tex").read_text() == "precious"
+
+
+def test_the_template_exported_is_the_one_it_was_trained_with(trained, tmp_path):
+    import transformers
+
+    file, own = tmp_path / "experiment.py", tmp_path / "own"
+    own.mkdir()
+    (own / "chat_template.jinja").write_text("{{ messages[0].content }}\nAnswer: ")
+    text = trained[1].read_text()
+    assert "template_of(CHECKPOINT" in text
+    text = text.replace("template_of(CHECKPOINT", f"template_of({str(own)!r}")
+    file.write_text(text)
+    run, out = tmp_path / "run", tmp_path / "out"
+    few = ("--warm-up.phases.0.updates", 11, "--steps", 1)
+    status, output = command(file, *SMALL, *few, "--run", run)
+    assert status == 0, output
+    status, output = shown(export.main, run, "--out", out)
+    assert status == 0, output
+    turns = [{"role": "user", "content": "Why?"}]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(out)
+    prompt = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=True
+    )
+    assert prompt == "Why?\nAnswer: "
 
 
 @pytest.mark.parametrize(
@@ -210,8 +202,6 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
 def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     trained, checkpoint, problems, tmp_path, spoil, message
 ):
-    import shutil
-
     copy, run = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(checkpoint, copy)
     spoil(copy)
@@ -223,24 +213,3 @@ def test_a_folder_that_is_no_whole_checkpoint_is_refused(
     status, output = command(file, *SMALL, "--run", run)
     assert status == 2 and message in output, output
     assert "Traceback" not in output and not run.exists()
-
-
-@pytest.mark.parametrize(
-    "tokenizer", [arithmetic.tokenizer(), ByteTokenizer()], ids=["pieces", "bytes"]
-)
-def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
-    tokenizer_files.write(tokenizer, tmp_path)
-    again = FileTokenizer(str(tmp_path))
-    texts = ["3+8-2=?", "\\boxed{11} x = y.\n"]
-    if isinstance(tokenizer, ByteTokenizer):
-        texts += ["naïve  Σ\u2028 <|x|>\t\r\n", "".join(map(chr, range(512)))]
-    for text in texts:
-        assert again.encode(text) == tokenizer.encode(text)
-        assert again.decode([*tokenizer.encode(text), tokenizer.end]) == text
-    assert again.size == tokenizer.size
-    assert (again.pad, again.ends) == (tokenizer.pad, (tokenizer.end,))
-
-
-def test_a_tokenizer_of_your_own_is_not_exported(tmp_path):
-    with pytest.raises(ValueError, match="a object cannot be written as files"):
-        tokenizer_files.write(object(), tmp_path)

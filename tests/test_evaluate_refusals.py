@@ -66,7 +66,7 @@ def test_what_is_no_policy_is_refused(chain_files, tmp_path):
     for name, message in (
         ("none", "no policy"),
         ("empty", "is not the folder of a run"),
-        ("qwen", "rope_theta is missing"),
+        ("qwen", "num_attention_heads=None: must be a whole number"),
         ("broken", "config.json is not JSON"),
         ("other", "config.json is not that of a run"),
     ):

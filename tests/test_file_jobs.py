@@ -4,9 +4,9 @@ import json
 
 import pytest
 import tokenizers as library
-from conftest import EXPERIMENTS, command
+from conftest import EXPERIMENTS, command, measured, run
 
-from maspo_jax import config
+from maspo_jax import config, evaluate
 from maspo_jax.training import runs
 
 CHAT = (
@@ -124,3 +124,59 @@ def test_settings_of_files_can_be_overridden(experiment, words, change):
         config.to_json(changed), config.to_json(config.load(experiment))
     )
     assert line.startswith(f"{change}: ")
+
+
+FILES = [
+    "checkpoint/tokenizer.json",
+    "checkpoint/tokenizer_config.json",
+    "checkpoint/generation_config.json",
+    "checkpoint/chat_template.jinja",
+    "train.parquet",
+    "other.json",
+]
+EVALUATION = ("--samples", 2, "--response-length", 2)
+
+
+def test_a_file_that_changed_is_seen_by_whatever_goes_on(experiment, tmp_path):
+    """Edits that change nothing that was trained on: only the content can tell."""
+    folder, out = tmp_path / "run", tmp_path / "evaluation"
+    start = lambda: command(experiment, "--run", folder)
+    words = (folder, tmp_path / "other.json", *EVALUATION, "--out")
+    ask = lambda: run(evaluate, *words, out)
+    ask_anew = lambda: run(evaluate, *words, tmp_path / "new")
+    for go in (start, ask):
+        status, output = go()
+        assert status == 0, output
+    before, drawn = measured(folder), (out / "other.jsonl").read_bytes()
+    assert set(runs.record(config.load(experiment))["files"]) == {
+        str(tmp_path / name) for name in FILES
+    }
+    for name in FILES:
+        file = tmp_path / name
+        content = file.read_bytes()
+        file.write_bytes(edited(name, content))
+        asked = "checkpoint" in name
+        for go in (start, ask, ask_anew) if asked else (start,):
+            status, output = go()
+            assert status == 2 and str(file) in output, (name, output)
+            assert "ut back" in output or "put it back" in output
+            assert "Traceback" not in output
+        file.write_bytes(content)
+    for go in (start, ask):
+        status, output = go()
+        assert status == 0, output
+    assert measured(folder) == before
+    assert (out / "other.jsonl").read_bytes() == drawn
+
+
+def edited(name, content):
+    """Returns another content that is read as the same, but for the parquet file."""
+    if name.endswith(".parquet"):
+        import pyarrow.parquet
+
+        file = pyarrow.BufferReader(content)
+        sink = pyarrow.BufferOutputStream()
+        table = pyarrow.parquet.read_table(file)
+        pyarrow.parquet.write_table(table, sink, compression="gzip")
+        return sink.getvalue().to_pybytes()
+    return content + (b"{# #}" if name.endswith(".jinja") else b"\n")

@@ -1,10 +1,8 @@
 """Batches are whole, in a fixed order, and continue where they were saved."""
 
 import collections
-import itertools
 import json
 import os
-import pathlib
 import subprocess
 import sys
 import threading
@@ -12,40 +10,13 @@ import threading
 import chex
 import numpy as np
 import pytest
+from streams import SOURCE, TOKENIZER, L, T, ask, demonstrate, take
 
-from maspo_jax.data import arithmetic, pipeline, templates
-from maspo_jax.data.arithmetic import Chains
-from maspo_jax.data.problems import Problem, ProblemFile
-from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenizer
-
-GSM8K = pathlib.Path(__file__).parents[1] / "../shared/data/gsm8k/train.jsonl.gz"
-needs_shared = pytest.mark.skipif(
-    not GSM8K.is_file(), reason="needs GSM8K in ../shared/data"
-)
-
-SOURCE = Chains(size=10)
-TOKENIZER = arithmetic.tokenizer()
-L, T = 16, 50
-
-
-def ask(source=SOURCE, template=templates.PLAIN, tokenizer=TOKENIZER, **changes):
-    sizes = {"batch": 4, "length": L, "seed": 0} | changes
-    return pipeline.prompts(source, template, tokenizer, **sizes)
-
-
-def demonstrate(
-    source=SOURCE, template=templates.PLAIN, tokenizer=TOKENIZER, **changes
-):
-    sizes = {"batch": 4, "prompt_length": L, "response_length": T, "seed": 0} | changes
-    return pipeline.demonstrations(source, template, tokenizer, **sizes)
-
+from maspo_jax.data import templates
+from maspo_jax.data.problems import ProblemFile
+from maspo_jax.data.tokenizer import FileTokenizer, PieceTokenizer
 
 both = pytest.mark.parametrize("stream", [ask, demonstrate])
-
-
-def take(iterator, count):
-    """Returns the next batches as plain values that compare equal or do not."""
-    return list(itertools.islice(iterator, count))
 
 
 def identifiers(dataset, batches):
@@ -221,132 +192,3 @@ def test_bad_files_are_refused_before_the_first_batch(stream, tmp_path):
         stream(source=ProblemFile(str(tmp_path / "gone.jsonl")))
     with pytest.raises(FileNotFoundError, match="gone"):
         stream(tokenizer=FileTokenizer(str(tmp_path / "gone")))
-
-
-GOOD = Problem("good", "1+1=?", "2", "1+1=2. \\boxed{2}")
-# What is wrong with a problem, and what the error has to say besides its name.
-BAD = [
-    (Problem("long", "1+" * 9 + "1=?", "10", "2"), ["prompt", "21", "16", "length"]),
-    (Problem("wide", "1=?", "1", "1" * 60), ["response", "61", "50", "length"]),
-    (Problem("exact", "1=?", "1", "1" * 50), ["response", "51", "50", "length"]),
-    (Problem("none", "1=?", "1", None), ["solution", "warm-up"]),
-    (Problem("blank", "", "1", "1"), ["empty prompt"]),
-    (Problem("foreign", "1é=?", "1", "1"), ["'é'", "position 1"]),
-]
-every_misfit = pytest.mark.parametrize("bad, words", BAD, ids=[b.id for b, _ in BAD])
-
-
-def refuse(action, bad, words):
-    with pytest.raises(ValueError) as caught:
-        action()
-    assert not [w for w in (repr(bad.id), *words) if w not in str(caught.value)]
-
-
-@every_misfit
-def test_an_item_that_does_not_fit_is_named(bad, words):
-    source = [GOOD, bad, GOOD]
-    refuse(lambda: take(iter(demonstrate(source)), 2), bad, words)
-    if bad.id not in ("wide", "exact", "none"):
-        refuse(lambda: take(iter(ask(source)), 2), bad, words)
-
-
-@every_misfit
-def test_a_check_finds_it_before_the_first_batch(bad, words):
-    def check(rows=None):
-        sizes = {"prompt_length": L, "response_length": T, "rows": rows}
-        pipeline.check([GOOD, bad, GOOD], templates.PLAIN, TOKENIZER, **sizes)
-
-    refuse(check, bad, words)
-    check(rows=1)
-
-
-def test_a_check_names_the_longest_of_all():
-    source = [GOOD, *(Problem(f"n{n}", "1" * n, "1", "1") for n in (20, 40, 30))]
-    with pytest.raises(ValueError, match="'n40' .* 40 tokens.*at least 40"):
-        pipeline.check(source, templates.PLAIN, TOKENIZER, prompt_length=L)
-
-
-def test_what_fits_exactly_passes():
-    size = len(ByteTokenizer().encode(GOOD.solution)) + 1
-    sizes = {"prompt_length": 5, "response_length": size}
-    pipeline.check([GOOD], templates.PLAIN, ByteTokenizer(), **sizes)
-    batch = next(iter(demonstrate([GOOD], tokenizer=ByteTokenizer(), **sizes)))
-    assert batch.mask.all() and batch.prompt_mask.all()
-
-
-def test_solutions_are_checked_only_where_they_are_used():
-    none = Problem("none", "1=?", "1", None)
-    pipeline.check([none], templates.PLAIN, TOKENIZER, prompt_length=L)
-    next(iter(ask([none])))
-
-
-def test_a_check_refuses_an_empty_source():
-    with pytest.raises(ValueError, match="at least one problem"):
-        pipeline.check([], templates.PLAIN, TOKENIZER, prompt_length=L)
-
-
-@needs_shared
-def test_real_problems_pass_as_bytes():
-    source = ProblemFile(str(GSM8K))
-    style, tokenizer = templates.GSM8K_HASH, ByteTokenizer()
-    # The longest prompt, counted once by hand.
-    pipeline.check(source, style, tokenizer, prompt_length=1058, response_length=2048)
-    with pytest.raises(ValueError, match="'gsm8k-train-3331' .* 1058 tokens"):
-        pipeline.check(source, style, tokenizer, prompt_length=1057)
-    stream = ask(source, style, tokenizer, length=1058)
-    for problems, prompts in take(iter(stream), 2):
-        texts = [tokenizer.decode(row) for row in prompts.tokens]
-        assert texts == [style.render(problem.question) for problem in problems]
-
-
-def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
-    """First fit: nothing is cut, nothing is lost, and scores are those of solutions."""
-    source = arithmetic.Chains(numbers=3, direct=0.3, size=40)
-    tokenizer, length, rows = arithmetic.tokenizer(), 64, 4
-
-    def stream():
-        return iter(
-            pipeline.packed_demonstrations(
-                source, templates.PLAIN, tokenizer, rows=rows, length=length, seed=3
-            )
-        )
-
-    wanted = {
-        (problem.question, problem.solution)
-        for problem in map(source.__getitem__, range(40))
-    }
-    seen, batches, states, reader = set(), [], [], stream()
-    for _ in range(12):
-        batch = next(reader)
-        batches.append(batch)
-        states.append(reader.get_state())
-        tokens = np.concatenate([batch.prompt, batch.response], axis=1)
-        scored = np.concatenate([0 * batch.prompt, batch.mask], axis=1).astype(bool)
-        assert tokens.shape == batch.segment.shape == (rows, length)
-        assert (tokens[batch.segment == 0] == tokenizer.pad).all()
-        for row in range(rows):
-            for text in range(1, batch.segment[row].max() + 1):
-                inside = batch.segment[row] == text
-                asked = tokenizer.decode(tokens[row][inside & ~scored[row]])
-                answered = tokenizer.decode(tokens[row][inside & scored[row]])
-                assert (asked, answered) in wanted
-                assert tokens[row][inside][-1] == tokenizer.end
-                seen.add((asked, answered))
-    assert seen == wanted
-    assert max(batch.segment.max() for batch in batches) > 1
-    for number in (0, 4, 10):
-        again = stream()
-        again.set_state(json.loads(json.dumps(states[number])))
-        chex.assert_trees_all_equal(next(again), batches[number + 1])
-
-
-def test_a_text_longer_than_a_row_is_refused():
-    with pytest.raises(ValueError, match="its row has .* the row length is 20"):
-        pipeline.check(
-            arithmetic.Chains(numbers=6),
-            templates.PLAIN,
-            arithmetic.tokenizer(),
-            prompt_length=1,
-            row_length=20,
-            rows=4,
-        )

@@ -12,13 +12,15 @@ a response begins inside the reasoning; `rollout.grading` grades what is behind 
 """
 
 import dataclasses
-import datetime
 import functools
 import json
+import pathlib
 from typing import Any
 
-from maspo_jax import hub
+from maspo_jax import hub, origins
 from maspo_jax.data.templates import ALL, BOXED, Template
+
+THINK, THOUGHT = "<think>", "</think>"  # around the reasoning of a response
 
 # Given to a template under their own names, as text.
 _TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -78,18 +80,11 @@ class ChatTemplate:
     @functools.cached_property
     def _template(self):
         # Imported here: most runs of small policies never need it.
-        import jinja2.exceptions
-        import jinja2.sandbox
+        from maspo_jax.data import sandbox
 
-        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["strftime_now"] = _now
-        environment.globals["raise_exception"] = _raise
         try:
-            return environment.from_string(self._text)
-        except jinja2.exceptions.TemplateError as error:
+            return sandbox.compiled(self.text)
+        except sandbox.jinja2.TemplateError as error:
             raise ValueError(
                 f"the chat template of {self.folder} is not valid: {error}"
             ) from error
@@ -100,7 +95,23 @@ class ChatTemplate:
         return self._found is not None
 
     @functools.cached_property
-    def _text(self) -> str:
+    def digests(self) -> dict[str, str]:
+        """The content of the files that decide what it writes, see `origins`."""
+        files = ("chat_template.jinja", "tokenizer_config.json")
+        return origins.of_files(self.folder, self._folder, files)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit it was fetched from, if it was."""
+        return hub.revisions_of(self.folder, self._folder)
+
+    @property
+    def _folder(self) -> pathlib.Path:
+        return hub.folder_of(self.folder, self.revision)
+
+    @property
+    def text(self) -> str:
+        """The template itself, in the language of jinja2."""
         if self._found is None:
             raise ValueError(
                 f"{self.folder} has no chat template, neither in chat_template.jinja "
@@ -110,7 +121,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _found(self) -> str | None:
-        own = hub.folder_of(self.folder, self.revision) / "chat_template.jinja"
+        own = self._folder / "chat_template.jinja"
         if own.is_file():
             return own.read_text("utf-8")
         text = self._config.get("chat_template")
@@ -120,7 +131,7 @@ class ChatTemplate:
 
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
-        path = hub.folder_of(self.folder, self.revision) / "tokenizer_config.json"
+        path = self._folder / "tokenizer_config.json"
         if not path.is_file():
             return {}
         try:
@@ -144,24 +155,3 @@ def template_of(
     """Returns the chat template of a checkpoint, or the bare style if it has none."""
     template = ChatTemplate(folder, style, revision=revision)
     return template if template.exists else style
-
-
-def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-    """Does not escape for HTML, unlike the filter of jinja2."""
-    return json.dumps(
-        value,
-        ensure_ascii=ensure_ascii,
-        indent=indent,
-        separators=separators,
-        sort_keys=sort_keys,
-    )
-
-
-def _now(form: str) -> str:
-    return datetime.datetime.now().strftime(form)
-
-
-def _raise(message: str):
-    import jinja2.exceptions
-
-    raise jinja2.exceptions.TemplateError(message)

@@ -16,6 +16,7 @@ from functools import partial
 import grain
 import numpy as np
 
+from maspo_jax.data.chat import THINK, THOUGHT
 from maspo_jax.data.problems import Problem, Source
 from maspo_jax.data.templates import Template
 from maspo_jax.data.tokenizer import Tokenizer
@@ -192,6 +193,8 @@ def check(
     longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
         problem = source[index]
+        if response_length is not None or row_length is not None:
+            _refuse_open_reasoning(problem, template)
         tokens = {"prompt": _prompt(problem, template, tokenizer)}
         if response_length is not None:
             tokens["response"] = _response(problem, tokenizer)
@@ -257,6 +260,21 @@ def _refuse_misfit(problem: Problem, part: str, size: int, length: int) -> None:
             f"problem {problem.id!r} does not fit: its {part} has {size} tokens, the "
             f"{part} length is {length}. Raise the length to at least {size}, or leave "
             "the problem out"
+        )
+
+
+def _refuse_open_reasoning(problem: Problem, template: Template) -> None:
+    """Refuses a solution that never ends the reasoning which its prompt begins.
+
+    Whatever a policy that learned from it wrote would be graded as no answer.
+    """
+    begun = template.render(problem.question).rstrip().endswith(THINK)
+    if begun and THOUGHT not in (problem.solution or THOUGHT):
+        raise ValueError(
+            f"problem {problem.id!r}: the template ends a prompt in {THINK}, but the "
+            f"solution has no {THOUGHT} before its answer: a policy would learn never "
+            "to answer. Add it to the solutions, ask with a template that does not "
+            "begin the reasoning, or leave the warm-up out"
         )
 
 

@@ -16,6 +16,7 @@ import pathlib
 from collections.abc import Iterable
 from typing import Protocol
 
+from maspo_jax import origins
 from maspo_jax.data import containers, layouts
 from maspo_jax.data.fields import Unanswered
 from maspo_jax.data.layouts import LAYOUTS, Columns
@@ -72,6 +73,11 @@ class ProblemFile:
 
     def __getitem__(self, index: int) -> Problem:
         return self._problems[index]
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The content of the file, see `origins`."""
+        return {self.path: origins.of_file(self.path)}
 
     @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:

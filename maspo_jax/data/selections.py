@@ -19,6 +19,15 @@ from maspo_jax.data.problems import Problem, Source
 _log = logging.getLogger(__name__)
 
 
+def _count(self) -> int:
+    """The length of a selection: it keeps the problems with the numbers `_kept`."""
+    return len(self._kept)
+
+
+def _problem(self, index: int) -> Problem:
+    return self.source[int(self._kept[_within(index, len(self))])]
+
+
 @dataclasses.dataclass(frozen=True)
 class First:
     """The first `count` problems of a source."""
@@ -26,14 +35,14 @@ class First:
     source: Any
     count: int
 
+    __len__, __getitem__ = _count, _problem
+
     def __post_init__(self):
         _check_count(self.count)
 
-    def __len__(self) -> int:
-        return _at_most(self.count, self.source)
-
-    def __getitem__(self, index: int) -> Problem:
-        return self.source[_within(index, len(self))]
+    @functools.cached_property
+    def _kept(self) -> range:
+        return range(_at_most(self.count, self.source))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +53,15 @@ class Sample:
     count: int
     seed: int = 0
 
+    __len__, __getitem__ = _count, _problem
+
     def __post_init__(self):
         _check_count(self.count)
 
-    def __len__(self) -> int:
-        return _at_most(self.count, self.source)
-
-    def __getitem__(self, index: int) -> Problem:
-        return self.source[int(self._order[_within(index, len(self))])]
-
     @functools.cached_property
-    def _order(self) -> np.ndarray:
+    def _kept(self) -> np.ndarray:
         order = np.random.default_rng(self.seed).permutation(len(self.source))
-        return order[: len(self)]
+        return order[: _at_most(self.count, self.source)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +75,7 @@ class Distinct:
 
     source: Any
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: int) -> Problem:
-        return self.source[self._kept[_within(index, len(self))]]
+    __len__, __getitem__ = _count, _problem
 
     @functools.cached_property
     def _kept(self) -> list[int]:
@@ -87,17 +88,14 @@ class Distinct:
                 kept.append(index)
             elif earlier.answer != problem.answer:
                 contradicted.add(earlier.id)
-        if dropped := len(self.source) - len(kept):
-            _log.warning(
-                "%s: %d of %d problems repeat an earlier one and are left out; %d "
-                "questions have several answers, of which the first is kept%s",
-                _name(self.source),
-                dropped,
-                len(self.source),
-                len(contradicted),
-                f": {', '.join(sorted(contradicted)[:5])}" if contradicted else "",
-            )
-        return kept
+        listed = f": {', '.join(sorted(contradicted)[:5])}" if contradicted else ""
+        return _said(
+            kept,
+            self.source,
+            "problems repeat an earlier one and are left out; "
+            f"{len(contradicted)} questions have several answers, of which the first "
+            f"is kept{listed}",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +114,7 @@ class Fitting:
     tokenizer: Any
     length: int
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: int) -> Problem:
-        return self.source[self._kept[_within(index, len(self))]]
+    __len__, __getitem__ = _count, _problem
 
     @functools.cached_property
     def _kept(self) -> list[int]:
@@ -131,17 +125,12 @@ class Fitting:
                 f"length={self.length}: none of the {len(sizes)} problems of "
                 f"{_name(self.source)} fits; the shortest has {min(sizes)} tokens"
             )
-        if dropped := len(sizes) - len(kept):
-            _log.warning(
-                "%s: %d of %d prompts have more than %d tokens, up to %d, and are "
-                "left out",
-                _name(self.source),
-                dropped,
-                len(sizes),
-                self.length,
-                max(sizes),
-            )
-        return kept
+        return _said(
+            kept,
+            self.source,
+            f"prompts have more than {self.length} tokens, up to {max(sizes)}, and "
+            "are left out",
+        )
 
     def _size(self, problem: Problem) -> int:
         return len(self.tokenizer.encode(self.template.render(problem.question)))
@@ -161,11 +150,7 @@ class Unseen:
     benchmarks: tuple[Any, ...]
     words: int = contamination.WORDS
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def __getitem__(self, index: int) -> Problem:
-        return self.source[self._kept[_within(index, len(self))]]
+    __len__, __getitem__ = _count, _problem
 
     @functools.cached_property
     def _kept(self) -> list[int]:
@@ -177,14 +162,8 @@ class Unseen:
                 f"all {size} problems of {_name(self.source)} are found in its "
                 "benchmarks: train on another set"
             )
-        if dropped := size - len(kept):
-            _log.warning(
-                "%s: %d of %d problems are found in a benchmark and are left out",
-                _name(self.source),
-                dropped,
-                size,
-            )
-        return kept
+        said = "problems are found in a benchmark and are left out"
+        return _said(kept, self.source, said)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,6 +212,14 @@ class Mixture:
         when = np.concatenate([(np.arange(count) + 0.5) / count for count in counts])
         item = turn % np.repeat(sizes, counts)
         return np.stack([source, item], axis=1)[np.argsort(when, kind="stable")]
+
+
+def _said(kept: list[int], source: Source, why: str) -> list[int]:
+    """Returns what is kept of a source, having said how many others there are."""
+    size = len(source)
+    if len(kept) < size:
+        _log.warning("%s: %d of %d %s", _name(source), size - len(kept), size, why)
+    return kept
 
 
 def _name(source: Source) -> str:

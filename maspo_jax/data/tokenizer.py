@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from maspo_jax import hub
+from maspo_jax import hub, origins
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -197,6 +197,19 @@ class FileTokenizer:
                 "a folder that holds one"
             )
         return path
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The content of the files that decide what it does, see `origins`."""
+        name = pathlib.PurePath(self.path)
+        name = name.parent if name.name == self.file.name else name
+        files = (self.file.name, "tokenizer_config.json", "generation_config.json")
+        return origins.of_files(name, self.file.parent, files)
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit it was fetched from, if it was."""
+        return hub.revisions_of(self.path, self.file.parent)
 
     @functools.cached_property
     def _tokenizer(self):

@@ -5,14 +5,17 @@ import pathlib
 import re
 import shutil
 
+from maspo_jax.data.chat import ChatTemplate
+from maspo_jax.data.templates import PLAIN
 from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenizer
 
 PAD, END = "<pad>", "<end>"
+CONFIG, JINJA = "tokenizer_config.json", "chat_template.jinja"
 COPIED = (
-    "tokenizer_config.json",
+    CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
-    "chat_template.jinja",
+    JINJA,
     "vocab.json",
     "merges.txt",
 )
@@ -28,12 +31,15 @@ def check(tokenizer):
         )
 
 
-def write(tokenizer, folder):
+def write(tokenizer, folder, template=PLAIN):
     """Writes `tokenizer.json` and what belongs to it; text and tokens stay the same.
 
     Args:
         tokenizer: one of this package; that of a checkpoint is copied.
         folder: where; it exists.
+        template: how questions were asked. The text of a `ChatTemplate` is written;
+            `PLAIN` keeps that of the tokenizer's folder; any other `Template` was used
+            without a chat template, and none is written.
     """
     check(tokenizer)
     folder = pathlib.Path(folder)
@@ -42,7 +48,28 @@ def write(tokenizer, folder):
         for file in map(tokenizer.file.with_name, COPIED):
             if file.is_file():
                 shutil.copyfile(file, folder / file.name)
+    else:
+        _write_own(tokenizer, folder)
+    if template != PLAIN:
+        _replace_template(folder, template)
+
+
+def _replace_template(folder, template):
+    """Leaves the chat template of a folder out, and writes another if there is one."""
+    chat = isinstance(template, ChatTemplate)
+    own = ChatTemplate(str(folder))
+    if chat and own.exists and own.text == template.text:
         return
+    (folder / JINJA).unlink(missing_ok=True)
+    if (folder / CONFIG).is_file():
+        settings = json.loads((folder / CONFIG).read_text("utf-8"))
+        if settings.pop("chat_template", None) is not None:
+            _write_json(folder / CONFIG, settings)
+    if chat:
+        (folder / JINJA).write_text(template.text, "utf-8")
+
+
+def _write_own(tokenizer, folder):
     pieces = isinstance(tokenizer, PieceTokenizer)
     library = _of_pieces(tokenizer) if pieces else _of_bytes(tokenizer)
     library.add_special_tokens([PAD, END])
@@ -53,8 +80,11 @@ def write(tokenizer, folder):
         "eos_token": END,
         "clean_up_tokenization_spaces": False,
     }
-    text = json.dumps(settings, indent=2) + "\n"
-    (folder / "tokenizer_config.json").write_text(text, "utf-8")
+    _write_json(folder / CONFIG, settings)
+
+
+def _write_json(file, values):
+    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _of_pieces(tokenizer):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maspo_jax import config, hub, parallel
+from maspo_jax import config, hub, origins, parallel
 from maspo_jax.data.chat import template_of
 from maspo_jax.data.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
@@ -46,6 +46,7 @@ class Policy:
             "grader": config.to_json(self.grading.grader),
             "template": config.to_json(self.template),
             "tokenizer": config.to_json(self.tokenizer),
+            "files": origins.digests((self.template, self.tokenizer)),
         }
 
 
@@ -114,6 +115,7 @@ def _of_checkpoint(name, dtype):
 
 def _of_run(folder, step):
     experiment = runs.read_experiment(folder)
+    runs.check_files(folder, experiment.template, experiment.tokenizer)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
     if not saved:

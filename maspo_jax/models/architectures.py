@@ -40,6 +40,7 @@ FAMILIES = {
     "qwen3": {"qkv_bias": False, "qk_norm": True},
     "llama": {"qkv_bias": False, "qk_norm": False},
 }
+ROPE_THETA = 10000.0  # of all three, where a configuration does not say
 CLASSES = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
@@ -146,9 +147,7 @@ def _size(values, name):
 def _read_rope(values):
     """Returns theta and the scaling, of transformers 4 (`rope_scaling`) or 5."""
     rope_values = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    theta = rope_values.get("rope_theta") or values.get("rope_theta")
-    if theta is None:
-        raise ValueError("rope_theta is missing: the base of the rotary embedding")
+    theta = rope_values.get("rope_theta") or values.get("rope_theta") or ROPE_THETA
     kind = rope_values.get("rope_type") or rope_values.get("type") or "default"
     if rope_values.get("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError("partial_rotary_factor: only whole heads can be rotated")

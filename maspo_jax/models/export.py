@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 
+from maspo_jax.commands import check_new
 from maspo_jax.models import architectures
 from maspo_jax.models.pretrained import INDEX, read_json
 
@@ -38,9 +39,8 @@ def export(
         dtype: of the tensors; by default that of the parameters.
         file_bytes: of one file of weights at most, unless a tensor is larger.
     """
+    check_new(folder)
     folder = pathlib.Path(folder)
-    if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty; give a new folder")
     known, generation = architectures.write_config(policy.config), {"do_sample": True}
     if source is not None:
         known = read_json(pathlib.Path(source) / "config.json")
@@ -97,6 +97,8 @@ def _write_weights(policy, folder, dtype, file_bytes):
             file = f"model-{number:05d}-of-{len(files):05d}.safetensors"
         arrays = {name: value().astype(dtype) for name, value in tensors}
         safetensors.numpy.save_file(arrays, folder / file, metadata={"format": "pt"})
+        # The library lets nobody else read it; whoever may see the folder may.
+        (folder / file).chmod(0o666 & folder.stat().st_mode)
         index |= dict.fromkeys(arrays, file)
     if len(files) > 1:
         _write_json(folder / INDEX, {"metadata": {}, "weight_map": index})

@@ -14,16 +14,19 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import safetensors
 from flax import nnx
 
-from maspo_jax import hub
+from maspo_jax import hub, origins
 from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 INDEX = "model.safetensors.index.json"
 # Written by old versions beside the weights; the decoder computes it.
 COMPUTED = "rotary_emb.inv_freq"
+HEAD = "lm_head.weight"
+_ROWS = 4096  # of two matrices that are compared, in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Checkpoint:
                 f"{folder} is no checkpoint of Hugging Face: it has no config.json"
             )
         return folder
+
+    @functools.cached_property
+    def digests(self):
+        """The content of its configuration, see `origins`."""
+        return origins.of_files(self.name, self.folder, ["config.json"])
+
+    @property
+    def revisions(self):
+        """The commit it was fetched from, if it was."""
+        return hub.revisions_of(self.name, self.folder)
 
     @functools.cached_property
     def config(self):
@@ -93,14 +106,13 @@ def load(folder, config, shardings):
                 found[number] = jax.block_until_ready(
                     _put(found[number], piece, leaves[number], places[number], layer)
                 )
-    policy = jax.tree.unflatten(structure, found)
-    if config.tied_head:
-        _check_copy(folder, files, policy)
-    return policy
+    return jax.tree.unflatten(structure, found)
 
 
 def verify(folder, config):
-    """Refuses a checkpoint whose tensors are not those of a decoder; reads no weights.
+    """Refuses a checkpoint whose tensors are not those of a decoder.
+
+    No weights are read, except a head beside a tied one: it has to be a copy.
 
     Args:
         folder: of the checkpoint.
@@ -117,6 +129,8 @@ def verify(folder, config):
     files = _files(folder)
     targets = _targets(config)
     _check(folder, _shapes(folder, files), targets, config.tied_head)
+    if config.tied_head:
+        _check_copy(folder, files)
     return files, targets
 
 
@@ -183,7 +197,7 @@ def _shapes(folder, files):
 def _check(folder, shapes, targets, tied):
     """Refuses tensors that are missing, not known or misshaped, by name."""
     missing = [name for name in targets if name not in shapes]
-    known = targets.keys() | ({"lm_head.weight"} if tied else set())
+    known = targets.keys() | ({HEAD} if tied else set())
     unknown = [n for n in shapes if n not in known and not n.endswith(COMPUTED)]
     for what, names in (("lacks", missing), ("has unknown", unknown)):
         if names:
@@ -200,19 +214,33 @@ def _check(folder, shapes, targets, tied):
             )
 
 
-def _check_copy(folder, files, policy):
+def _check_copy(folder, files):
     """Refuses a head beside a tied one, unless it is a copy of the embedding."""
-    file = next((f for f, names in files.items() if "lm_head.weight" in names), None)
-    if file is None:
+    file_of = {name: file for file, names in files.items() for name in names}
+    if HEAD not in file_of:
         return
-    with _opened(folder / file) as tensors:
-        head = tensors.get_tensor("lm_head.weight").astype(policy.embedding.dtype)
-        same = jax.jit(lambda embedding, head: (embedding == head).all())
-        if not same(policy.embedding[...], head):
-            raise ValueError(
-                f"{folder}: lm_head.weight differs from the embedding, but config.json "
-                "says tie_word_embeddings; correct one of them"
-            )
+    embedding, _ = architectures.TABLE["embedding"]
+    with contextlib.ExitStack() as held:
+        one, other = (
+            held.enter_context(_opened(folder / file_of[name])).get_slice(name)
+            for name in (HEAD, embedding)
+        )
+        rows, width = other.get_shape()
+        if one.get_shape() == [rows, width] and all(
+            np.array_equal(one[first:last], other[first:last])
+            for first, last in _pieces(rows)
+        ):
+            return
+    raise ValueError(
+        f"{folder}: {HEAD} differs from the embedding, but config.json says "
+        "tie_word_embeddings; correct one of them"
+    )
+
+
+def _pieces(rows):
+    """Yields the bounds of so many rows, a few at a time."""
+    for first in range(0, rows, _ROWS):
+        yield first, min(first + _ROWS, rows)
 
 
 def _piece(tensor, sharding, layer, transposed):

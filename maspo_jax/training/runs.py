@@ -7,7 +7,7 @@ import pathlib
 
 import jax
 
-from maspo_jax import config
+from maspo_jax import config, origins
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
@@ -25,13 +25,15 @@ def opened(folder, experiment):
         experiment: the `Experiment`; written to `config.json`.
 
     Raises:
-        ValueError: the folder holds another experiment, or no run at all, or
-            another process works in it. Nothing has been written then.
+        ValueError: the folder holds another experiment, or one whose files had another
+            content, or no run at all, or another process works in it. Nothing has been
+            written then.
     """
-    settings = config.to_json(experiment)
 
     def settle(before):
+        settings = record(experiment)
         if before is not None:
+            before = before | {"revisions": settings["revisions"]}
             RUN.refuse(folder, config.differences(settings, before))
         return settings
 
@@ -39,12 +41,40 @@ def opened(folder, experiment):
         yield
 
 
+def record(experiment):
+    """Returns what `config.json` of a run holds.
+
+    That is the experiment, the digests of the `files` it is made of, which have to stay
+    what they are, and, for the reader alone, the `revisions` that came from the hub.
+    """
+    return config.to_json(experiment) | {
+        "files": origins.digests(experiment),
+        "revisions": origins.revisions(experiment),
+    }
+
+
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
+    beside = ("files", "revisions")
+    return config.from_json({k: v for k, v in _read(folder).items() if k not in beside})
+
+
+def check_files(folder, *parts):
+    """Refuses parts of a run's experiment whose files are not what they were."""
+    before = _read(folder).get("files", {})
+    for name, digest in origins.digests(parts).items():
+        if before.get(name, digest) != digest:
+            raise ValueError(
+                f"{name} has changed since the run in {folder} began with it: put it "
+                "back as it was"
+            )
+
+
+def _read(folder):
     data = RUN.read(folder)
     if not isinstance(data, dict) or "class" not in data:
         raise ValueError(f"{folder}/config.json is not that of a run")
-    return config.from_json(data)
+    return data
 
 
 def read_metrics(folder, stage):

@@ -93,8 +93,9 @@ class Kind:
         if differences:
             listed = "\n  ".join(differences)
             raise ValueError(
-                f"{folder} holds a different {self.noun}:\n  {listed}\nGive this one "
-                f"another folder with {self.option}, or remove that one."
+                f"{folder} holds a different {self.noun}:\n  {listed}\nPut back what "
+                f"was changed, give this one another folder with {self.option}, or "
+                "remove that one."
             )
 
     def __str__(self):

@@ -2,7 +2,10 @@
 
 import dataclasses
 import functools
+import pathlib
+import re
 
+from maspo_jax import origins
 from maspo_jax.data.layouts import Columns
 from maspo_jax.data.problems import Problem, check_reading, read
 
@@ -29,8 +32,7 @@ class HubProblems:
     first: int | None = None
     unanswered: int = 0
 
-    def __post_init__(self):
-        check_reading(self)
+    __post_init__ = check_reading
 
     def __len__(self) -> int:
         return len(self._problems)
@@ -39,12 +41,28 @@ class HubProblems:
         return self._problems[index]
 
     @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The problems as they were read, see `origins`."""
+        problems = [dataclasses.astuple(problem) for problem in self._problems]
+        return {f"{self.name}:{self.split}": origins.of_values(problems)}
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit they were fetched from, where the library says so."""
+        # Its cache has a folder per commit; that of a local set is named otherwise.
+        kept = (pathlib.Path(file["filename"]) for file in self._rows.cache_files)
+        names = {file.parent.name for file in kept}
+        commits = [name for name in names if re.fullmatch("[0-9a-f]{40}", name)]
+        return {self.name: commits[0]} if commits else {}
+
+    @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
         place = f"{self.name}, {self.split} row"
-        rows = ((f"{place} {n}", row) for n, row in enumerate(self._load(), 1))
+        rows = ((f"{place} {n}", row) for n, row in enumerate(self._rows, 1))
         return read(rows, f"{self.name}:{self.split}", self)
 
-    def _load(self):
+    @functools.cached_property
+    def _rows(self):
         try:
             import datasets
         except ImportError as error:
@@ -57,8 +75,9 @@ class HubProblems:
                 self.name, self.subset, split=self.split, revision=self.revision
             )
         except Exception as error:  # the library raises nothing narrower
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
             raise ValueError(
                 f"{self.name} (subset {self.subset}, split {self.split}) cannot be "
-                f"loaded: {error}. Correct the names; without a network, download it "
-                "first where there is one, or give a file with ProblemFile(...)"
+                f"loaded: {reason}. Correct the names; without a network, load it once "
+                "where there is one, or give a file with ProblemFile(...)"
             ) from error
