@@ -34,6 +34,28 @@ def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path
     assert f"The picture is {picture}; the tables are in " in output
 
 
+def test_what_was_asked_and_how_it_was_graded_differs_too(evaluated, tmp_path):
+    """But not the seed, nor where a chat template lies."""
+    other = tmp_path / "other"
+    shutil.copytree(evaluated[0], other)
+    settings = folders.read(other)
+    answers = settings["answers"]
+    answers["evaluation"] |= {"seed": 7, "top_p": 0.5}
+    answers["template"] |= {"after": " Think!", "folder": "elsewhere"}
+    answers["grader"] = {"class": "maspo_jax.rewards.graders:Tolerant", "relative": 0.1}
+    (other / "evaluation.json").write_text(json.dumps(settings))
+    status, output = run(compare, evaluated[0], other, "--out", tmp_path / "out")
+    assert status == 0, output
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert set(found["differing"]) == {
+        "top_p: 0.95 against 0.5",
+        "grader.function: maspo_jax.rewards.verifier:grade against None",
+        "grader.class: None against maspo_jax.rewards.graders:Tolerant",
+        "grader.relative: None against 0.1",
+        "template.after:  against  Think!",
+    }
+
+
 def test_an_evaluation_does_not_differ_from_itself(evaluated, tmp_path):
     status, output = run(compare, evaluated[0], evaluated[0], "--out", tmp_path)
     assert status == 0 and "is better" not in output

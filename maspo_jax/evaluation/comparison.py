@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+from maspo_jax import config
 from maspo_jax.evaluation import estimators, folders, generations, intervals
 from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
@@ -50,17 +51,24 @@ def compare(mine, theirs):
 
 
 def _differing(mine, theirs):
-    """Returns a line for each setting of draws and grades that differs."""
-    mine, theirs = (
-        data["answers"]["evaluation"]
-        | {"grader": data["answers"]["grader"]["function"]}
-        for data in (mine, theirs)
-    )
+    """Returns a line for each setting of prompts, draws and grades that differs."""
+    mine, theirs = _conditions(mine), _conditions(theirs)
     return [
-        f"{name}: {mine[name]} against {theirs[name]}"
-        for name in mine
-        if mine[name] != theirs[name] and name != "seed"
+        f"{name}: {mine.get(name)!s:.60} against {theirs.get(name)!s:.60}"
+        for name in mine | theirs
+        if mine.get(name) != theirs.get(name)
     ]
+
+
+def _conditions(data):
+    """Returns what an evaluation had a policy do, by dotted name."""
+    answers = data["answers"]
+    parts = answers["evaluation"] | {
+        "grader": answers["grader"],
+        "template": answers["template"],
+    }
+    place = ("seed", "template.folder", "template.revision")
+    return {k: v for k, v in config.leaves(parts).items() if k not in place}
 
 
 def _paired(name, paths, settings):

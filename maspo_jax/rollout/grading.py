@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Callable
 
 from maspo_jax import parallel
+from maspo_jax.data.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards import grade as verify
 from maspo_jax.rewards.graders import Tolerant
 
-THINK, THOUGHT = "<think>", "</think>"
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
 
