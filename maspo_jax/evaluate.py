@@ -21,7 +21,10 @@ def main(words=None):
     arguments = vars(parser().parse_args(words))
     taken = {
         name: arguments.pop(name)
-        for name in ("policy", "benchmarks", "batch", "dtype", "step", "out", "pod")
+        for name in (
+            *("policy", "benchmarks", "template", "batch", "dtype", "step"),
+            *("out", "pod"),
+        )
     }
     with signals_end_at_once():
         with said("loading JAX"):
@@ -32,6 +35,7 @@ def main(words=None):
             taken["benchmarks"],
             {name: value for name, value in arguments.items() if value is not None},
             batch=taken["batch"],
+            template=taken["template"],
             step=taken["step"],
             dtype=taken["dtype"] or "float32",
             folder=taken["out"],
@@ -50,6 +54,7 @@ def parser():
     add = found.add_argument
     add("policy", metavar="RUN", help="a run, or a checkpoint of Hugging Face")
     add("benchmarks", nargs="+", metavar="BENCHMARK=FILE", help="or FILE alone")
+    add("--template", metavar="NAME", help="what a checkpoint is asked for (boxed)")
     add("--samples", type=int, help="responses to each problem (32)")
     add("--temperature", type=float, help="of the draws (0.6); 0 is greedy")
     add("--top-p", type=float, help="the mass of the tokens drawn from (0.95)")

@@ -30,7 +30,16 @@ from maspo_jax.training.keys import key_for
 
 
 def start(
-    name, words, given, *, batch, step=None, dtype="float32", folder=None, pod=None
+    name,
+    words,
+    given,
+    *,
+    batch,
+    template=None,
+    step=None,
+    dtype="float32",
+    folder=None,
+    pod=None,
 ):
     """Evaluates a policy. Returns the exit status.
 
@@ -40,6 +49,7 @@ def start(
         given: fields of the `Evaluation` that are not to be the usual ones; the lengths
             are those the policy was trained with unless given.
         batch: responses drawn at a time.
+        template: see `policies.open_policy`.
         step: of the checkpoint; None for the newest.
         dtype: of the parameters of a checkpoint of Hugging Face.
         folder: of the evaluation; None for `evaluations/` and the name of the policy.
@@ -58,7 +68,7 @@ def start(
             with parallel.all_or_none():
                 read = benchmarks.read(words)
             mesh = parallel.make_mesh()
-            policy = policies.open_policy(name, mesh, step, dtype)
+            policy = policies.open_policy(name, mesh, step, dtype, template)
             with parallel.all_or_none():
                 evaluation = usual(policy, given)
                 plans = check(policy, evaluation, read, batch, mesh)

@@ -11,8 +11,9 @@ import pytest
 from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
 from conftest import command, measured
 
-from maspo_jax import evaluate, export
+from maspo_jax import compare, evaluate, export
 from maspo_jax.data import templates
+from maspo_jax.evaluation import folders
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
 
@@ -76,17 +77,33 @@ def test_it_goes_on_without_reading_the_weights_again(trained, monkeypatch):
 def test_the_policy_before_and_after_can_be_evaluated(
     trained, checkpoint, problems, tmp_path
 ):
-    for number, policy in enumerate((checkpoint, trained[0])):
+    before, after = tmp_path / "before", tmp_path / "after"
+    asked = (checkpoint, "--template", "gsm8k_hash")
+    for words, folder in ((asked, before), ((trained[0],), after)):
         status, output = shown(
             evaluate.main,
-            *(policy, f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "e"),
-            *("--prompt-length", 352, "--response-length", 16),
-            *("--out", tmp_path / str(number)),
+            *(words[0], f"gsm8k={problems}", *words[1:], "--samples", 2),
+            *("--prompt-length", 352, "--response-length", 16, "--out", folder),
         )
         assert status == 0, output
-        results = json.loads((tmp_path / str(number) / "results.json").read_text())
+        results = json.loads((folder / "results.json").read_text())
         assert "gsm8k" in results["benchmarks"]
-        assert "pass@2" in (tmp_path / str(number) / "results.md").read_text()
+        assert "pass@2" in (folder / "results.md").read_text()
+    prompts = [folders.read(f)["answers"]["template"] for f in (before, after)]
+    assert prompts[0] == prompts[1]
+    words = (before, after, "--out", tmp_path / "compared")
+    status, output = shown(compare.main, *words)
+    assert status == 0 and "They differ in" not in output, output
+
+
+def test_a_template_is_known_and_not_that_of_a_run(trained, checkpoint, problems):
+    for policy, name, message in (
+        (checkpoint, "boxes", "template=boxes: choose one of plain, "),
+        (trained[0], "boxed", "template=boxed: a run is asked with the template it"),
+    ):
+        words = (policy, problems, "--template", name)
+        status, output = shown(evaluate.main, *words)
+        assert status == 2 and message in output, output
 
 
 def test_an_evaluation_goes_on_with_the_files_it_began_with(

@@ -118,6 +118,20 @@ ALL = (
     TUNIX, NEMO, AREAL, ABEL,
 )  # fmt: skip
 
+
+def named(name: str) -> Template:
+    """Returns the template of a name.
+
+    Raises:
+        ValueError: there is none; the message says which there are.
+    """
+    for template in ALL:
+        if template.name == name:
+            return template
+    names = ", ".join(template.name for template in ALL)
+    raise ValueError(f"template={name}: choose one of {names}")
+
+
 # What stands around the one question of a chat that a row holds as rendered text.
 _RENDERED = tuple(
     Template("rendered", before, after)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from maspo_jax import config, hub, origins, parallel
+from maspo_jax.data import templates
 from maspo_jax.data.chat import template_of
 from maspo_jax.data.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
@@ -50,7 +51,7 @@ class Policy:
         }
 
 
-def open_policy(name, mesh, step=None, dtype="float32"):
+def open_policy(name, mesh, step=None, dtype="float32", template=None):
     """Returns the `Policy` of a run after its newest checkpoint, or of Hugging Face.
 
     Args:
@@ -59,17 +60,19 @@ def open_policy(name, mesh, step=None, dtype="float32"):
         mesh: the mesh its parameters are placed on.
         step: of the run's checkpoint; None for the newest.
         dtype: of the parameters of a checkpoint of Hugging Face.
+        template: the name in `data.templates` of the instructions a checkpoint is given
+            with each question; None for `boxed`. A run has its own.
 
     Raises:
         ValueError, OSError: there is no such policy, in this process or another of
             the pod; the message says which there are.
     """
     with parallel.all_or_none():  # before any process begins to read parameters
-        about, read = _found(name, step, dtype)
+        about, read = _found(name, step, dtype, template)
     return Policy(**about, decoder=read(mesh))
 
 
-def _found(name, step, dtype):
+def _found(name, step, dtype, template):
     """Returns the fields of a `Policy`, and a function of the mesh that reads it."""
     folder = pathlib.Path(name)
     if not folder.is_dir() and not hub.is_name(name):
@@ -84,19 +87,24 @@ def _found(name, step, dtype):
             "no config.json"
         )
     if folder.is_dir() and "model_type" not in pretrained.read_json(file):
+        if template is not None:
+            raise ValueError(
+                f"template={template}: a run is asked with the template it was trained "
+                "with; leave it out"
+            )
         return _of_run(folder, step)
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
-    return _of_checkpoint(str(name), dtype)
+    return _of_checkpoint(str(name), dtype, templates.named(template or "boxed"))
 
 
-def _of_checkpoint(name, dtype):
+def _of_checkpoint(name, dtype, style):
     checkpoint, usual = pretrained.Checkpoint(name, dtype=dtype), Evaluation()
     about = {
         "name": pathlib.Path(name).name,
         "step": None,
         "tokenizer": FileTokenizer(name),
-        "template": template_of(name),
+        "template": template_of(name, style),
         "prompt_length": usual.prompt_length,
         "response_length": usual.response_length,
         "grading": config.Grading(),
