@@ -85,19 +85,7 @@ def start(
         devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
         display.note(f"{settings['policy']}\non {devices}, in {folder}")
         try:
-            with Interrupts(display) as interrupts:
-                for benchmark, plan in zip(read, plans, strict=True):
-                    with make_verifier(grading_of(policy, benchmark)) as verifier:
-                        how = policy, evaluation, benchmark, plan, verifier, mesh
-                        drawing.complete(
-                            policy.decoder,
-                            benchmark,
-                            interview(*how),
-                            plan,
-                            folder / f"{benchmark.name}.jsonl",
-                            display,
-                            interrupts,
-                        )
+            draw(policy, evaluation, read, plans, mesh, folder, display)
         except Interrupted as interrupted:
             display.note(f"{interrupted}. The same command goes on from there.")
             return interrupted.exit_status
@@ -107,6 +95,22 @@ def start(
             display.stage("counting")
             conclude(folder, read, settings, display)
     return 0
+
+
+def draw(policy, evaluation, read, plans, mesh, folder, display):
+    """Draws and grades what is missing of the responses to each benchmark."""
+    with Interrupts(display) as interrupts:
+        for benchmark, plan in zip(read, plans, strict=True):
+            with make_verifier(grading_of(policy, benchmark)) as verifier:
+                drawing.complete(
+                    policy.decoder,
+                    benchmark,
+                    interview(policy, evaluation, benchmark, plan, verifier, mesh),
+                    plan,
+                    folder / f"{benchmark.name}.jsonl",
+                    display,
+                    interrupts,
+                )
 
 
 def usual(policy, given):
