@@ -4,7 +4,7 @@
 
 Half a minute on two CPU cores. On top, a token of probability 0.3 is pushed by the
 same batch again and again: hard clipping stops at the bound of the ratio; under
-CISPO, GPPO and CE-GPPO the logarithm of the probability falls at a steady pace, since
+CISPO, GPPO and CE-GPPO the logarithm of the probability falls faster as it goes, since
 their weight of grad pi grows like 1 / pi; MASPO slows down and DGPO more so. Below, a
 softmax bandit and a tree of tokens are learned from sampled and wrongly graded
 responses: where steps are too large for the errors of the verifier, hard clipping

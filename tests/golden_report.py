@@ -19,12 +19,12 @@ def deviation(method, dtype):
     inputs, arrays = reference.inputs_of(method), reference.load(f"policy_{method}")
     mask = inputs["mask"] != 0
     weight, expected = mask.astype(float), arrays.get("dloss_dlogp")
-    if method.endswith("_tis"):
-        weight = weight * inputs["rollout_is_weights"]
+    factor = inputs["rollout_is_weights"] if method.endswith("_tis") else None
     if method.startswith("gmpo"):
         share = np.asarray(token_weights.sequence_mean(mask)) * mask.any(1).mean()
         weight, expected = share, arrays["official_grad"]
     batch, logprob = reference.batch(inputs, dtype, weight)
+    batch = batch.replace(factor=factor)
     gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
     ours = np.asarray(jax.grad(surrogate)(logprob, batch, gate), np.float64)
     # Where advantages differ within a response, the code of GMPO averages them first.

@@ -150,6 +150,18 @@ def test_whitened_advantages_have_mean_zero_and_variance_one(rule):
     assert np.all(np.isfinite(rule(reward, np.zeros_like(mask))))
 
 
+def test_a_group_of_one_is_worth_nothing_or_its_reward():
+    reward, mask = jnp.array([[1.0], [0.5]]), jnp.ones((2, 3), bool)
+    assert not np.any(advantages.group_normalized(reward, mask))
+    raw = advantages.group_normalized(reward, mask, singleton="raw")
+    np.testing.assert_array_equal(raw, [[1] * 3, [0.5] * 3])
+    pairs = reward.reshape(1, 2)
+    same = advantages.group_normalized(pairs, mask, singleton="raw")
+    np.testing.assert_array_equal(same, advantages.group_normalized(pairs, mask))
+    with pytest.raises(ValueError, match="singleton='mean': choose zero or raw"):
+        advantages.group_normalized(reward, mask, singleton="mean")
+
+
 def test_raw_is_the_reward():
     reward, mask = random_rewards()
     advantage = np.asarray(advantages.raw(reward, mask))

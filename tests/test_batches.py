@@ -108,6 +108,24 @@ def test_rejected_tokens_leave_the_loss_and_its_denominator(rollout):
     np.testing.assert_allclose(part.weight, expected / expected.sum(), rtol=1e-6)
 
 
+def test_a_rejection_and_the_overlong_filter_both_hold(rollout):
+    far = np.where(np.arange(5) == 1, np.log(2), 0.0).astype(np.float32)
+    alone = [
+        {"rejection": RejectTokens(0.5, 1.5)},
+        {"overlong_filter": OverlongFilter()},
+    ]
+    kept = [
+        np.asarray(
+            assembled(
+                Objective(gates.Clip(), **parts), rollout, rollout.logprob + far, REWARD
+            )[0].kept
+        )
+        for parts in (*alone, alone[0] | alone[1])
+    ]
+    np.testing.assert_array_equal(kept[2], kept[0] & kept[1])
+    assert kept[2].sum() < min(kept[0].sum(), kept[1].sum())
+
+
 @pytest.mark.parametrize("anchor, shift", [("trainer", -1.0), ("sampler", 0.0)])
 def test_ratios_are_anchored_where_the_experiment_says(rollout, anchor, shift):
     objective = Objective(gates.Clip(), anchor=anchor)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import pathlib
 import re
 
@@ -207,6 +208,7 @@ def padded(mask):
         ({"advantage": infinite}, "objective.advantage"),
         ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
         ({"weight": SequenceSumOver(-8)}, "objective.weight: SequenceSumOver"),
+        ({"weight": SequenceSumOver(math.inf)}, "not all of them zero"),
         ({"weight": padded}, "zero where the mask is false"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -223,11 +225,18 @@ def with_one_response(experiment, dynamic=None, **objective):
     return dataclasses.replace(experiment, sampling=sampling, objective=objective)
 
 
-@pytest.mark.parametrize("rule", [raw, advantages.whitened])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"advantage": raw},
+        {"advantage": advantages.whitened},
+        {"remembering": advantages.smoothed},  # compares with earlier visits
+    ],
+)
 def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
-    validation.validate(with_one_response(experiment, advantage=rule), 1)
+    validation.validate(with_one_response(experiment, **rule), 1)
     with pytest.raises(ValueError, match="sampling.dynamic looks for groups"):
-        one = with_one_response(experiment, DynamicSampling(), advantage=rule)
+        one = with_one_response(experiment, DynamicSampling(), **rule)
         validation.validate(one, 1)
 
 
@@ -240,7 +249,6 @@ def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
         {"advantage": advantages.length_centered},
         {"advantage": advantages.rare_success},
         {"advantage": advantages.group_whitened},
-        {"remembering": advantages.smoothed},
     ],
 )
 def test_others_compare_at_least_two(experiment, rule):

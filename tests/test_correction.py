@@ -16,6 +16,7 @@ CORRECTIONS = [
 REJECTIONS = [
     correction.RejectTokens(),
     correction.RejectResponses(),
+    correction.RejectTokensByK2(),
     correction.RejectTokensByK3(),
     correction.RejectResponsesByK3(),
 ]
@@ -155,7 +156,7 @@ def test_rejections_of_the_released_code(rule, name):
 
 @reference.needs_golden
 @pytest.mark.parametrize("method", reference.CORRECTED)
-def test_gradient_with_the_factor_in_the_weight(method):
+def test_gradient_with_the_factor(method):
     inputs, arrays = reference.inputs_of(method), reference.load(f"policy_{method}")
     with jax.enable_x64(True):
         mask = golden()[2]
@@ -163,7 +164,8 @@ def test_gradient_with_the_factor_in_the_weight(method):
         np.testing.assert_allclose(
             np.asarray(factor)[mask], inputs["rollout_is_weights"][mask], rtol=1e-9
         )
-        weight = np.asarray(mask / mask.sum() * factor)
+        weight = np.asarray(mask / mask.sum())
         batch, logprob = reference.batch(inputs, weight=weight)
+        batch = batch.replace(factor=factor)
         grads = jax.grad(surrogate)(logprob, batch, reference.gate_of(method))
     np.testing.assert_allclose(grads, arrays["grad_token-mean"], **reference.FLOAT64)

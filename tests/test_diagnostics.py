@@ -161,6 +161,7 @@ def test_numbers_by_hand():
         "steepness_max": np.log10(1 / 5e-4),
         "utilization": 3.1 / 5.1,
         "effective_share": 5.1**2 / (4 * np.sum(ratio**2)),
+        "gate_closed": 0.5,
         "gate_p01": 0.0,
         "gate_p50": 0.0,
         "gate": 0.5,
@@ -196,9 +197,28 @@ def test_quantiles_and_extremes_of_the_ratio():
     ratio = np.exp(logprob - batch.old_logprob)[batch.weight != 0]
     np.testing.assert_allclose(found["ratio_min"], ratio.min(), rtol=1e-5)
     np.testing.assert_allclose(found["ratio_max"], ratio.max(), rtol=1e-5)
-    for name, share in summaries.RATIO_QUANTILES.items():
-        exact = np.percentile(ratio, 100 * share, method="inverted_cdf")
-        assert 1 - 1e-5 <= found[f"ratio_{name}"] / exact <= 1.051, name
+    for share in (1, 5, 95, 99):
+        exact = np.percentile(ratio, share, method="inverted_cdf")
+        assert 1 - 1e-5 <= found[f"ratio_p{share:02}"] / exact <= 1.051, share
+
+
+def test_quantiles_of_a_soft_gate():
+    batch, logprob = random_batch(rows=32, length=64)
+    gate = gates.Sapo(3.0, 3.0)
+    value = np.asarray(gate_values(logprob, batch, gate))[batch.weight != 0]
+    found = metrics(logprob, batch, gate)
+    for share in (1, 5, 50):
+        exact = np.percentile(value, share, method="inverted_cdf")
+        assert 0 <= found[f"gate_p{share:02}"] - exact <= 0.0201, share
+    np.testing.assert_allclose(found["gate_closed"], np.mean(value < 0.5), rtol=1e-5)
+
+
+def test_beyond_the_clamp_no_token_moves():
+    batch, logprob = random_batch()
+    far = batch.replace(old_logprob=logprob - 29, advantage=np.full_like(logprob, -1.0))
+    found = metrics(logprob, far, gates.ImportanceSampling())
+    assert found["zero_gradient_negative"] == 1 and found["utilization"] == 0
+    assert found["weight_max"] == found["weight_mean"] == found["steepness_max"] == 0
 
 
 def test_moments_of_the_advantage():

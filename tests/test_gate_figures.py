@@ -7,7 +7,7 @@ from members import GATES
 
 from maspo_jax.figures import __main__ as command
 from maspo_jax.figures import tables
-from maspo_jax.figures.methods import METHODS, gate_on
+from maspo_jax.figures.methods import METHODS, gate_on, synthetic_batch
 from maspo_jax.objectives import gates
 
 # The table of the DGPO paper. Left and right: explores, converges, continuous.
@@ -56,6 +56,40 @@ def test_biases_are_ordered_as_the_paper_says(side):
     found = [[bias(name) for name in names] for names in BIAS[side].values()]
     for less, more in itertools.pairwise(found):
         assert max(less) < 0.75 * min(more)
+
+
+# Methods that are in no table of the paper, by their equations.
+OTHERS = {
+    "Plain IS": ("yes yes yes", "yes yes yes"),
+    "REINFORCE": ("yes no yes", "yes yes yes"),
+    **dict.fromkeys(
+        ("Clip-Higher", "DAC", "BAPO", "BAPO, as in the paper", "DPPO", "GSPO", "GMPO"),
+        ("no yes no", "no yes no"),
+    ),
+    **dict.fromkeys(
+        ("SAPO", "Unilateral SAPO", "MASPO", "Bilateral MASPO"),
+        ("yes yes yes", "yes yes yes"),
+    ),
+}
+
+
+def test_every_row_is_expected():
+    assert PAPER.keys() | OTHERS.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_computed_properties_of_the_others(name):
+    found = tables.properties(METHODS[name][0])
+    for side, expected in zip((found.left, found.right), OTHERS[name], strict=True):
+        answers = [side.explores, side.converges, side.continuous]
+        assert answers == [word == "yes" for word in expected.split()]
+        assert (side.bias == 1) == (not side.explores)
+
+
+def test_bounds_of_a_batch_are_searched_for():
+    for kind in (gates.Bapo, gates.PaperBapo):
+        fitted = kind().fit(*synthetic_batch(), total=lambda number: number)
+        assert fitted.upper > 1.3
 
 
 def test_maspo_leaves_the_reverse_sides_alone_and_sapo_does_not():

@@ -68,6 +68,12 @@ class TestBapo:
         code = gates.Bapo().fit(*tokens, total=lambda x: x)
         np.testing.assert_allclose([code.lower, code.upper], [0.8, 1.35], 1e-6)
 
+    def test_steps_too_small_to_end_are_refused(self):
+        for name in ("low_step", "high_step"):
+            for kind in (gates.Bapo, gates.PaperBapo):
+                with pytest.raises(ValueError, match=f"{name}=1e-09"):
+                    gates.check(kind(**{name: 1e-9}))
+
     def test_the_rest_of_the_batch_counts(self):
         halves = [random_tokens(0), random_tokens(1)]
         whole = [jnp.concatenate(pair) for pair in zip(*halves, strict=True)]
@@ -175,6 +181,11 @@ class TestSequences:
             rtol=1e-5,
         )
 
+    def test_gspo_ends_where_a_ratio_of_responses_is_absurd(self):
+        gate = gates.Gspo()
+        near, far = (self.tokens(x, x, advantage=-1.0) for x in (9.9, 10.1))
+        assert np.all(gate(*near)) and not np.any(gate(*far))
+
     def test_gmpo_closes_single_tokens(self):
         tokens = self.tokens(1.0, 0.0, -1.0)
         weight = gates.Gmpo()(*tokens) * jnp.exp(tokens[0])
@@ -229,6 +240,13 @@ class TestMaspo:
         assert weights(closed, 1.01, 1.0) == 0
         opened = gates.Maspo(sigma_base=1e9, sigma_high=1e9)
         np.testing.assert_allclose(weights(opened, 7.0, 1.0), 7, rtol=1e-6)
+
+    @pytest.mark.parametrize("kind", [gates.Maspo, gates.Dgpo])
+    def test_a_dual_clip_closes_above_it_for_negative_advantages_alone(self, kind):
+        ratio, none = [2.9, 3.1], weights(kind(), [2.9, 3.1], 1.0)
+        closed = weights(kind(dual=3.0), ratio, -1.0)
+        np.testing.assert_allclose(closed, [2.9, 0], rtol=1e-5)
+        np.testing.assert_array_equal(weights(kind(dual=3.0), ratio, 1.0), none)
 
     def test_huge_advantages_do_not_break_the_unused_branch(self):
         value = MASPO(jnp.full(1, 0.5), jnp.full(1, 1 / 0.03), jnp.full(1, -1.0))

@@ -83,6 +83,8 @@ def test_coefficients_do_not_compile_again():
 
     batch = batch.replace(reference_logprob=logprob - 0.3, right_weight=batch.weight)
     shaping, penalty = advantages.EntropyAdvantage, kl.Penalty
-    value(Terms(gates.Clip(), shaping(), 0.0, penalty(), 0.0))
-    value(Terms(gates.Clip(low=0.1), shaping(0.1, 3.0), 0.01, penalty(0.02), 0.1))
+    value(Terms(gates.Clip(), shaping(), 0.0, penalty(0.01, kl.k3), 0.0))
+    value(
+        Terms(gates.Clip(low=0.1), shaping(0.1, 3.0), 0.01, penalty(0.02, kl.k3), 0.1)
+    )
     assert len(traces) == 1

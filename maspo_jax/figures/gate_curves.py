@@ -17,7 +17,10 @@ COMPARED = ("Plain IS", "GRPO", "CISPO", "GPPO", "CE-GPPO", "ASPO", "DGPO")
 
 
 def maspo(figure):
-    """The four panels of figure 2 of the MASPO paper, arXiv 2602.17550."""
+    """The four panels of figure 2 of the MASPO paper, arXiv 2602.17550.
+
+    Here (a) is in logarithms, and (b) shows W q, so that all q begin at one.
+    """
     figure.set_size_inches(7.2, 5.4)
     (width, bell), (negative, positive) = figure.subplots(2, 2)
     _draw_width(width)

@@ -66,7 +66,11 @@ def dac_bounds(figure):
 
 
 def bapo_search(figure):
-    """The bounds BAPO fits to one batch, against the target it searches for."""
+    """The bounds BAPO fits to one batch, against the target it searches for.
+
+    Read from left to right, it is the trace of the search: where it stands once the
+    positive contribution has reached what is on the axis.
+    """
     figure.set_size_inches(7.2, 3.0)
     tokens = synthetic_batch()
     code, paper = figure.subplots(1, 2, sharey=True)

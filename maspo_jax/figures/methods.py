@@ -56,6 +56,6 @@ def synthetic_batch(rows=64, length=128):
     draw = np.random.default_rng(0)
     old = -draw.exponential(0.7, (rows, length))
     log_ratio = np.minimum(draw.normal(0, 0.5, old.shape), -old)
-    success = draw.random((rows, 1)) < 0.35
+    success = draw.random((rows, 1)) < 0.34
     advantage = np.broadcast_to(np.where(success, 1.4, -0.75), old.shape)
     return tuple(jnp.asarray(x, jnp.float32) for x in (log_ratio, advantage, old))

@@ -11,7 +11,7 @@ import numpy as np
 
 from maspo_jax.figures.methods import METHODS, gate_on
 
-Q = 0.1  # probability under the anchor: ratios up to ten are possible
+Q = 0.25  # probability under the anchor: ratios end at four
 LARGEST_STEP = 0.02  # of g between neighbors on the grid; a jump is larger
 NOTE = """\
 With the ratio pi / q and the trust region [0.8, 1.2] of PPO. *g* = gate times ratio is
@@ -23,12 +23,13 @@ A > 0 and right for A < 0.
 - *explores*: g > 0 beyond the bound, everywhere.
 - *converges*: W is bounded as pi goes to 0 (left) or to 1 (right).
 - *continuous*: g has no jump.
-- *bias*: mean |W q - 1|, from the bound to 10% beyond it, and inside of the bounds.
-  Further out it is what *converges* is about.
+- *bias*: mean |W q - 1| from where the gate leaves one, in the trust region or beyond
+  it, to 10% further, and inside of the trust region. Further out it is what *converges*
+  is about.
 - *reverse*: unbiased where W q is one; else whether W q is larger or smaller, and its
   mean.
 
-Evaluated at q = 0.1, without dual clips. BAPO is fitted to a synthetic batch with more
+Evaluated at q = 0.25, without dual clips. BAPO is fitted to a synthetic batch with more
 failures than successes; for GSPO and GMPO a token is a response.
 """
 
@@ -40,7 +41,7 @@ class Side:
     explores: bool  # g > 0 everywhere
     converges: bool  # W stays bounded as pi goes to 0 (left) or to 1 (right)
     continuous: bool  # g has no jump
-    bias: float  # mean |W q - 1|, from the bound of PPO to 10% beyond it
+    bias: float  # mean |W q - 1| just beyond where the gate leaves one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,27 +52,27 @@ class Properties:
     right: Side
     bias_inside: float  # mean |W q - 1| for ratios in [0.8, 1.2], both signs
     reverse_left: float  # mean W q for A > 0 and ratios in [0.4, 0.8]
-    reverse_right: float  # mean W q for A < 0 and ratios in [1.2, 9]
+    reverse_right: float  # mean W q for A < 0 and ratios from 1.2 on
 
 
 def properties(gate):
-    """Returns the `Properties` of a gate at q = 0.1, its dual clip left out."""
+    """Returns the `Properties` of a gate at one q, its dual clip left out."""
     gate = gate.replace(dual=math.inf) if hasattr(gate, "dual") else gate
     at = lambda ratio, advantage: gate_on(gate, ratio, advantage, Q)
     distance = lambda ratio, advantage: float(np.mean(np.abs(at(ratio, advantage) - 1)))
-    left, right = np.linspace(0.72, 0.8, 401)[:-1], np.linspace(1.2, 1.32, 401)[1:]
     inside = np.linspace(0.8, 1.2, 401)[1:-1]
     return Properties(
-        _side(at, -1.0, np.exp(np.linspace(-7, 0, 20001)), distance(left, -1.0)),
-        _side(at, 1.0, np.linspace(1, 1 / Q, 20001), distance(right, 1.0)),
+        _side(at, -1.0, np.geomspace(1, np.exp(-7), 20001)),
+        _side(at, 1.0, np.geomspace(1, 1 / Q, 20001)),
         (distance(inside, 1.0) + distance(inside, -1.0)) / 2,
         float(np.mean(at(np.linspace(0.4, 0.8, 401)[:-1], 1.0))),
-        float(np.mean(at(np.linspace(1.2, 9, 401)[1:], -1.0))),
+        float(np.mean(at(np.linspace(1.2, 1 / Q, 401)[1:], -1.0))),
     )
 
 
-def _side(at, advantage, ratio, bias):
-    weight = ratio * at(ratio, advantage)
+def _side(at, advantage, ratio):
+    gate = at(ratio, advantage)
+    weight = ratio * gate
     # Ten times closer to the end: what diverges has grown, what is bounded has not.
     ends = np.exp([-14.0, -14.0 - np.log(10)]) if advantage < 0 else ratio[-2:]
     near, nearer = at(ends, advantage)
@@ -79,8 +80,24 @@ def _side(at, advantage, ratio, bias):
         explores=bool(np.all(weight > 0)),
         converges=bool(nearer < 2 * max(near, 1)),
         continuous=bool(np.max(np.abs(np.diff(weight))) < LARGEST_STEP),
-        bias=bias,
+        bias=_bias_beyond(ratio, np.abs(gate - 1)),
     )
+
+
+def _bias_beyond(ratio, distance):
+    """Returns the mean distance from one, from where there is some to 10% further.
+
+    Args:
+        ratio: from one on, to either side.
+        distance: of the gate from one, there.
+    """
+    outside = np.abs(np.log(ratio)) >= np.abs(np.log(0.8 if ratio[-1] < 1 else 1.2))
+    ratio, distance = ratio[outside], distance[outside]
+    if np.all(distance < 1e-5):
+        return 0.0
+    start = np.argmax(distance >= 1e-5)
+    near = np.abs(np.log(ratio[start:] / ratio[start])) <= np.log(1.1)
+    return float(np.mean(distance[start:][near]))
 
 
 def property_table():

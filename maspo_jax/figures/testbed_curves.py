@@ -54,7 +54,7 @@ def testbed(figure, seeds=64):
     for where, word in (
         ((16, 0.33), "stops"),
         ((20.5, 0.08), "slow down"),
-        ((17.5, 8e-3), r"do not: W = 1/$\pi$"),
+        ((17.5, 8e-3), r"speed up: W ~ 1/$\pi$"),
     ):
         punished.text(*where, word, fontsize=7.5, ha="center")
     _draw_pushes(rewarded, 1.0, seeds)

@@ -4,7 +4,8 @@ Each function maps the reward of every response, [P, G], and the mask of the
 response tokens, [N, T] bool, to the advantage of every token, [N, T] float32, zero
 on padding. Rewards are constants to the gradient. A response without any token does
 not count: it leaves the statistics of its group. None learns from a group of one,
-except `raw` and `whitened`, which compare with no group.
+except `raw` and `whitened`, which compare with no group, and `smoothed`, which
+compares with earlier visits.
 """
 
 import chex
@@ -23,17 +24,22 @@ def raw(reward, mask):
     return _per_token(reward, mask)
 
 
-def group_normalized(reward, mask, ddof=1, epsilon=EPSILON):
+def group_normalized(reward, mask, ddof=1, epsilon=EPSILON, singleton="zero"):
     """Distance from the group's mean in standard deviations (GRPO).
 
-    Zero for a group in which all rewards are equal, a group of one included: it
-    says nothing about which response is better. The variance divides by G - ddof;
+    Zero for a group in which all rewards are equal: it says nothing about which
+    response is better. So is a group of one with `singleton="zero"`; with "raw" its
+    advantage is its reward, as in verl. The variance divides by G - ddof;
     released implementations take 1, some papers write 0. arXiv 2402.03300.
     """
     counted = _counted(reward, mask)
     centered = _centered(reward, counted)
-    deviation = _deviation(centered, counted, ddof)
-    return _per_token(centered / (deviation + epsilon), mask)
+    advantage = centered / (_deviation(centered, counted, ddof) + epsilon)
+    if singleton == "raw":
+        advantage = jnp.where(counted & (_size(counted) == 1), reward, advantage)
+    elif singleton != "zero":
+        raise ValueError(f"singleton={singleton!r}: choose zero or raw")
+    return _per_token(advantage, mask)
 
 
 def group_centered(reward, mask):

@@ -62,8 +62,10 @@ def check_gate(gate):
 
 def compares(objective):
     """Returns whether an objective's advantage says nothing of a group of one."""
-    mask = jnp.ones((3, 2), bool)
-    value, _ = _rule(objective)(jnp.array([[0.0], [1], [1]]), mask, _unvisited(3))
+    reward, mask = jnp.array([[0.0], [1], [1]]), jnp.ones((3, 2), bool)
+    rule = _rule(objective)
+    _, visited = rule(1 - reward, mask, _unvisited(3))
+    value, _ = rule(reward, mask, visited)
     return not np.any(value)
 
 
@@ -110,9 +112,10 @@ def _check_weight(weight):
     for tokens in (mask, jnp.zeros_like(mask)):
         value = np.asarray(weight(tokens))
         fits = value.shape == mask.shape and np.all(np.isfinite(value))
-        if not fits or np.any(value < 0) or np.any(value[~tokens]):
+        nothing = np.any(tokens) and not np.any(value)
+        if not fits or nothing or np.any(value < 0) or np.any(value[~tokens]):
             raise ValueError(
                 f"objective.weight: {weight} gives {value.tolist()} for the mask "
-                f"{tokens.tolist()}; return a finite weight for each token, and zero "
-                "where the mask is false"
+                f"{tokens.tolist()}; return a finite weight for each token, not all of "
+                "them zero, and zero where the mask is false"
             )

@@ -125,6 +125,18 @@ class RejectResponses:
 
 
 @struct.dataclass
+class RejectTokensByK2:
+    """Rejects tokens whose (log ratio)^2 / 2 is above a limit."""
+
+    limit: float = setting(0.01, "[0, inf]")
+
+    def __call__(self, logprob, sampled, mask):
+        """Returns the tokens that stay, [N, T] bool."""
+        log_ratio = token_log_ratios(logprob, sampled, mask)
+        return mask & (0.5 * jnp.square(log_ratio) <= self.limit)
+
+
+@struct.dataclass
 class RejectTokensByK3:
     """Rejects tokens whose ratio - 1 - log ratio is above a limit."""
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 from maspo_jax.objectives.surrogate import log_ratios, trained
 
 BAND = 0.2  # the ratio band of PPO, to count the tokens that leave it
@@ -19,6 +20,7 @@ UNCERTAIN = 0.9  # tokens the old policy gave less than this could have gone oth
 GATE_LEVELS = np.linspace(0, 1, 51)
 RATIO_LEVELS = np.geomspace(0.1, 10, 95)
 DETAIL_LEVELS = np.geomspace(0.1, 100, 61)
+SIGNS = ("positive", "negative")  # of the advantage, as they are stacked
 BUCKETS = (1e-3, 1e-2, 0.1, 0.5, 0.9)  # ends of the ranges of q, before the last
 
 
@@ -45,8 +47,10 @@ def diagnose(logprob, entropy, gate, batch, details=None):
     log_ratio = log_ratios(logprob, batch)
     old_logprob = trained(batch.old_logprob, batch)
     advantage, ratio = trained(batch.advantage, batch), jnp.exp(log_ratio)
-    taught = counts & (advantage != 0)
-    size, weight = jnp.abs(advantage), jnp.where(taught, gate * ratio, 0)
+    taught, size = counts & (advantage != 0), jnp.abs(advantage)
+    # Beyond the clamp a token has no gradient, whatever its gate.
+    moves = taught & (jnp.abs(log_ratio) < MAX_LOG_RATIO)
+    weight = jnp.where(moves, gate * ratio, 0)
     uncertain = counts & (old_logprob < np.log(UNCERTAIN))
     tokens = lambda value: jnp.sum(jnp.where(counts, value, 0), dtype=jnp.float32)
     sums = {
@@ -82,7 +86,7 @@ def diagnose(logprob, entropy, gate, batch, details=None):
         "weight": jnp.max(weight),
         "ratio": jnp.max(jnp.where(counts, ratio, 0)),
         "minus_ratio": jnp.max(jnp.where(counts, -ratio, -jnp.inf)),
-        "log_steepness": jnp.max(jnp.where(taught, steepness, -jnp.inf)),
+        "log_steepness": jnp.max(jnp.where(moves, steepness, -jnp.inf)),
     }
     return Measured(sums, largest)
 

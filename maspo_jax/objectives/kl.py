@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from maspo_jax.objectives.gates.settings import setting
 from maspo_jax.objectives.ratios import clamped
 
 MAX_K3 = 10.0  # of the released code; larger values have no gradient
@@ -58,7 +59,7 @@ class Penalty:
     reward it is usually `k1`. Both papers use none.
     """
 
-    coefficient: float = struct.field(metadata={"interval": "[0, inf)"})
+    coefficient: float = setting(interval="[0, inf)")
     estimator: Callable = struct.field(pytree_node=False)
 
     def __call__(self, logprob, reference):

@@ -1,6 +1,8 @@
 """Metrics of an update, from what was measured of a whole batch.
 
-Shares and means are over its tokens, unless they say otherwise.
+Shares and means are over its tokens, unless they say otherwise. The advantage is the
+one the gate sees, shaped if the objective shapes it. Over the updates of a step they
+become means, quantiles included, but extremes of extremes.
 
 out_of_band: share of the tokens the old policy was uncertain of whose ratio
     left [0.8, 1.2].
@@ -19,13 +21,13 @@ steepness_max: log10 of the largest W there; it grows without bound where a
 utilization: the share of the plain importance-weighted gradient, by absolute
     size, that the gate lets through.
 zero_gradient_*: share of tokens of that sign of the advantage with g = 0.
-gated_*: share of them that moved with the advantage and meet a gate other than
-    one: right of one for positive, left of it for negative advantages.
+gated_*: share of them that moved with the advantage and meet a gate more than 1e-3
+    from one: right of one for positive, left of it for negative advantages.
 gated_against_*: the same of those that moved against it; for negative ones the
     share the dual clip closes, if nothing else gates there.
-sigma, sigma_p05, ...: mean and quantiles (within 12%) of what a `gates.Detailed`
-    gate says of itself: the width of MASPO, the bounds of DAC and BAPO. Of
-    booleans only the share: sigma_capped, target_met.
+sigma, sigma_p05, ...: mean and quantiles (to the next 12%, within [0.1, 100]) of what
+    a `gates.Detailed` gate says of itself: the width of MASPO, the bounds of DAC and
+    BAPO. Of booleans only the share: sigma_capped, target_met.
 q_below_*_*: per range of q and sign, the share of all tokens (share), the mean
     of g (weight) and the share of gates below one half (closed).
 """
@@ -38,12 +40,12 @@ from maspo_jax.objectives.diagnostics import (
     DETAIL_LEVELS,
     GATE_LEVELS,
     RATIO_LEVELS,
+    SIGNS,
 )
 
 GATE_QUANTILES = {"p01": 0.01, "p05": 0.05, "p50": 0.5}
 RATIO_QUANTILES = {"p01": 0.01, "p05": 0.05, "p95": 0.95, "p99": 0.99}
 DETAIL_QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
-SIGNS = ("positive", "negative")
 
 
 def summarize(measured):

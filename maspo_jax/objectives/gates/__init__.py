@@ -10,9 +10,9 @@ with ratio = pi / q, q the policy the ratio is anchored to. A gate is a function
 
 of arrays of one shape, [...]: the clamped log-ratio, the advantage and log q of
 each token. It is a constant to the gradient. A gate of one is the plain
-importance-weighted policy gradient. Settings are pytree leaves: changing one does
-not recompile, and `jax.vmap` over a gate is a sweep. `check` refuses settings out
-of their range.
+importance-weighted policy gradient. Settings are pytree leaves: changing a float for
+another does not recompile, and `jax.vmap` over a gate is a sweep. `check` refuses
+settings out of their range.
 
 A gate that looks beyond single tokens reads responses along the last axis and
 knows padding, which the surrogate replaces by zeros, from all three arrays being

@@ -39,7 +39,7 @@ class Dac:
     sets low=0.2, high=0.28. arXiv 2509.02333.
     """
 
-    low: float = setting(0.16, "[0, inf)")
+    low: float = setting(0.16, "[0, 1)")
     high: float = setting(0.2, "[0, inf)")
     largest: float = setting(10.0, "(1, inf]")
 
@@ -100,10 +100,10 @@ class Bapo:
 
     low_start: float = setting(0.6, "[0, 1]", at_most="low_stop")
     low_stop: float = setting(0.8, "[0, 1]")
-    low_step: float = setting(0.05, "(0, 1]")
+    low_step: float = setting(0.05, "[1e-3, 1]")
     high_start: float = setting(1.2, "[1, inf)", at_most="high_stop")
     high_stop: float = setting(2.0, "[1, inf)")
-    high_step: float = setting(0.05, "(0, inf)")
+    high_step: float = setting(0.05, "[1e-3, inf)")
     target: float = setting(1.0, "[0, inf)")
     dual: float = setting(3.0, "(1, inf]")
 
@@ -148,10 +148,10 @@ class PaperBapo:
 
     low_start: float = setting(0.6, "[0, 1]", at_most="low_stop")
     low_stop: float = setting(0.9, "[0, 1]")
-    low_step: float = setting(0.02, "(0, 1]")
+    low_step: float = setting(0.02, "[1e-3, 1]")
     high_start: float = setting(1.2, "[1, inf)", at_most="high_stop")
     high_stop: float = setting(3.0, "[1, inf)")
-    high_step: float = setting(0.05, "(0, inf)")
+    high_step: float = setting(0.05, "[1e-3, inf)")
     target: float = setting(0.5, "[0, 1]")
     dual: float = setting(jnp.inf, "(1, inf]")
 

@@ -6,11 +6,11 @@ import numpy as np
 from flax import struct
 
 
-def setting(default, interval, at_most=None):
+def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
     """Returns a field of a gate: a pytree leaf that `check` keeps in an interval.
 
     Args:
-        default: a float.
+        default: a float; without one the setting has to be given.
         interval: as in mathematics, for example "[0, 1)" or "(0, inf)"; a round
             bracket excludes its end.
         at_most: the name of another setting of the same class that it may not exceed.

@@ -73,7 +73,7 @@ class Maspo:
         """Returns the gate, [...], for arrays of one shape, [...]."""
         gate = gaussian(log_ratio, self.sigma(advantage, old_logprob))
         gate = jnp.where(moved_with(log_ratio, advantage), gate, 1)
-        beyond = (advantage < 0) & (log_ratio > jnp.log(self.dual))
+        beyond = beyond_dual(log_ratio, advantage, self.dual)
         return jnp.where(beyond, 0, gate).astype(log_ratio.dtype)
 
     def sigma(self, advantage, old_logprob):
@@ -122,13 +122,15 @@ class Dgpo:
     for negative advantages, exp((log U - d) / m) above U for positive ones, one
     elsewhere. Continuous at both bounds. The authors advise (n, m) = (1, 2), or
     (2, 2) for 1.5B, and smaller ones if training is unstable; any n >= 0 and m > 0
-    is valid. DGPO, arXiv 2603.14389.
+    is valid. `dual` closes the gate for negative advantages above that ratio; the
+    released code has no such bound. DGPO, arXiv 2603.14389.
     """
 
     n: float = setting(1.0, "[0, inf)")
     m: float = setting(2.0, "(0, inf)")
     low: float = setting(0.2, "[0, 1)")
     high: float = setting(0.2, "[0, inf)")
+    dual: float = setting(jnp.inf, "(1, inf]")
 
     def __call__(self, log_ratio, advantage, old_logprob):
         """Returns the gate, [...], for arrays of one shape, [...]."""
@@ -139,7 +141,8 @@ class Dgpo:
         decay = jnp.where(advantage < 0, self.n * below, 0) - jnp.where(
             advantage > 0, above / self.m, 0
         )
-        return jnp.exp(decay).astype(log_ratio.dtype)
+        beyond = beyond_dual(log_ratio, advantage, self.dual)
+        return jnp.where(beyond, 0, jnp.exp(decay)).astype(log_ratio.dtype)
 
 
 def moved_with(log_ratio, advantage):
@@ -147,6 +150,11 @@ def moved_with(log_ratio, advantage):
     rising = (advantage > 0) & (log_ratio > 0)
     falling = (advantage < 0) & (log_ratio < 0)
     return rising | falling
+
+
+def beyond_dual(log_ratio, advantage, dual):
+    """Returns whether a ratio is above the dual clip of negative advantages."""
+    return (advantage < 0) & (log_ratio > jnp.log(dual))
 
 
 def gaussian(log_ratio, sigma):
