@@ -124,7 +124,8 @@ def results_folder(path, option="--out"):
     while not place.exists():
         place = place.parent
     if not place.is_dir():
-        raise ValueError(f"{option} {folder}: {place} is no folder; {another}")
+        where = "" if place == folder else f"{place} "
+        raise ValueError(f"{option} {folder}: {where}is no folder; {another}")
     if not os.access(place, os.W_OK | os.X_OK):
         raise ValueError(f"{option} {folder}: {place} cannot be written to; {another}")
     return folder

@@ -166,7 +166,10 @@ def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
     (tmp_path / "used" / "thesis.tex").write_text("precious")
     for folder, message in (
         (tmp_path / "used", "is not empty; give a new folder"),
-        (tmp_path / "used" / "thesis.tex", "is no folder; give a new folder"),
+        (
+            tmp_path / "used" / "thesis.tex",
+            "is no folder; give another folder with --out",
+        ),
     ):
         status, output = shown(export.main, "no such policy", "--out", folder)
         assert status == 2 and message in output

@@ -184,6 +184,10 @@ def infinite(reward, mask):
     return raw(reward / 0, mask)
 
 
+def misshapen(reward, mask):
+    return reward * mask
+
+
 def padded(mask):
     return mask + 0.1
 
@@ -206,6 +210,7 @@ def padded(mask):
         ({"imitation": -0.1}, "objective.imitation=-0.1"),
         ({"entropy_bonus": float("inf")}, "objective.entropy_bonus=inf"),
         ({"advantage": infinite}, "objective.advantage"),
+        ({"advantage": misshapen}, "objective.advantage: .* fails on rewards of shape"),
         ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
         ({"weight": SequenceSumOver(-8)}, "objective.weight: SequenceSumOver"),
         ({"weight": SequenceSumOver(math.inf)}, "not all of them zero"),

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import test_gate_nature
+from test_gate_nature import Nature
 
 from maspo_jax import config, validation
-from maspo_jax.objectives import gates
 
 FOLDER = pathlib.Path(__file__).parent.parent / "experiments"
 
@@ -20,7 +21,8 @@ FOLDER = pathlib.Path(__file__).parent.parent / "experiments"
 def printed(tmp_path, monkeypatch):
     """The files of the walk, in a folder with the experiment they build on."""
     text = (FOLDER / "README.md").read_text()
-    method, experiment = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    method, row, experiment = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "row.txt").write_text(row)
     (tmp_path / "log_gaussian.py").write_text(method)
     (tmp_path / "my_method.py").write_text(experiment)
     shutil.copy(FOLDER / "arithmetic.py", tmp_path)
@@ -42,6 +44,24 @@ def test_the_example_is_a_method(printed):
     np.testing.assert_allclose(value, [1, np.exp(-0.5), 1], rtol=1e-6)
 
 
+def test_its_row_holds(printed):
+    experiment = config.load(printed / "my_method.py")
+    known = {"LogGaussian": type(experiment.objective.gate), "Nature": Nature}
+    nature = eval((printed / "row.txt").read_text(), known)
+    assert isinstance(nature, Nature)
+    for law in (
+        test_gate_nature.test_continuity,
+        test_gate_nature.test_boundedness,
+        test_gate_nature.test_the_push_on_vanishing_tokens,
+        test_gate_nature.test_against_the_advantage,
+    ):
+        law(nature)
+    for q in test_gate_nature.Q:
+        test_gate_nature.test_only_gates_with_an_unbounded_push_open_on_the_way(
+            nature, q
+        )
+
+
 def test_its_settings_are_checked_like_any_other(printed):
     experiment = config.load(printed / "my_method.py", ["--objective.gate.width", "0"])
     with pytest.raises(ValueError, match="LogGaussian.width=0.0"):
@@ -52,4 +72,3 @@ def test_every_link_leads_somewhere():
     text = (FOLDER / "README.md").read_text()
     for target in re.findall(r"\]\((\.\./[^)]+)\)", text):
         assert (FOLDER / target).exists(), target
-    assert all(hasattr(gates, name) for name in ("Bapo", "setting"))

@@ -25,6 +25,7 @@ AGGREGATIONS = {
     "token-mean": token_weights.token_mean,
     "seq-mean-token-mean": token_weights.sequence_mean,
     "seq-mean-token-sum": token_weights.sequence_sum,
+    "seq-mean-token-sum-norm": token_weights.SequenceSumOver(64),
 }
 
 
@@ -204,4 +205,4 @@ def test_every_golden_file_is_used():
     assert methods <= files and methods == {f"policy_{method}" for method in tested}
     inputs = {reference.manifest()[name]["inputs"] for name in reference.manifest()}
     others = files - methods - {name.removesuffix(".npz") for name in inputs}
-    assert {name for name in others if f'"{name}"' not in sources} == set()
+    assert {name for name in others if f'load("{name}"' not in sources} == set()

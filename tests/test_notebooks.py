@@ -2,10 +2,15 @@
 
 import json
 import pathlib
+import re
+import subprocess
+import sys
 
 import nbclient
 import nbformat
 import pytest
+
+from maspo_jax.figures import __main__ as figures
 
 FOLDER = pathlib.Path(__file__).parent.parent / "colab"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -32,6 +37,7 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
     nbclient.NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}
     ).execute()
+    shown = re.findall(r"show\((?:\w+\.)?(\w+)\)", path.read_text())
     pictures = [
         output
         for cell in notebook.cells
@@ -39,4 +45,26 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
         for output in cell.outputs
         if "image/png" in output.get("data", {})
     ]
-    assert len(pictures) >= 8
+    assert len(pictures) == len(shown) == len(set(shown))
+
+
+def test_the_notebook_of_gates_shows_every_figure():
+    text = (FOLDER / "gates.ipynb").read_text()
+    drawn = {draw.__name__ for draw in figures.GATES}
+    assert set(re.findall(r"show\(\w+\.(\w+)\)", text)) == drawn
+
+
+@pytest.mark.slow
+def test_its_first_cell_installs_the_package(tmp_path):
+    """In an environment with nothing but what runs notebooks."""
+    python = tmp_path / "bin" / "python"
+    run = lambda *words: subprocess.run(words, check=True, cwd=FOLDER)
+    run(sys.executable, "-m", "venv", tmp_path)
+    run(python, "-m", "pip", "install", "-q", "nbclient", "ipykernel")
+    run(
+        tmp_path / "bin" / "jupyter-execute",
+        "--output",
+        tmp_path / "out",
+        "gates.ipynb",
+    )
+    assert "image/png" in (tmp_path / "out.ipynb").read_text()

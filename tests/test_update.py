@@ -13,8 +13,9 @@ from updates import OPTIMIZER, example_batch
 
 from maspo_jax import parallel
 from maspo_jax.objectives import gates
-from maspo_jax.objectives.surrogate import surrogate
-from maspo_jax.objectives.terms import Terms
+from maspo_jax.objectives.advantages import EntropyAdvantage
+from maspo_jax.objectives.surrogate import fit, surrogate
+from maspo_jax.objectives.terms import Terms, shape
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.training import state as states
@@ -30,14 +31,15 @@ def batch(tiny_policy):
 def run(tiny_config, tiny_policy):
     """Makes one update under a layout."""
 
-    def run(batch, gate, data=1, fsdp=1, microbatches=1, loss=reinforce):
+    def run(batch, gate, data=1, fsdp=1, microbatches=1, loss=reinforce, shaping=None):
         mesh = mesh_of(data, fsdp)
         skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
         specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
         copy = jax.tree.map(jnp.array, tiny_policy)
         state = states.adopt(copy, OPTIMIZER, mesh)
         update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
-        state, metrics, trace = update(state, parallel.spread(batch, mesh), Terms(gate))
+        rows = parallel.spread(batch, mesh)
+        state, metrics, trace = update(state, rows, Terms(gate, shaping))
         assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
         return jax.device_get((state, metrics, trace))
 
@@ -152,8 +154,27 @@ def test_bounds_are_fitted_to_the_whole_batch(
     run, batch, kind, data, fsdp, microbatches
 ):
     """No device and no microbatch may search for bounds of its own."""
-    gate = kind(target=0.97 if kind is gates.Bapo else 0.5)
+    gate = kind(target=0.97 if kind is gates.Bapo else 0.56)
     expected = run(batch, gate)
     found = run(batch, gate, data, fsdp, microbatches)
     chex.assert_trees_all_close(found[0].policy, expected[0].policy, atol=1e-5)
     np.testing.assert_array_equal(found[2].gate, expected[2].gate)
+
+
+@pytest.mark.parametrize("data, fsdp, microbatches", [(1, 1, 1), (2, 2, 2)])
+def test_bounds_are_fitted_to_the_shaped_advantages(
+    run, batch, tiny_policy, data, fsdp, microbatches
+):
+    gate, shaping = gates.PaperBapo(target=0.56), EntropyAdvantage(2.0, 1.1)
+    logprob, entropy = jax.jit(response_logprobs, static_argnums=2)(
+        tiny_policy, batch.sequences, 1.0
+    )
+    shaped = shape(entropy, batch, Terms(gate, shaping))
+    plain, expected = (
+        fit(gate, logprob, rows, total=lambda number: number)
+        for rows in (batch, shaped)
+    )
+    assert plain.upper > expected.upper + 0.1
+    metrics = run(batch, gate, data, fsdp, microbatches, shaping=shaping)[1]
+    np.testing.assert_allclose(metrics["bound_upper"], expected.upper, rtol=1e-5)
+    np.testing.assert_allclose(metrics["bound_lower"], expected.lower, rtol=1e-5)

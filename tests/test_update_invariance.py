@@ -52,7 +52,7 @@ def update(tiny_config, tiny_policy):
     def update(batch, gate, layout=PLAIN):
         kind = type(gate)
         if isinstance(gate, gates.BatchFitted):  # with a target between the stops
-            gate = gate.replace(target=0.97 if kind is gates.Bapo else 0.5)
+            gate = gate.replace(target=0.97 if kind is gates.Bapo else 0.56)
         else:
             kind, gate = OneOf, OneOf(ALONE, jnp.int32(ALONE.index(gate)))
         return compiled(kind, layout)(batch, gate)

@@ -88,7 +88,14 @@ def _check_advantage(objective):
     reward = jnp.array([[0.0, 0, 0], [1, 1, 1], [0, 1, 0]])
     mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
     name = "advantage" if objective.remembering is None else "remembering"
-    value, _ = _rule(objective)(reward, mask, _unvisited(len(reward)))
+    try:
+        value, _ = _rule(objective)(reward, mask, _unvisited(len(reward)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"objective.{name}: {getattr(objective, name)} fails on rewards of shape "
+            f"{reward.shape} and a mask of shape {mask.shape}: {error}; return one "
+            "number per token, shaped like the mask"
+        ) from error
     if np.shape(value) != mask.shape or not np.all(np.isfinite(value)):
         raise ValueError(
             f"objective.{name}: {getattr(objective, name)} gives {value} for the "
