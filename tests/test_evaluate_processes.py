@@ -125,6 +125,29 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(whole, words, tmp_path
     same(folder, whole)
 
 
+def refused(words, folder, status=2, more=()):
+    """Returns what two processes print that refuse to evaluate into a folder."""
+    address = f"localhost:{free_port()}"
+    pod = [
+        start(words, folder, *more, "--pod", f"{address}/{index}/2", devices=2)
+        for index in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=60)[0] for process in pod]
+    finally:
+        for process in pod:
+            process.kill()
+    assert [process.returncode for process in pod] == [status] * 2, "\n".join(outputs)
+    assert "Traceback" not in "".join(outputs)
+    return outputs
+
+
+def test_what_the_first_process_refuses_ends_the_other(words, tmp_path):
+    first, other = refused(words, tmp_path / ("a" * 300))
+    assert "--out" in first and "File name too long" in first
+    assert "another process of this pod refused" in other
+
+
 @pytest.mark.slow
 def test_processes_that_disagree_stop_before_they_begin(words, tmp_path):
     folder, address = tmp_path / "evaluation", f"localhost:{free_port()}"
