@@ -33,6 +33,7 @@ class Policy:
     response_length: int  # tokens it answers in, likewise
     grading: config.Grading
     source: pathlib.Path | None  # folder of the checkpoint it was trained from
+    files: dict  # digests of what template and tokenizer were read from
 
     @property
     def title(self):
@@ -47,7 +48,7 @@ class Policy:
             "grader": config.to_json(self.grading.grader),
             "template": config.to_json(self.template),
             "tokenizer": config.to_json(self.tokenizer),
-            "files": origins.digests((self.template, self.tokenizer)),
+            "files": self.files,
         }
 
 
@@ -69,6 +70,7 @@ def open_policy(name, mesh, step=None, dtype="float32", template=None):
     """
     with parallel.all_or_none():  # before any process begins to read parameters
         about, read = _found(name, step, dtype, template)
+        about["files"] = origins.digests((about["template"], about["tokenizer"]))
     return Policy(**about, decoder=read(mesh))
 
 
