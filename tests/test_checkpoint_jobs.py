@@ -116,15 +116,35 @@ def test_an_evaluation_goes_on_with_the_files_it_began_with(
     begin = lambda: shown(evaluate.main, *words, *lengths)
     status, output = begin()
     assert status == 0, output
-    for name in ("chat_template.jinja", "tokenizer.json", "generation_config.json"):
+    for name, message in (
+        ("chat_template.jinja", f"files.{copy}/chat_template.jinja: 'sha256 "),
+        ("tokenizer.json", f"files.{copy}/tokenizer.json: 'sha256 "),
+        ("generation_config.json", f"files.{copy}/generation_config.json: 'sha256 "),
+        ("config.json", "decoder.rope_theta: 10000.0 in the folder, 20000.0 here"),
+    ):
         content = (copy / name).read_text()
-        (copy / name).write_text(f"{content}\n")
+        (copy / name).write_text(content.replace("10000.0", "20000.0") + "\n")
         status, output = begin()
-        assert status == 2 and f"files.{copy / name}: 'sha256 " in output, output
+        assert status == 2 and message in output, output
         assert "Put back what was changed" in output
         (copy / name).write_text(content)
     status, output = begin()
     assert status == 0, output
+
+
+def test_a_run_is_evaluated_with_the_configuration_it_was_trained_with(
+    trained, checkpoint, problems, tmp_path
+):
+    config = checkpoint / "config.json"
+    content = config.read_text()
+    config.write_text(content.replace("10000.0", "20000.0"))
+    assert config.read_text() != content
+    words = (trained[0], f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "out")
+    try:
+        status, output = shown(evaluate.main, *words, "--response-length", 4)
+    finally:
+        config.write_text(content)
+    assert status == 2 and f"{config} has changed since the run" in output, output
 
 
 def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_path):

@@ -45,6 +45,7 @@ class Policy:
         return {
             "step": self.step,
             "weights": checksum(self.decoder),
+            "decoder": config.to_json(self.decoder.config),
             "grader": config.to_json(self.grading.grader),
             "template": config.to_json(self.template),
             "tokenizer": config.to_json(self.tokenizer),
@@ -125,7 +126,8 @@ def _of_checkpoint(name, dtype, style):
 
 def _of_run(folder, step):
     experiment = runs.read_experiment(folder)
-    runs.check_files(folder, experiment.template, experiment.tokenizer)
+    parts = experiment.policy, experiment.template, experiment.tokenizer
+    runs.check_files(folder, *parts)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
     if not saved:
