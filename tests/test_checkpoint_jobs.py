@@ -8,6 +8,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import safetensors
 from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
 from conftest import command, measured
 
@@ -192,6 +193,16 @@ def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
         assert status == 2 and message in output
         assert "loading JAX" not in output
     assert (tmp_path / "used" / "thesis.tex").read_text() == "precious"
+
+
+def test_a_full_disk_is_one_line(checkpoint, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    status, output = shown(export.main, checkpoint, "--out", tmp_path / "new")
+    assert status == 2 and f"error: {tmp_path}/new: " in output, output
+    assert "No space left on device; make room" in output
 
 
 def test_the_template_exported_is_the_one_it_was_trained_with(trained, tmp_path):
