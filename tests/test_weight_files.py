@@ -1,8 +1,12 @@
 """Files of a checkpoint that contradict each other, or hold something else."""
 
+import json
+
 import jax
+import numpy as np
 import pytest
 from flax import nnx
+from safetensors.numpy import load_file, save_file
 
 from maspo_jax.models import pretrained
 from maspo_jax.models.decoder import Decoder, DecoderConfig
@@ -26,6 +30,18 @@ def verify(folder):
 def test_what_was_exported_fits(split):
     assert len(list(split.glob("*.safetensors"))) > 1
     verify(split)
+
+
+@pytest.mark.parametrize(
+    "tensor, value", [("extra", 1.0), ("model.norm.weight", 2.0)], ids=str
+)
+def test_what_the_index_does_not_place_is_refused(split, tensor, value):
+    index = json.loads((split / pretrained.INDEX).read_text())["weight_map"]
+    file = next(file for file in index.values() if file != index["model.norm.weight"])
+    tensors = load_file(split / file)
+    save_file(tensors | {tensor: np.full(64, value, np.float32)}, split / file)
+    with pytest.raises(ValueError, match=f"{file} holds {tensor}, which .*index.json"):
+        verify(split)
 
 
 @pytest.mark.parametrize(

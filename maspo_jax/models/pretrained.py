@@ -196,6 +196,12 @@ def _shapes(folder, files):
                 if name in shapes:
                     raise ValueError(f"{folder}: {name} is set twice, again in {file}")
                 shapes[name] = tuple(tensors.get_slice(name).get_shape())
+            for name in sorted(inside.difference(names)):
+                if not name.endswith(COMPUTED):
+                    raise ValueError(
+                        f"{folder}: {file} holds {name}, which {INDEX} does not place "
+                        "there; fetch both again"
+                    )
     return shapes
 
 
