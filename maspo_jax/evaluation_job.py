@@ -37,7 +37,7 @@ def start(
     batch,
     template=None,
     step=None,
-    dtype="float32",
+    dtype=None,
     folder=None,
     pod=None,
 ):

@@ -12,9 +12,9 @@ import safetensors
 from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
 from conftest import command, measured
 
-from maspo_jax import compare, evaluate, export
+from maspo_jax import compare, evaluate, export, parallel
 from maspo_jax.data import templates
-from maspo_jax.evaluation import folders
+from maspo_jax.evaluation import folders, policies
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
 
@@ -193,6 +193,12 @@ def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
         assert status == 2 and message in output
         assert "loading JAX" not in output
     assert (tmp_path / "used" / "thesis.tex").read_text() == "precious"
+
+
+def test_the_folder_one_is_in_has_a_name(checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint)
+    policy = policies.open_policy(".", parallel.make_mesh())
+    assert policy.title == "tiny-qwen2"
 
 
 def test_a_full_disk_is_one_line(checkpoint, tmp_path, monkeypatch):

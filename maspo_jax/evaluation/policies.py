@@ -53,7 +53,7 @@ class Policy:
         }
 
 
-def open_policy(name, mesh, step=None, dtype="float32", template=None):
+def open_policy(name, mesh, step=None, dtype=None, template=None):
     """Returns the `Policy` of a run after its newest checkpoint, or of Hugging Face.
 
     Args:
@@ -61,7 +61,8 @@ def open_policy(name, mesh, step=None, dtype="float32", template=None):
             name of one on the hub.
         mesh: the mesh its parameters are placed on.
         step: of the run's checkpoint; None for the newest.
-        dtype: of the parameters of a checkpoint of Hugging Face.
+        dtype: of the parameters of a checkpoint of Hugging Face; None for float32. A
+            run has its own.
         template: the name in `data.templates` of the instructions a checkpoint is given
             with each question; None for `boxed`. A run has its own.
 
@@ -95,16 +96,23 @@ def _found(name, step, dtype, template):
                 f"template={template}: a run is asked with the template it was trained "
                 "with; leave it out"
             )
+        if dtype is not None:
+            raise ValueError(
+                f"dtype={dtype}: a run is held in the type it was trained in; leave it "
+                "out"
+            )
         return _of_run(folder, step)
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
-    return _of_checkpoint(str(name), dtype, templates.named(template or "boxed"))
+    return _of_checkpoint(
+        str(name), dtype or "float32", templates.named(template or "boxed")
+    )
 
 
 def _of_checkpoint(name, dtype, style):
     checkpoint, usual = pretrained.Checkpoint(name, dtype=dtype), Evaluation()
     about = {
-        "name": pathlib.Path(name).name,
+        "name": pathlib.Path(name).resolve().name,
         "step": None,
         "tokenizer": FileTokenizer(name),
         "template": template_of(name, style),
