@@ -121,8 +121,12 @@ def results_folder(path, option="--out"):
             "bucket, for example with gcsfuse, and give its path"
         )
     folder = place = pathlib.Path(path)
-    while not place.exists():
-        place = place.parent
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as error:  # of a name that is too long, or a folder that is closed
+        reason = error.strerror or str(error)
+        raise ValueError(f"{option} {folder}: {reason}; {another}") from error
     if not place.is_dir():
         where = "" if place == folder else f"{place} "
         raise ValueError(f"{option} {folder}: {where}is no folder; {another}")

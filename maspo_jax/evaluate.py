@@ -37,7 +37,7 @@ def main(words=None):
             batch=taken["batch"],
             template=taken["template"],
             step=taken["step"],
-            dtype=taken["dtype"] or "float32",
+            dtype=taken["dtype"],
             folder=taken["out"],
             pod=taken["pod"],
         )

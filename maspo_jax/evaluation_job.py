@@ -9,7 +9,7 @@ import zlib
 import jax
 
 from maspo_jax import origins, parallel, validation
-from maspo_jax.commands import refuse
+from maspo_jax.commands import created, refuse
 from maspo_jax.data import pipeline
 from maspo_jax.data.templates import Template
 from maspo_jax.evaluation import (
@@ -37,7 +37,7 @@ def start(
     batch,
     template=None,
     step=None,
-    dtype="float32",
+    dtype=None,
     folder=None,
     pod=None,
 ):
@@ -49,9 +49,7 @@ def start(
         given: fields of the `Evaluation` that are not to be the usual ones; the lengths
             are those the policy was trained with unless given.
         batch: responses drawn at a time.
-        template: see `policies.open_policy`.
-        step: of the checkpoint; None for the newest.
-        dtype: of the parameters of a checkpoint of Hugging Face.
+        template, step, dtype: see `policies.open_policy`.
         folder: of the evaluation; None for `evaluations/` and the name of the policy.
         pod: see `parallel.join`.
     """
@@ -80,21 +78,24 @@ def start(
             folder = pathlib.Path(folder)
         except (ValueError, OSError) as error:
             return refuse(error)
-        if policy.step is None and isinstance(policy.template, Template):
-            display.note(f"{name} has no chat template: it is asked in plain text")
-        devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
-        display.note(f"{settings['policy']}\non {devices}, in {folder}")
+        introduce(policy, settings, folder, display)
         try:
             draw(policy, evaluation, read, plans, mesh, folder, display)
+            conclude(folder, read, settings, display)
         except Interrupted as interrupted:
             display.note(f"{interrupted}. The same command goes on from there.")
             return interrupted.exit_status
-        except ValueError as error:  # of a file of responses
+        except (ValueError, OSError) as error:  # of a file of responses or of results
             return refuse(error)
-        if jax.process_index() == 0:
-            display.stage("counting")
-            conclude(folder, read, settings, display)
     return 0
+
+
+def introduce(policy, settings, folder, display):
+    """Says what is about to be drawn, and where it goes."""
+    if policy.step is None and isinstance(policy.template, Template):
+        display.note(f"{policy.name} has no chat template: it is asked in plain text")
+    devices = f"{jax.device_count()} {jax.default_backend()} device(s)"
+    display.note(f"{settings['policy']}\non {devices}, in {folder}")
 
 
 def draw(policy, evaluation, read, plans, mesh, folder, display):
@@ -179,7 +180,16 @@ def interview(policy, evaluation, benchmark, plan, verifier, mesh):
 
 
 def conclude(folder, read, settings, display):
-    """Writes and shows what an evaluation has come to."""
+    """Writes and shows what an evaluation has come to, in the first process."""
+    with parallel.all_or_none():
+        if jax.process_index() == 0:
+            display.stage("counting")
+            with created(folder):
+                write_results(folder, read, settings, display)
+
+
+def write_results(folder, read, settings, display):
+    """Writes the texts, the results, their tables and their picture."""
     samples = settings["answers"]["evaluation"]["samples"]
     rows = {one.name: write_texts(folder, one, samples) for one in read}
     for name, about in folders.read(folder)["benchmarks"].items():

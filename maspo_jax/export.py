@@ -44,6 +44,7 @@ def main(words=None):
             return refuse(error)
         with said("loading JAX"):
             import jax  # which takes seconds
+            import safetensors
 
             from maspo_jax import parallel
             from maspo_jax.data import tokenizer_files
@@ -68,6 +69,8 @@ def main(words=None):
                 tokenizer_files.write(policy.tokenizer, folder, policy.template)
         except (ValueError, OSError) as error:
             return refuse(error)
+        except safetensors.SafetensorError as error:  # of a full disk, for example
+            return refuse(f"{folder}: {error}; make room, and give a new folder")
     print(f"{policy.title} is in {folder}")
     return 0
 

@@ -34,10 +34,16 @@ def folder_of(name, revision=None, files=TEXTS):
         files: patterns of those to fetch.
 
     Raises:
+        ValueError: a revision of a folder.
         FileNotFoundError: there is neither such a folder nor, now, such a name.
     """
     folder = pathlib.Path(name)
     if folder.is_dir():
+        if revision is not None:
+            raise ValueError(
+                f"revision={revision!r}: {name} is a folder here and has none; leave "
+                "it out, or give the name on the hub"
+            )
         return folder
     if not is_name(name):
         raise FileNotFoundError(f"no folder {name}, nor is it a name like OWNER/MODEL")

@@ -16,7 +16,7 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "parallel", "origins", "hub", "commands"},
+    {"types", "parallel", "origins", "hub", "commands", "files"},
     {"data", "models", "rewards", "objectives"},
     {"rollout", "config", "testbeds"},
     {"training", "validation"},

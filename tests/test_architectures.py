@@ -29,6 +29,17 @@ VALUES = {
         ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"hidden_size": None}, "hidden_size=None: must be a whole number"),
+        ({"num_attention_heads": 0}, "num_attention_heads=0: must be a whole number"),
+        ({"num_key_value_heads": "2"}, "num_key_value_heads='2': must be a whole"),
+        ({"head_dim": 0}, "head_dim=0: must be a whole number"),
+        ({"rope_parameters": "yarn"}, "rope_parameters='yarn': must be an object"),
+        ({"rope_scaling": ["yarn"]}, r"rope_scaling=\['yarn'\]: must be an object"),
+        ({"rope_scaling": {"type": ["yarn"]}}, r"rope_type=\['yarn'\]: only"),
+        (
+            {"rope_scaling": {"type": "linear", "factor": []}},
+            "rope_type='linear': .* not 'list'",
+        ),
+        ({"model_type": []}, r"model_type=\[\]: only qwen2"),
     ],
 )
 def test_checkpoints_that_need_more_are_refused(change, message):

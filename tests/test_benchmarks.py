@@ -1,6 +1,7 @@
 """What is drawn: benchmarks by name and file, settings, and batches of one shape."""
 
 import json
+import resource
 
 import numpy as np
 import pytest
@@ -160,3 +161,21 @@ def test_a_whole_line_of_another_kind_is_refused_and_nothing_is_lost(tmp_path, l
         with generations.appended(path, 1):
             pass
     assert path.read_bytes() == line + b'{"problem": 2}\n'
+
+
+def test_a_disk_that_is_full_is_named_and_what_was_written_is_kept(tmp_path):
+    path = tmp_path / "own.jsonl"
+    lines = [json.dumps(dict.fromkeys(generations.FIELDS, i)) for i in range(9)]
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    room = len("".join(f"{line}\n" for line in lines[:2])) + 20
+    with pytest.raises(OSError, match=r"own.jsonl: File too large; .* goes on from"):
+        with generations.appended(path, 1) as (append, _, _):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, usual[1]))
+            try:
+                append(lines)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    with generations.appended(path, 1) as (append, kept, _):
+        assert kept == 2
+        append(lines[2:])
+    assert path.read_text().splitlines() == lines

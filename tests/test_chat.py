@@ -274,3 +274,22 @@ def test_a_folder_without_a_template_is_refused(make, tmp_path):
     (tmp_path / "empty" / "tokenizer_config.json").write_text("{")
     with pytest.raises(ValueError, match="tokenizer_config.json is not JSON"):
         ChatTemplate(str(tmp_path / "empty")).render("Why?")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ([1], "tokenizer_config.json holds no JSON object"),
+        ({"chat_template": [{"x": 1}]}, "tokenizer_config.json: chat_template=.*{'x'"),
+        ({"chat_template": [[]]}, "tokenizer_config.json: chat_template"),
+        ({"chat_template": {"a": 1}}, "tokenizer_config.json: chat_template"),
+        (
+            {"chat_template": "{{ eos_token }}", "eos_token": {"a": 1}},
+            "tokenizer_config.json: eos_token={'a': 1} is no text",
+        ),
+    ],
+)
+def test_settings_of_another_kind_are_refused(tmp_path, settings, message):
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=message):
+        ChatTemplate(str(tmp_path)).render("Why?")

@@ -50,3 +50,8 @@ def test_a_name_has_an_owner_and_is_no_path(name, is_one, monkeypatch):
 def test_what_is_neither_folder_nor_name_is_refused():
     with pytest.raises(FileNotFoundError, match="nor is it a name like OWNER/MODEL"):
         hub.folder_of("nowhere")
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="revision='v2': .* is a folder here"):
+        hub.folder_of(str(tmp_path), "v2")

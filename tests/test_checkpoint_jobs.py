@@ -8,12 +8,13 @@ import shutil
 import jax
 import numpy as np
 import pytest
+import safetensors
 from checkpoint_files import SMALL, write_checkpoint, write_experiment, write_problems
 from conftest import command, measured
 
-from maspo_jax import compare, evaluate, export
+from maspo_jax import compare, evaluate, export, parallel
 from maspo_jax.data import templates
-from maspo_jax.evaluation import folders
+from maspo_jax.evaluation import folders, policies
 from maspo_jax.models.decoder import causal, positions
 from maspo_jax.training import runs
 
@@ -116,15 +117,35 @@ def test_an_evaluation_goes_on_with_the_files_it_began_with(
     begin = lambda: shown(evaluate.main, *words, *lengths)
     status, output = begin()
     assert status == 0, output
-    for name in ("chat_template.jinja", "tokenizer.json", "generation_config.json"):
+    for name, message in (
+        ("chat_template.jinja", f"files.{copy}/chat_template.jinja: 'sha256 "),
+        ("tokenizer.json", f"files.{copy}/tokenizer.json: 'sha256 "),
+        ("generation_config.json", f"files.{copy}/generation_config.json: 'sha256 "),
+        ("config.json", "decoder.rope_theta: 10000.0 in the folder, 20000.0 here"),
+    ):
         content = (copy / name).read_text()
-        (copy / name).write_text(f"{content}\n")
+        (copy / name).write_text(content.replace("10000.0", "20000.0") + "\n")
         status, output = begin()
-        assert status == 2 and f"files.{copy / name}: 'sha256 " in output, output
+        assert status == 2 and message in output, output
         assert "Put back what was changed" in output
         (copy / name).write_text(content)
     status, output = begin()
     assert status == 0, output
+
+
+def test_a_run_is_evaluated_with_the_configuration_it_was_trained_with(
+    trained, checkpoint, problems, tmp_path
+):
+    config = checkpoint / "config.json"
+    content = config.read_text()
+    config.write_text(content.replace("10000.0", "20000.0"))
+    assert config.read_text() != content
+    words = (trained[0], f"gsm8k={problems}", "--samples", 2, "--out", tmp_path / "out")
+    try:
+        status, output = shown(evaluate.main, *words, "--response-length", 4)
+    finally:
+        config.write_text(content)
+    assert status == 2 and f"{config} has changed since the run" in output, output
 
 
 def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_path):
@@ -175,6 +196,22 @@ def test_an_export_to_a_folder_in_use_is_refused_before_any_work(tmp_path):
         assert status == 2 and message in output
         assert "loading JAX" not in output
     assert (tmp_path / "used" / "thesis.tex").read_text() == "precious"
+
+
+def test_the_folder_one_is_in_has_a_name(checkpoint, monkeypatch):
+    monkeypatch.chdir(checkpoint)
+    policy = policies.open_policy(".", parallel.make_mesh())
+    assert policy.title == "tiny-qwen2"
+
+
+def test_a_full_disk_is_one_line(checkpoint, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", fail)
+    status, output = shown(export.main, checkpoint, "--out", tmp_path / "new")
+    assert status == 2 and f"error: {tmp_path}/new: " in output, output
+    assert "No space left on device; make room" in output
 
 
 def test_the_template_exported_is_the_one_it_was_trained_with(trained, tmp_path):

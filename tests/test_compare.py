@@ -108,3 +108,8 @@ def test_what_cannot_be_compared_is_refused(evaluated, tmp_path):
         status, output = run(compare, evaluated[0], folder, "--out", out)
         assert status == 2 and message in output, output
         assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_is_one_line():
+    status, output = run(compare, "a", "b", "--out", "a" * 300)
+    assert status == 2 and "--out" in output and "File name too long" in output

@@ -1,6 +1,7 @@
 """The evaluation command in real processes: signals, sudden death, and a pod."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -123,6 +124,39 @@ def test_two_processes_equal_one_and_go_on_after_a_signal(whole, words, tmp_path
     assert begun(folder) and not (folder / "results.json").exists()
     finish(*start_pod())
     same(folder, whole)
+
+
+def refused(words, folder):
+    """Returns what two processes print that refuse to evaluate into a folder."""
+    address = f"localhost:{free_port()}"
+    pod = [
+        start(words, folder, "--pod", f"{address}/{index}/2", devices=2)
+        for index in range(2)
+    ]
+    try:
+        outputs = [process.communicate(timeout=60)[0] for process in pod]
+    finally:
+        for process in pod:
+            process.kill()
+    assert [process.returncode for process in pod] == [2] * 2, "\n".join(outputs)
+    assert "Traceback" not in "".join(outputs)
+    return outputs
+
+
+def test_what_the_first_process_refuses_ends_the_other(words, tmp_path):
+    first, other = refused(words, tmp_path / ("a" * 300))
+    assert "--out" in first and "File name too long" in first
+    assert "another process of this pod refused" in other
+
+
+def test_responses_that_cannot_be_written_end_both_processes(whole, words, tmp_path):
+    folder = tmp_path / "evaluation"
+    shutil.copytree(whole, folder)
+    (folder / "chains.jsonl").unlink()
+    (folder / "chains.jsonl").mkdir()
+    first, other = refused(words, folder)
+    assert "Is a directory" in first and "chains.jsonl" in first
+    assert "another process of this pod refused" in other
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What cannot be evaluated gets one clear error, before anything is written."""
 
+import contextlib
 import pathlib
 import shutil
 
@@ -7,8 +8,8 @@ import pytest
 from conftest import run
 from evaluations import evaluation
 
-from maspo_jax import evaluate
-from maspo_jax.evaluation import folders
+from maspo_jax import evaluate, evaluation_job, origins, parallel
+from maspo_jax.evaluation import folders, generations
 
 
 def test_another_setting_on_the_folder_is_refused_by_name(
@@ -43,6 +44,7 @@ def test_another_setting_on_the_folder_is_refused_by_name(
         (["--prompt-length", 2], "Raise the length to at least 5"),
         (["--batch", 7], "batch=7: at least one response for each of the 8"),
         (["--step", 3], "step=3: "),
+        (["--dtype", "bfloat16"], "dtype=bfloat16: a run is held in the type it"),
         (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
     ],
     ids=str,
@@ -95,3 +97,44 @@ def test_a_folder_in_use_is_refused(evaluated, tiny_run, chain_files, tmp_path):
     with folders.opened(folder, folders.read(folder)):
         status, output = evaluation(tiny_run, *chain_files, out=folder)
     assert status == 2 and "another process is working in" in output
+
+
+def fail(*_):
+    raise OSError(28, "No space left on device", "a file")
+
+
+@contextlib.contextmanager
+def full(path, group):
+    """A file of responses on a full disk."""
+    yield fail, 0, 0
+
+
+def failing_again():
+    """Digests that can be read once, as the folder of the run is checked."""
+    once = iter([{}])
+
+    def digests(part):
+        found = next(once, None)
+        return fail() if found is None else found
+
+    return digests
+
+
+FAULTS = {
+    "a file of the policy": (origins, "digests", failing_again()),
+    "the responses": (generations, "appended", full),
+    "their texts": (evaluation_job, "write_texts", fail),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_fails_is_one_line_and_the_pod_is_told(
+    tiny_run, chain_files, tmp_path, monkeypatch, fault
+):
+    told = []
+    everyones = lambda number: told.append(number) or number
+    monkeypatch.setattr(parallel, "largest", everyones)
+    monkeypatch.setattr(*FAULTS[fault])
+    status, output = evaluation(tiny_run, *chain_files, out=tmp_path / "out")
+    assert status == 2 and "No space left on device" in output, output
+    assert told[-1] is True

@@ -52,6 +52,34 @@ def test_problems_that_changed_have_another_digest(folder, write):
     assert after[0] == before[0] and after[1] != before[1]
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_two_readings_of_one_set_are_told_apart(folder, tmp_path):
+    others = [{**row, "answer": "#### 7"} for row in ROWS]
+    for name, rows in (("main", ROWS), ("other", others)):
+        (tmp_path / "set" / name).mkdir()
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (tmp_path / "set" / name / "train.jsonl").write_text(lines)
+    (tmp_path / "set" / "README.md").write_text(
+        "---\nconfigs:\n- config_name: main\n  data_files: main/train.jsonl\n"
+        "- config_name: other\n  data_files: other/train.jsonl\n---\n"
+    )
+    (tmp_path / "set" / "train.jsonl").unlink()
+    changes = (
+        {"subset": "main"},
+        {"subset": "other"},
+        {"subset": "main", "first": 2},
+        {"subset": "main", "layout": "gsm8k"},
+        {"subset": "main", "layout": Columns("question", "id")},
+    )
+    sources = tuple(HubProblems(folder, **change) for change in changes)
+    found = origins.digests(sources)
+    assert len(found) == len(sources)
+    assert set(found.values()) >= {
+        digest for source in sources for digest in source.digests.values()
+    }
+    assert len(set(found.values())) == 4, "the two layouts read the same"
+
+
 def load(name, home, hub, **variables):
     """Reads a set by name in a process of its own. Returns what it says, or None."""
     code = (

@@ -311,3 +311,18 @@ def test_a_chat_of_several_questions_is_refused(write):
     row = chat(QUESTION, **gold("1"))
     row["prompt"] *= 2
     refuse(ProblemFile(write(row)), "line 1", "2 user turns")
+
+
+DIALOG = [*turns(QUESTION), {"role": "assistant", "content": "1250"}]
+
+
+@pytest.mark.parametrize("messages", [json.dumps(DIALOG), [*DIALOG, "cut off"]])
+def test_a_dialog_may_be_text_and_hold_what_is_no_turn(write, messages):
+    (problem,) = ProblemFile(write({"messages": messages}))
+    assert (problem.question, problem.answer) == (QUESTION, "1250")
+
+
+@pytest.mark.parametrize("messages", ["hello", "5", '[{"role": '])
+def test_text_that_is_no_dialog_is_refused(write, messages):
+    with pytest.raises(ValueError, match="line 1: `messages` is not a chat"):
+        len(ProblemFile(write({"messages": messages})))

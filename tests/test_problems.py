@@ -162,3 +162,16 @@ def test_an_experiment_can_hold_it(write):
 
 def test_nothing_is_read_before_it_is_asked_for():
     ProblemFile("gone.jsonl")
+
+
+@pytest.mark.parametrize("name", ["some.jsonl", "some.json"])
+def test_a_row_that_is_nested_too_deeply_is_named(write, name):
+    with pytest.raises(ValueError, match="some.json.*: malformed JSON .*recursion"):
+        len(ProblemFile(write('{"problem": ' + "[" * 100_000, name=name)))
+
+
+def test_a_path_may_be_an_object(write):
+    text = write({"problem": "1+1=?", "answer": "2"})
+    source = ProblemFile(pathlib.Path(text))
+    assert source == ProblemFile(text) and len(source) == 1
+    assert config.from_json(json.loads(json.dumps(config.to_json(source)))) == source

@@ -203,3 +203,10 @@ def test_any_stretch_of_a_mixture_is_mixed():
 def test_a_mixture_of_nothing_is_refused(sources, weights, message):
     with pytest.raises(ValueError, match=message):
         Mixture(sources, weights)
+
+
+@pytest.mark.parametrize("weight", [1e-9, 1e-300, 5e-324])
+def test_weights_that_no_epoch_could_hold_are_refused(weight):
+    mixture = Mixture((Chains(2, size=10), Chains(3, size=10)), (1, weight))
+    with pytest.raises(ValueError, match=r"weights=\(1, .*more than 10000000 problems"):
+        len(mixture)

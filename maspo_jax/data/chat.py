@@ -13,12 +13,12 @@ a response begins inside the reasoning; `rollout.grading` grades what is behind 
 
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import Any
 
 from maspo_jax import hub, origins
 from maspo_jax.data.templates import ALL, BOXED, Template
+from maspo_jax.files import read_json_object
 
 THINK, THOUGHT = "<think>", "</think>"  # around the reasoning of a response
 
@@ -124,29 +124,38 @@ class ChatTemplate:
         own = self._folder / "chat_template.jinja"
         if own.is_file():
             return own.read_text("utf-8")
-        text = self._config.get("chat_template")
-        if isinstance(text, list):  # several by name, of which one is for chats
-            text = {each["name"]: each["template"] for each in text}.get("default")
-        return text if isinstance(text, str) else None
+        text = named = self._config.get("chat_template")
+        if isinstance(named, list):  # several by name, of which one is for chats
+            named = [each if isinstance(each, dict) else {} for each in named]
+            if not all({"name", "template"} <= each.keys() for each in named):
+                raise self._refusal(f"chat_template={text} has no names and templates")
+            found = (each["template"] for each in named if each["name"] == "default")
+            text = next(found, None)
+        if text is not None and not isinstance(text, str):
+            raise self._refusal(f"chat_template={text} is no text")
+        return text
 
     @functools.cached_property
     def _config(self) -> dict[str, Any]:
         path = self._folder / "tokenizer_config.json"
-        if not path.is_file():
-            return {}
-        try:
-            return json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}): copy it again") from error
+        return read_json_object(path) if path.is_file() else {}
+
+    def _refusal(self, fault: str) -> ValueError:
+        path = self._folder / "tokenizer_config.json"
+        return ValueError(f"{path}: {fault}; restore it, or fetch it again")
 
     @functools.cached_property
     def _tokens(self) -> dict[str, str]:
-        found = {name: self._config.get(name) for name in _TOKENS}
-        return {
-            name: token["content"] if isinstance(token, dict) else token
-            for name, token in found.items()
-            if token is not None
-        }
+        found = {}
+        for name in _TOKENS:
+            token = self._config.get(name)
+            # Written as a text, or as a record of a text and its options.
+            text = token.get("content") if isinstance(token, dict) else token
+            if token is not None and not isinstance(text, str):
+                raise self._refusal(f"{name}={token} is no text")
+            if text is not None:
+                found[name] = text
+        return found
 
 
 def template_of(

@@ -51,7 +51,7 @@ def _array(data: bytes, path: str) -> Iterator[Row]:
 def _parse(data: bytes, place: str) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"))
-    except ValueError as error:  # of the encoding, or of the JSON in it
+    except (ValueError, RecursionError) as error:  # of the encoding, or the JSON in it
         raise ValueError(
             f"{place}: malformed JSON ({error}). Expected is one JSON object per line, "
             "one array of objects, or a file that ends in .parquet"

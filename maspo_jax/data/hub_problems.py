@@ -42,9 +42,16 @@ class HubProblems:
 
     @functools.cached_property
     def digests(self) -> dict[str, str]:
-        """The problems as they were read, see `origins`."""
+        """The problems as they were read, see `origins`.
+
+        Named by all that chooses them: a mixture may hold several readings of one set.
+        """
+        chosen = ("subset", "revision", "layout", "first")
+        given = {name: getattr(self, name) for name in chosen}
+        said = ", ".join(f"{k}={v}" for k, v in given.items() if v is not None)
+        name = f"{self.name}:{self.split}" + (f" ({said})" if said else "")
         problems = [dataclasses.astuple(problem) for problem in self._problems]
-        return {f"{self.name}:{self.split}": origins.of_values(problems)}
+        return {name: origins.of_values(problems)}
 
     @property
     def revisions(self) -> dict[str, str]:

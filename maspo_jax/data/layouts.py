@@ -7,6 +7,7 @@ columns with `Columns`.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 from maspo_jax.data import fields
@@ -94,6 +95,13 @@ def _read_dialog(row: dict) -> Parts:
     """NeMo-RL's dialogs: what the assistant says is the gold."""
     turns = row.get("messages")
     asked = fields.question(turns, "messages")
+    try:
+        turns = json.loads(turns) if isinstance(turns, str) else turns
+    except ValueError:
+        turns = None
+    if not isinstance(turns, list):
+        raise ValueError("`messages` is not a chat")
+    turns = [turn for turn in turns if isinstance(turn, dict)]
     said = [turn.get("content") for turn in turns if turn.get("role") == "assistant"]
     return asked, fields.answer(said, "messages"), None
 

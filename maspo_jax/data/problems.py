@@ -12,6 +12,7 @@ JSON.
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import Protocol
@@ -66,6 +67,7 @@ class ProblemFile:
     unanswered: int = 0
 
     def __post_init__(self):
+        object.__setattr__(self, "path", os.fspath(self.path))  # for who gives a `Path`
         check_reading(self)
 
     def __len__(self) -> int:

@@ -16,6 +16,8 @@ import numpy as np
 from maspo_jax.data import contamination
 from maspo_jax.data.problems import Problem, Source
 
+MOST = 10_000_000  # problems in an epoch of a mixture, which take a gigabyte
+
 _log = logging.getLogger(__name__)
 
 
@@ -171,7 +173,8 @@ class Mixture:
     """Several sources, interleaved in proportion to their weights.
 
     An epoch has every problem of every source at least once: those of a source that
-    is small for its weight come again, none is left out.
+    is small for its weight come again, none is left out. Weights that would take more
+    than `MOST` problems for that are refused.
 
     Attributes:
         sources: at least two.
@@ -205,6 +208,11 @@ class Mixture:
         sizes = [len(source) for source in self.sources]
         pairs = list(zip(sizes, self.weights, strict=True))
         scale = max(size / weight for size, weight in pairs)
+        if not scale * sum(self.weights) <= MOST:
+            raise ValueError(
+                f"weights={self.weights}: sources of {sizes} problems would take more "
+                f"than {MOST} problems to be mixed so; give weights closer to the sizes"
+            )
         # A little less, so that rounding adds no problem to an exact proportion.
         counts = [max(n, math.ceil(scale * w * (1 - 1e-12))) for n, w in pairs]
         source = np.repeat(np.arange(len(counts)), counts)

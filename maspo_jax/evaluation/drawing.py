@@ -74,7 +74,7 @@ def complete(policy, benchmark, interview, plan, path, display, interrupts):
         interrupts: the `Interrupts`, entered.
 
     Raises:
-        ValueError: the file holds what is no response.
+        ValueError, OSError: the file holds what is no response, or cannot be written.
         Interrupted: a signal asked to stop; what was drawn is in the file.
     """
     total = plan.problems * plan.samples
@@ -92,8 +92,9 @@ def complete(policy, benchmark, interview, plan, path, display, interrupts):
             lines, answers = _next(policy, benchmark, interview, plan, done)
             lines = lines[: total - done]  # without what filled the batch up
             spent = time.perf_counter() - begun
-            if append:
-                append(lines)
+            with parallel.all_or_none():
+                if append:
+                    append(lines)
             done += len(lines)
             kept = answers[: len(lines)]
             right += int(kept[:, 0].sum())

@@ -13,7 +13,8 @@ import contextlib
 from maspo_jax import config
 from maspo_jax.training.workspaces import Kind
 
-EVALUATION = Kind("evaluation", "evaluation.json", "--out")
+_MARKS = {"policy": str, "answers": dict, "benchmarks": dict}
+EVALUATION = Kind("evaluation", "evaluation.json", "--out", _MARKS)
 
 
 @contextlib.contextmanager

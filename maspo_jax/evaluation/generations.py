@@ -47,13 +47,21 @@ def appended(path, group):
         ends.append(end)
         right.append(right[-1] + (row["outcome"] == "correct"))
     kept = (len(ends) - 1) // group * group
-    with pathlib.Path(path).open("ab") as file:
+    # Without a buffer: what a full disk did not take would be written again at the end.
+    with pathlib.Path(path).open("ab", buffering=0) as file:
         if file.tell() > ends[kept]:
             file.truncate(ends[kept])
 
         def append(lines):
-            file.write("".join(f"{line}\n" for line in lines).encode())
-            file.flush()
+            left = "".join(f"{line}\n" for line in lines).encode()
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError as error:
+                raise OSError(
+                    f"{path}: {error.strerror}; make room, and start the evaluation "
+                    "again, it goes on from there"
+                ) from error
 
         yield append, kept, right[kept]
 

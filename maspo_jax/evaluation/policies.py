@@ -33,6 +33,7 @@ class Policy:
     response_length: int  # tokens it answers in, likewise
     grading: config.Grading
     source: pathlib.Path | None  # folder of the checkpoint it was trained from
+    files: dict  # digests of what template and tokenizer were read from
 
     @property
     def title(self):
@@ -44,14 +45,15 @@ class Policy:
         return {
             "step": self.step,
             "weights": checksum(self.decoder),
+            "decoder": config.to_json(self.decoder.config),
             "grader": config.to_json(self.grading.grader),
             "template": config.to_json(self.template),
             "tokenizer": config.to_json(self.tokenizer),
-            "files": origins.digests((self.template, self.tokenizer)),
+            "files": self.files,
         }
 
 
-def open_policy(name, mesh, step=None, dtype="float32", template=None):
+def open_policy(name, mesh, step=None, dtype=None, template=None):
     """Returns the `Policy` of a run after its newest checkpoint, or of Hugging Face.
 
     Args:
@@ -59,7 +61,8 @@ def open_policy(name, mesh, step=None, dtype="float32", template=None):
             name of one on the hub.
         mesh: the mesh its parameters are placed on.
         step: of the run's checkpoint; None for the newest.
-        dtype: of the parameters of a checkpoint of Hugging Face.
+        dtype: of the parameters of a checkpoint of Hugging Face; None for float32. A
+            run has its own.
         template: the name in `data.templates` of the instructions a checkpoint is given
             with each question; None for `boxed`. A run has its own.
 
@@ -69,6 +72,7 @@ def open_policy(name, mesh, step=None, dtype="float32", template=None):
     """
     with parallel.all_or_none():  # before any process begins to read parameters
         about, read = _found(name, step, dtype, template)
+        about["files"] = origins.digests((about["template"], about["tokenizer"]))
     return Policy(**about, decoder=read(mesh))
 
 
@@ -92,16 +96,23 @@ def _found(name, step, dtype, template):
                 f"template={template}: a run is asked with the template it was trained "
                 "with; leave it out"
             )
+        if dtype is not None:
+            raise ValueError(
+                f"dtype={dtype}: a run is held in the type it was trained in; leave it "
+                "out"
+            )
         return _of_run(folder, step)
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
-    return _of_checkpoint(str(name), dtype, templates.named(template or "boxed"))
+    return _of_checkpoint(
+        str(name), dtype or "float32", templates.named(template or "boxed")
+    )
 
 
 def _of_checkpoint(name, dtype, style):
     checkpoint, usual = pretrained.Checkpoint(name, dtype=dtype), Evaluation()
     about = {
-        "name": pathlib.Path(name).name,
+        "name": pathlib.Path(name).resolve().name,
         "step": None,
         "tokenizer": FileTokenizer(name),
         "template": template_of(name, style),
@@ -123,7 +134,8 @@ def _of_checkpoint(name, dtype, style):
 
 def _of_run(folder, step):
     experiment = runs.read_experiment(folder)
-    runs.check_files(folder, experiment.template, experiment.tokenizer)
+    parts = experiment.policy, experiment.template, experiment.tokenizer
+    runs.check_files(folder, *parts)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
     if not saved:

@@ -74,7 +74,7 @@ def read_config(values, dtype="float32"):
             missing.
     """
     family = values.get("model_type")
-    if family not in FAMILIES:
+    if family not in list(FAMILIES):  # which need not be a text
         raise ValueError(
             f"model_type={family!r}: only {', '.join(FAMILIES)} can be read"
         )
@@ -83,11 +83,11 @@ def read_config(values, dtype="float32"):
             raise ValueError(
                 f"{name}={values[name]!r}: the decoder has only {known[0]!r}"
             )
-    kinds = set(values.get("layer_types") or ()) - {"full_attention"}
-    if kinds:
+    kinds = values.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
         raise ValueError(
-            f"layer_types holds {sorted(kinds)}: sliding windows and other kinds of "
-            "attention cannot be read"
+            f"layer_types={kinds}: sliding windows and other kinds of attention cannot "
+            "be read"
         )
     theta, scaling = _read_rope(values)
     heads, width = _size(values, "num_attention_heads"), _size(values, "hidden_size")
@@ -96,8 +96,8 @@ def read_config(values, dtype="float32"):
         width=width,
         depth=_size(values, "num_hidden_layers"),
         query_heads=heads,
-        key_value_heads=values.get("num_key_value_heads") or heads,
-        head_width=values.get("head_dim") or width // heads,
+        key_value_heads=_size(values, "num_key_value_heads", heads),
+        head_width=_size(values, "head_dim", width // heads),
         feed_forward=_size(values, "intermediate_size"),
         rope_theta=theta,
         rope_scaling=scaling,
@@ -138,25 +138,31 @@ def write_config(config):
     }
 
 
-def _size(values, name):
-    if not isinstance(values.get(name), int):
-        raise ValueError(f"{name}={values.get(name)!r}: must be a whole number")
-    return values[name]
+def _size(values, name, usual=None):
+    size = usual if values.get(name) is None else values[name]
+    if type(size) is not int or size < 1:
+        raise ValueError(f"{name}={size!r}: must be a whole number above 0")
+    return size
 
 
 def _read_rope(values):
     """Returns theta and the scaling, of transformers 4 (`rope_scaling`) or 5."""
-    rope_values = values.get("rope_parameters") or values.get("rope_scaling") or {}
+    name = "rope_parameters" if values.get("rope_parameters") else "rope_scaling"
+    rope_values = values.get(name) or {}
+    if not isinstance(rope_values, dict):
+        raise ValueError(f"{name}={rope_values!r}: must be an object")
     theta = rope_values.get("rope_theta") or values.get("rope_theta") or ROPE_THETA
     kind = rope_values.get("rope_type") or rope_values.get("type") or "default"
     if rope_values.get("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError("partial_rotary_factor: only whole heads can be rotated")
-    if kind not in _SCALINGS:
+    if kind not in list(_SCALINGS):
         raise ValueError(f"rope_type={kind!r}: only {', '.join(_SCALINGS)} can be read")
     try:
         return float(theta), _SCALINGS[kind](rope_values, values)
     except KeyError as error:
         raise ValueError(f"rope_type={kind!r} without {error}") from error
+    except TypeError as error:
+        raise ValueError(f"rope_type={kind!r}: {error}") from error
 
 
 def _read_yarn(rope_values, values):

@@ -9,7 +9,6 @@ the next is read.
 import contextlib
 import dataclasses
 import functools
-import json
 import pathlib
 
 import jax
@@ -19,6 +18,7 @@ import safetensors
 from flax import nnx
 
 from maspo_jax import hub, origins
+from maspo_jax.files import read_json_object as read_json
 from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
@@ -155,8 +155,13 @@ def _targets(config):
 def _files(folder):
     """Returns {file: names of its tensors}, by the index or by the files themselves."""
     if (folder / INDEX).is_file():
-        files = {}
-        for name, file in read_json(folder / INDEX)["weight_map"].items():
+        files, placed = {}, read_json(folder / INDEX).get("weight_map")
+        if not isinstance(placed, dict) or {*map(type, placed.values())} != {str}:
+            raise ValueError(
+                f"{folder / INDEX} has no `weight_map` from tensors to files; fetch it "
+                "again"
+            )
+        for name, file in placed.items():
             files.setdefault(file, []).append(name)
         missing = sorted(file for file in files if not (folder / file).is_file())
         if missing:
@@ -191,6 +196,12 @@ def _shapes(folder, files):
                 if name in shapes:
                     raise ValueError(f"{folder}: {name} is set twice, again in {file}")
                 shapes[name] = tuple(tensors.get_slice(name).get_shape())
+            for name in sorted(inside.difference(names)):
+                if not name.endswith(COMPUTED):
+                    raise ValueError(
+                        f"{folder}: {file} holds {name}, which {INDEX} does not place "
+                        "there; fetch both again"
+                    )
     return shapes
 
 
@@ -290,13 +301,3 @@ def _opened(file):
         raise ValueError(
             f"{file} is damaged or half a download ({error}); fetch it again"
         ) from error
-
-
-def read_json(file):
-    """Returns the contents of a JSON file, or refuses it by name."""
-    try:
-        return json.loads(file.read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{file.parent} has no {file.name}") from error
-    except ValueError as error:
-        raise ValueError(f"{file} is not JSON ({error}); fetch it again") from error

@@ -13,7 +13,7 @@ from maspo_jax.training.interrupts import Interrupted, Interrupts
 from maspo_jax.training.metrics import Clock, MetricsLog
 from maspo_jax.training.workspaces import Kind
 
-RUN = Kind("run", "config.json", "--run")
+RUN = Kind("run", "config.json", "--run", {"class": str})
 
 
 @contextlib.contextmanager
@@ -55,26 +55,20 @@ def record(experiment):
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
+    record = RUN.read(folder)
     beside = ("files", "revisions")
-    return config.from_json({k: v for k, v in _read(folder).items() if k not in beside})
+    return config.from_json({k: v for k, v in record.items() if k not in beside})
 
 
 def check_files(folder, *parts):
     """Refuses parts of a run's experiment whose files are not what they were."""
-    before = _read(folder).get("files", {})
+    before = RUN.read(folder).get("files", {})
     for name, digest in origins.digests(parts).items():
         if before.get(name, digest) != digest:
             raise ValueError(
                 f"{name} has changed since the run in {folder} began with it: put it "
                 "back as it was"
             )
-
-
-def _read(folder):
-    data = RUN.read(folder)
-    if not isinstance(data, dict) or "class" not in data:
-        raise ValueError(f"{folder}/config.json is not that of a run")
-    return data
 
 
 def read_metrics(folder, stage):

@@ -14,6 +14,7 @@ import jax
 
 from maspo_jax import parallel
 from maspo_jax.commands import created, results_folder
+from maspo_jax.files import read_json_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,13 +24,14 @@ class Kind:
     noun: str  # "run"
     record: str  # the file that says what it holds, as JSON
     option: str  # of the command line, that names the folder
+    marks: dict  # what every record has: names, and types of values
 
     def read(self, folder):
-        """Returns the record of a folder.
+        """Returns the record of a folder, a dict.
 
         Raises:
             FileNotFoundError: the folder is of another kind.
-            ValueError: the record is not JSON.
+            ValueError: its record is damaged, or that of another program.
         """
         file = pathlib.Path(folder) / self.record
         if not file.is_file():
@@ -37,9 +39,15 @@ class Kind:
                 f"{folder} is not the folder of {self}: no {self.record}"
             )
         try:
-            return json.loads(file.read_text())
+            record = read_json_object(file)
         except ValueError as error:
-            raise ValueError(f"{file} is not JSON ({error}): restore it") from error
+            raise ValueError(f"{folder} holds no {self.noun}: {error}") from error
+        if not all(isinstance(record.get(k), kind) for k, kind in self.marks.items()):
+            raise ValueError(
+                f"{folder} holds no {self.noun}: its {self.record} is not that of "
+                f"{self}; give another folder"
+            )
+        return record
 
     @contextlib.contextmanager
     def opened(self, folder, settle):
@@ -58,16 +66,11 @@ class Kind:
                 Nothing has been written then.
         """
         with contextlib.ExitStack() as held:
-            refusal = None
-            if jax.process_index() == 0:
-                try:
+            with parallel.all_or_none():
+                if jax.process_index() == 0:
                     place = results_folder(folder, self.option)
                     with created(place, self.option):
                         self._open(place, settle, held)
-                except ValueError as error:  # or the others would wait
-                    refusal = str(error)
-            if parallel.largest(refusal is not None):
-                raise ValueError(refusal or f"the first process refused {folder}")
             yield
 
     def _open(self, folder, settle, held):
