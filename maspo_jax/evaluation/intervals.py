@@ -149,16 +149,38 @@ def _difference(mine, theirs, confidence):
     """Returns the mean of paired differences, with Student's interval.
 
     Where the policies agree nearly everywhere, their few differences say little about
-    other problems: the standard error is at least half a problem, 1 / (2 P), and a
-    whole one where a problem is either solved or not. So the interval is not empty
-    where both solve everything.
+    other problems: the standard error is at least half a problem, 1 / (2 P). So the
+    interval is not empty where both agree. Where a problem is either solved or not,
+    see `_of_shares`.
     """
     differences = mine - theirs
+    if np.isin(differences, (-1, 0, 1)).all():
+        return _of_shares(differences, confidence)
     count, mean = len(differences), float(differences.mean())
-    least = (1.0 if np.isin(differences, (-1, 0, 1)).all() else 0.5) / count
-    error = max(differences.std(ddof=1) / math.sqrt(count), least)
+    error = max(differences.std(ddof=1) / math.sqrt(count), 0.5 / count)
     half = student_quantile((1 + confidence) / 2, count - 1) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def _of_shares(differences, confidence):
+    """Returns the mean of differences that are -1, 0 or 1, with its interval.
+
+    It is u - d, of the share u of problems that only the one policy solves, and the
+    share d of those that only the other does. Both have the interval of a `score`, put
+    together as in `_mean`. No problem is of both kinds, so the shares are correlated:
+    with the covariance -u d / P, the variance of u - d grows by twice u d / P.
+
+    Student's interval would hold a true difference of 3 / P in 80 % of cases where one
+    policy solves a few problems more and none less.
+    """
+    up = score(np.maximum(differences, 0), confidence)
+    down = score(np.maximum(-differences, 0), confidence)
+    quantile = student_quantile((1 + confidence) / 2, len(differences) - 1)
+    joint = quantile * math.sqrt(2 * up.mean * down.mean / len(differences))
+    below = math.hypot(up.mean - up.low, down.high - down.mean, joint)
+    above = math.hypot(up.high - up.mean, down.mean - down.low, joint)
+    mean = up.mean - down.mean
+    return Interval(mean, mean - below, mean + above)
 
 
 def _mean(parts):
