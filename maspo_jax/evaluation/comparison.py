@@ -8,6 +8,9 @@ from maspo_jax.evaluation import estimators, folders, generations, intervals
 from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
 
+PLACES = ("folder", "path", "revision")  # of a template: where it lies
+IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
+
 
 def compare(mine, theirs):
     """Compares two evaluations on the benchmarks and problems that both have.
@@ -52,23 +55,55 @@ def compare(mine, theirs):
 
 def _differing(mine, theirs):
     """Returns a line for each setting of prompts, draws and grades that differs."""
-    mine, theirs = _conditions(mine), _conditions(theirs)
+    names = mine["benchmarks"], theirs["benchmarks"]
+    common = [name for name in names[0] if name in names[1]]
+    conditions = [_conditions(data, common) for data in (mine, theirs)]
     return [
-        f"{name}: {mine.get(name)!s:.60} against {theirs.get(name)!s:.60}"
-        for name in mine | theirs
-        if mine.get(name) != theirs.get(name)
+        f"{name}: {conditions[0].get(name)!s:.60} against "
+        f"{conditions[1].get(name)!s:.60}"
+        for name in conditions[0] | conditions[1]
+        if conditions[0].get(name) != conditions[1].get(name)
+    ] + [
+        f"{name}: only {who} answered it"
+        for who, own in zip("AB", names, strict=True)
+        for name in own
+        if name not in common
     ]
 
 
-def _conditions(data):
-    """Returns what an evaluation had a policy do, by dotted name."""
+def _conditions(data, names):
+    """Returns what an evaluation had a policy do on some benchmarks, by dotted name.
+
+    Not where files lie, nor what changes no score: a run and its export agree.
+    """
     answers = data["answers"]
-    parts = answers["evaluation"] | {
-        "grader": answers["grader"],
-        "template": answers["template"],
+    found = config.leaves(answers["evaluation"])
+    found |= {
+        name: value
+        for name, value in config.leaves({"template": answers["template"]}).items()
+        if name.rpartition(".")[2] not in PLACES
     }
-    place = ("seed", "template.folder", "template.revision")
-    return {k: v for k, v in config.leaves(parts).items() if k not in place}
+    for name in names:
+        about = data["benchmarks"][name]
+        found[f"{name}.grader"] = _grader(about["grader"], answers["grader"])
+        found[f"{name}.digest"] = about["digest"]
+    return {name: value for name, value in found.items() if name not in IDLE}
+
+
+def _grader(of_benchmark, of_policy):
+    """Returns who grades a benchmark, as `Benchmark.settings` writes it.
+
+    Args:
+        of_benchmark: what that wrote.
+        of_policy: the grader of the policy, as `config.to_json` returns it.
+    """
+    if of_benchmark != "of the policy":
+        return of_benchmark
+    if "function" in of_policy:
+        return of_policy["function"].removeprefix("maspo_jax.rewards.graders:")
+    name = of_policy["class"].removeprefix("maspo_jax.rewards.graders:")
+    fields = (f"{k}={v!r}" for k, v in of_policy.items() if k != "class")
+    return f"{name}({', '.join(fields)})"
 
 
 def _paired(name, paths, settings):
