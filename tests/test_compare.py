@@ -90,27 +90,23 @@ def test_the_grader_of_a_policy_counts_where_a_benchmark_brings_none(
     """And that of Minerva is the same, whoever brings it."""
     tolerant = {"class": "maspo_jax.rewards.graders:Tolerant", "relative": 0.01}
     countdown = {"function": "maspo_jax.rewards.graders:countdown"}
-    known = {grader: tmp_path / grader for grader in ("policy", "own", "both")}
-    for (name, folder), (of_policy, own) in zip(
-        known.items(),
-        [
-            (tolerant, "of the policy"),
-            (countdown, "Tolerant(relative=0.01)"),
-            (countdown, "of the policy"),
-        ],
-        strict=True,
-    ):
+
+    def graded(name, of_policy, of_benchmark):
+        folder = tmp_path / name
         shutil.copytree(evaluated[0], folder)
         settings = folders.read(folder)
         settings["answers"]["grader"] = of_policy
         for about in settings["benchmarks"].values():
-            about["grader"] = own
+            about["grader"] = of_benchmark
         (folder / "evaluation.json").write_text(json.dumps(settings))
-    found = {}
-    for name in ("own", "both"):
-        found[name] = comparison.compare(known["policy"], known[name])["differing"]
-    assert found["own"] == []
-    assert found["both"][0].startswith("short.grader: Tolerant(relative=0.01) against ")
+        return folder
+
+    mine = graded("mine", tolerant, "of the policy")
+    own = graded("own", countdown, "Tolerant(relative=0.01)")
+    other = graded("other", countdown, "of the policy")
+    assert comparison.compare(mine, own)["differing"] == []
+    found = comparison.compare(mine, other)["differing"]
+    assert found[0].startswith("short.grader: Tolerant(relative=0.01) against ")
 
 
 def test_a_benchmark_of_one_of_them_is_named(differing):

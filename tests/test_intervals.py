@@ -128,6 +128,15 @@ def test_drawn_flips_agree_with_all_of_them(monkeypatch):
     assert intervals.compare(mine, theirs, seed=3).p_value == drawn
 
 
+@pytest.mark.parametrize("problems", [[2], [5], [6], [2, 3], [3, 3]])
+def test_so_few_problems_that_no_p_value_is_small_enough_detect_nothing(problems):
+    """The best there can be: one policy solves all of them, the other none."""
+    mine, theirs = [np.ones(n) for n in problems], [np.zeros(n) for n in problems]
+    found = intervals.compare(mine, theirs)
+    assert (found.p_value < intervals.ALPHA) == (sum(problems) >= 6)
+    assert np.isfinite(found.detectable) == (sum(problems) >= 6)
+
+
 def test_a_difference_has_the_sign_of_who_is_better():
     theirs = RNG.random(50)
     better = intervals.compare(theirs + 0.1 + 0.02 * RNG.random(50), theirs)

@@ -1,6 +1,7 @@
 """Two evaluations, problem by problem: which differences are real."""
 
 import dataclasses
+import math
 import pathlib
 
 from maspo_jax import config
@@ -10,6 +11,17 @@ from maspo_jax.evaluation.report import table
 
 PLACES = ("folder", "path", "revision")  # of a template: where it lies
 IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
+LEGEND = f"""\
+A - B with its 95 % interval, on the problems both answered. p: how often flipping the
+signs of the differences at random gives as large a mean. Corrected: by Holm's method
+for the benchmarks of one table, so that all of them called real are real, with 95 %
+confidence. The row of means is a test of its own and not corrected, and neither table
+is corrected for there being another. Real: corrected below {ALPHA}. Detectable: the
+smallest true difference that is found (p below {ALPHA}, uncorrected) with 80 %
+probability; a smaller one takes more problems or responses; none: fewer than 6 problems
+have no p below {ALPHA}. Where few problems differ, p may be above it although the
+interval leaves out 0: p counts, the interval is approximate there.
+"""
 
 
 def compare(mine, theirs):
@@ -24,7 +36,8 @@ def compare(mine, theirs):
         of `avg@n` and `pass@k` a dict from the name of a benchmark, and `mean` for all
         of several, to the number of `problems`, both means, `mine` and `theirs`, the
         `difference` with `low` and `high`, `p_value`, `corrected` for the number of
-        benchmarks by Holm's method, and `detectable`.
+        benchmarks by Holm's method (that of `mean` is the `p_value`), and
+        `detectable`, None where there are too few problems for any.
 
     Raises:
         ValueError, OSError: a folder holds no finished evaluation, or they have nothing
@@ -168,6 +181,7 @@ def _compared(mine, theirs):
 
 def _row(difference, mine, theirs, problems):
     interval = dataclasses.asdict(difference.interval)
+    detectable = difference.detectable
     return {
         "problems": problems,
         "mine": mine,
@@ -175,7 +189,7 @@ def _row(difference, mine, theirs, problems):
         "difference": interval.pop("mean"),
         **interval,
         "p_value": difference.p_value,
-        "detectable": difference.detectable,
+        "detectable": detectable if math.isfinite(detectable) else None,
     }
 
 
@@ -193,15 +207,7 @@ def markdown(names, compared):
     for score, found in compared["scores"].items():
         rows = [[name, *_words(row)] for name, row in found.items()]
         parts.append(table([score, *heads], rows))
-    parts.append(
-        "A - B with its 95 % interval, on the problems both answered. p: how often\n"
-        "flipping the signs of the differences at random gives as large a mean;\n"
-        "corrected: by Holm's method for the number of benchmarks; real: below\n"
-        f"{ALPHA}. Detectable: the smallest true difference that is found (p below\n"
-        f"{ALPHA}, uncorrected) with 80 % probability; a smaller one takes more\n"
-        "problems or responses. Where few problems differ, p may be above it although\n"
-        "the interval leaves out 0: p counts, the interval is approximate there.\n"
-    )
+    parts.append(LEGEND)
     return "\n".join(parts)
 
 
@@ -216,6 +222,6 @@ def _words(row):
         f"{signed('difference')} [{signed('low')}, {signed('high')}]",
         f"{row['p_value']:.4f}",
         f"{row['corrected']:.4f}",
-        percent("detectable"),
+        "none" if row["detectable"] is None else percent("detectable"),
         better if row["corrected"] < ALPHA else "not told apart",
     ]

@@ -39,7 +39,10 @@ class Interval:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How much better one policy is than another on the same problems."""
+    """How much better one policy is than another on the same problems.
+
+    `detectable` is infinite for so few problems that no p-value is below `ALPHA`.
+    """
 
     interval: Interval
     p_value: float
@@ -141,6 +144,9 @@ def compare(mine, theirs, confidence=CONFIDENCE, seed=0):
     normal = statistics.NormalDist().inv_cdf
     steps = 1 + normal(POWER) / normal((1 + confidence) / 2)
     detectable = steps * (interval.high - interval.low) / 2
+    # Of all flips, those that make every sign equal are as large as any.
+    if 2 / 2 ** sum(len(one) for one, _ in pairs) >= ALPHA:
+        detectable = math.inf
     p_value = _flip_test([one - other for one, other in pairs], seed)
     return Difference(interval, p_value, detectable)
 
@@ -219,8 +225,9 @@ def _flip_test(differences, seed):
 def holm(p_values):
     """Returns p-values corrected for being several, by Holm's method. [M] -> [M].
 
-    Differences whose corrected value is below `ALPHA` are all real, with 95 %
-    confidence.
+    Of the M differences that were given, those whose corrected value is below `ALPHA`
+    are all real, with 95 % confidence. A difference that was tested beside them, such
+    as that of another score, is not counted.
     """
     p_values = np.asarray(p_values, float)
     order = np.argsort(p_values)
