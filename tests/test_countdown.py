@@ -196,6 +196,44 @@ def test_the_rows_of_other_systems_hold_the_same_tasks(shared):
         assert countdown.task_of(answers[-1]) == ([44, 19, 35], 98)
 
 
+@pytest.mark.parametrize(
+    "numbers, target, fault",
+    [
+        (["44", 19], 63, "'44' of a Countdown task is no number"),
+        ([44, 19], "63", "'63' of a Countdown task is no number"),
+        ([44, True], 45, "True of a Countdown task is no number"),
+        ([44, 19], False, "False of a Countdown task is no number"),
+        ([44, float("nan")], 45, "nan of a Countdown task is no number"),
+        ([44, 19], float("inf"), "inf of a Countdown task is no number"),
+        ([44, None], 45, "None of a Countdown task is no number"),
+        ([[44], 19], 63, "[44] of a Countdown task is no number"),
+        ([4.5, 1], 5.5, "4.5 of a Countdown task is not a whole number"),
+        ([44, -19], 25, "-19 of a Countdown task is not a whole number"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_task_that_no_answer_solves_is_refused_by_its_row(
+    write, nested, numbers, target, fault
+):
+    """It would be trained on without ever earning anything."""
+    rows = [{"target": 63, "nums": [44, 19]}, {"target": target, "nums": numbers}]
+    if nested:
+        truths = [{"target": r["target"], "numbers": r["nums"]} for r in rows]
+        rows = [
+            {"prompt": "?", "reward_model": {"ground_truth": truth}} for truth in truths
+        ]
+    path = write(*rows)
+    with pytest.raises(ValueError) as caught:
+        len(ProblemFile(path))
+    assert f"{path}, line 2" in str(caught.value) and fault in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [44, 44.0])
+def test_whole_numbers_may_be_floats(write, number):
+    problem = ProblemFile(write({"target": 63.0, "nums": [number, 19]}))[0]
+    assert graders.countdown(r"\boxed{44 + 19}", problem.answer).reward == 1
+
+
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
