@@ -283,10 +283,25 @@ def test_a_file_of_tasks_is_evaluated_with_their_grader(trained, tasks, tmp_path
     assert "error" not in {row["outcome"] for row in rows}
 
 
-def test_a_policy_with_this_grader_is_not_asked_other_problems(
+def test_a_policy_of_this_grader_is_asked_other_problems_with_the_usual_one(
     trained, write, tmp_path
 ):
     file = write(*({"problem": f"{n}+1=?", "answer": str(n + 1)} for n in range(3)))
-    status, output = run(evaluate, trained, file, "--out", tmp_path / "out")
-    assert status == 2 and "which is no Countdown task" in output, output
-    assert not (tmp_path / "out").exists()
+    words = ("--samples", 2, "--batch", 16, "--out", tmp_path / "out")
+    status, output = run(evaluate, trained, file, *words)
+    assert status == 0, output
+    lines = (tmp_path / "out" / "some.jsonl").read_text().splitlines()
+    assert "error" not in {json.loads(line)["outcome"] for line in lines}
+
+
+def test_a_file_of_tasks_and_other_problems_is_still_refused(trained, write, tmp_path):
+    problem, task = {"problem": "1+1=?", "answer": "2"}, {"problem": "5 of 2 and 3?"}
+    task["answer"] = {"target": 5, "numbers": [2, 3]}
+    for rows, message in (
+        ((task, problem), "which is no Countdown task"),
+        ((problem, task), "holds Countdown tasks, such as"),
+    ):
+        words = (trained, write(*rows), "--out", tmp_path / "out")
+        status, output = run(evaluate, *words)
+        assert status == 2 and message in output, output
+        assert not (tmp_path / "out").exists()

@@ -8,6 +8,7 @@ from maspo_jax import config
 from maspo_jax.evaluation import estimators, folders, generations, intervals
 from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
+from maspo_jax.rewards.verifier import grade
 
 PLACES = ("folder", "path", "revision")  # of a template: where it lies
 IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
@@ -112,9 +113,12 @@ def _grader(of_benchmark, of_policy):
     """
     if of_benchmark != "of the policy":
         return of_benchmark
+    name = of_policy.get("function", of_policy.get("class"))
+    name = name.removeprefix("maspo_jax.rewards.graders:")
+    if name == "countdown":  # tasks of it say so themselves; the others take `grade`
+        return config.to_json(grade)["function"]
     if "function" in of_policy:
-        return of_policy["function"].removeprefix("maspo_jax.rewards.graders:")
-    name = of_policy["class"].removeprefix("maspo_jax.rewards.graders:")
+        return name
     fields = (f"{k}={v!r}" for k, v in of_policy.items() if k != "class")
     return f"{name}({', '.join(fields)})"
 
