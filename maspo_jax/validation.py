@@ -15,8 +15,8 @@ from maspo_jax.objectives.gates.settings import within
 from maspo_jax.rewards import countdown, grade, graders
 
 # Grader -> the forms of answers that it reads. One of yours is trusted with any. A
-# template that names no form, such as `PLAIN`, goes with each of them: the form is open,
-# and the problems themselves, or a warm-up on their solutions, may ask for one.
+# template that names no form, such as `PLAIN`, goes with each of them: it is open, and
+# the problems themselves, or a warm-up on their solutions, may ask for one.
 READS = {
     grade: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
     graders.dapo: (templates.ANSWER_LINE,),
