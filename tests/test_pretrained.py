@@ -223,6 +223,24 @@ def test_what_is_exported_opens_elsewhere_and_here(
     assert error_against(model.eval(), load(tmp_path)) <= 1e-5
 
 
+@pytest.mark.parametrize("kind", ["qwen2-yarn", "llama3", "llama-linear"])
+def test_longer_texts_leave_a_scaling_as_it_was(oracles, written, tmp_path, kind):
+    """Where no original length is written, it was that of the longest text."""
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(written(kind)[0], source)
+    scaling = {**CHECKPOINTS[kind][1]["rope_parameters"]}
+    scaling.pop("original_max_position_embeddings", None)
+    edit(source, "config.json", rope_parameters=scaling, max_position_embeddings=16)
+    policy = load(source)
+    export(policy, out, longest=640, ends=(1,), pad=0, source=source)
+    values = json.loads((out / "config.json").read_text())
+    assert (
+        values["max_position_embeddings"] == 640 and load(out).config == policy.config
+    )
+    model = oracles.AutoModelForCausalLM.from_pretrained(out, dtype="float32").eval()
+    assert error_against(model, policy) <= 1e-5
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_weights_are_widened_exactly(oracles, written, tmp_path, dtype):
     folder, model = written("qwen3-untied")

@@ -45,6 +45,7 @@ def export(
     if source is not None:
         known = read_json(pathlib.Path(source) / "config.json")
         known.pop("torch_dtype", None)  # the old name of dtype
+        architectures.fix_original_length(known)  # `longest` may be more
         usual = pathlib.Path(source) / "generation_config.json"
         generation = read_json(usual) if usual.is_file() else generation
     dtype = jnp.dtype(dtype or policy.config.dtype)
