@@ -225,9 +225,8 @@ def test_what_is_exported_opens_elsewhere_and_here(
 
 @pytest.mark.parametrize("kind", ["qwen2-yarn", "llama3", "llama-linear"])
 def test_longer_texts_leave_a_scaling_as_it_was(oracles, written, tmp_path, kind):
-    """Where no original length is written, it was that of the longest text."""
-    source, out = tmp_path / "source", tmp_path / "out"
-    shutil.copytree(written(kind)[0], source)
+    out = tmp_path / "out"
+    source = shutil.copytree(written(kind)[0], tmp_path / "source")
     scaling = {**CHECKPOINTS[kind][1]["rope_parameters"]}
     scaling.pop("original_max_position_embeddings", None)
     edit(source, "config.json", rope_parameters=scaling, max_position_embeddings=16)
@@ -238,6 +237,7 @@ def test_longer_texts_leave_a_scaling_as_it_was(oracles, written, tmp_path, kind
         values["max_position_embeddings"] == 640 and load(out).config == policy.config
     )
     model = oracles.AutoModelForCausalLM.from_pretrained(out, dtype="float32").eval()
+    assert model.config.max_position_embeddings == 640
     assert error_against(model, policy) <= 1e-5
 
 
