@@ -1,9 +1,10 @@
 """Text to tokens and back.
 
 Every tokenizer obeys one law: `decode(encode(text)) == text` for any text it accepts.
-Encoding adds nothing: the end token is the pipeline's to append and the sampler's to
-draw. Decoding drops pad and every end token, and never fails on what a policy drew: a
-token that no text has, such as a row that only pads the embedding, is U+FFFD.
+Encoding adds nothing: the begin token of a plain prompt and the end token are the
+pipeline's to add, an end the sampler's to draw. Decoding drops pad and every end token,
+and never fails on what a policy drew: a token that no text has, such as a row that only
+pads the embedding, is U+FFFD.
 
 Tokenizers are frozen dataclasses that hold their definition, not their tables, so that
 an experiment can hold one and write it as JSON; tables are built on first use.
@@ -183,6 +184,15 @@ class FileTokenizer:
 
     def _decode(self, tokens: list[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
+
+    @functools.cached_property
+    def begin(self) -> tuple[int, ...]:
+        """The tokens that the file's own post-processor puts before a text."""
+        text = self.encode("a")
+        whole = self._tokenizer.encode("a", add_special_tokens=True).ids
+        starts = range(len(whole) - len(text) + 1)
+        first = next(i for i in starts if whole[i : i + len(text)] == text)
+        return tuple(whole[:first])
 
     @functools.cached_property
     def file(self) -> pathlib.Path:
