@@ -49,7 +49,7 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp:
-    """Supervised training on worked solutions, for a policy from scratch."""
+    """Supervised training on worked solutions, before the reinforcement learning."""
 
     phases: tuple[Phase, ...]
     optimization: Optimization

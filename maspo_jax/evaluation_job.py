@@ -23,6 +23,8 @@ from maspo_jax.evaluation import (
     scoring,
 )
 from maspo_jax.figures.evaluations import draw_results
+from maspo_jax.rewards.graders import countdown
+from maspo_jax.rewards.verifier import grade
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.training.display import Display
 from maspo_jax.training.interrupts import Interrupted, Interrupts
@@ -158,8 +160,12 @@ def settings_of(policy, evaluation, read):
 
 
 def grading_of(policy, benchmark):
-    """Returns how the answers to a benchmark are checked: a `config.Grading`."""
-    grader = benchmark.grader or policy.grading.grader
+    """Returns how the answers to a benchmark are checked: a `config.Grading`.
+
+    Tasks of Countdown bring their grader, and other problems cannot be checked by it.
+    """
+    own = policy.grading.grader
+    grader = benchmark.grader or (grade if own is countdown else own)
     return dataclasses.replace(policy.grading, grader=grader)
 
 

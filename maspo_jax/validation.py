@@ -14,7 +14,9 @@ from maspo_jax.objectives import checks
 from maspo_jax.objectives.gates.settings import within
 from maspo_jax.rewards import countdown, grade, graders
 
-# Grader -> the forms of answers that it reads. One of yours is trusted with any.
+# Grader -> the forms of answers that it reads. One of yours is trusted with any. A
+# template that names no form, such as `PLAIN`, goes with each of them: it is open, and
+# the problems themselves, or a warm-up on their solutions, may ask for one.
 READS = {
     grade: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
     graders.dapo: (templates.ANSWER_LINE,),
@@ -23,6 +25,7 @@ READS = {
     graders.prime: (templates.BOX,),
     graders.countdown: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
 }
+PADDING = 1024  # rows of an embedding that stand for no token, at most
 ALIKE = 256  # problems looked at of a source that makes them on the spot
 
 # Setting -> the interval it lives in. Those of the warm-up's optimization, too.
@@ -155,12 +158,16 @@ def _check_limits(settings):
 
 
 def check_vocabulary(rows, tokenizer):
-    """Refuses a policy whose embedding has not the rows that a tokenizer needs."""
-    # Checkpoints pad the embedding to a round number of rows, which stand for nothing.
-    padded = isinstance(tokenizer, FileTokenizer) and rows > tokenizer.size
-    if rows != tokenizer.size and not padded:
+    """Refuses a policy whose embedding has not the rows that a tokenizer needs.
+
+    Checkpoints pad the embedding to a round number of rows, which stand for nothing:
+    those of Qwen2.5-7B by 399. Many more are those of tokens this tokenizer lacks.
+    """
+    size = tokenizer.size
+    padding = min(PADDING, size // 4) if isinstance(tokenizer, FileTokenizer) else 0
+    if not size <= rows <= size + padding:
         raise ValueError(
-            f"policy.vocabulary={rows} but the tokenizer has {tokenizer.size} tokens; "
+            f"policy.vocabulary={rows} but the tokenizer has {size} tokens; "
             "make them equal, or take the tokenizer of the policy's own checkpoint"
         )
 

@@ -9,7 +9,7 @@ from conftest import run
 from evaluations import SAMPLES, evaluation, rows
 
 from maspo_jax import compare
-from maspo_jax.evaluation import folders
+from maspo_jax.evaluation import comparison, folders
 
 
 def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path):
@@ -34,26 +34,90 @@ def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path
     assert f"The picture is {picture}; the tables are in " in output
 
 
-def test_what_was_asked_and_how_it_was_graded_differs_too(evaluated, tmp_path):
-    """But not the seed, nor where a chat template lies."""
-    other = tmp_path / "other"
-    shutil.copytree(evaluated[0], other)
-    settings = folders.read(other)
-    answers = settings["answers"]
-    answers["evaluation"] |= {"seed": 7, "top_p": 0.5}
-    answers["template"] |= {"after": " Think!", "folder": "elsewhere"}
-    answers["grader"] = {"class": "maspo_jax.rewards.graders:Tolerant", "relative": 0.1}
-    (other / "evaluation.json").write_text(json.dumps(settings))
-    status, output = run(compare, evaluated[0], other, "--out", tmp_path / "out")
-    assert status == 0, output
-    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
-    assert set(found["differing"]) == {
+@pytest.fixture
+def differing(evaluated, tmp_path):
+    """Returns what differs where the settings of the other evaluation are changed."""
+
+    def differing(change):
+        other = tmp_path / "other"
+        shutil.copytree(evaluated[0], other, dirs_exist_ok=True)
+        settings = folders.read(other)
+        change(settings["answers"], settings["benchmarks"])
+        (other / "evaluation.json").write_text(json.dumps(settings))
+        status, output = run(compare, evaluated[0], other, "--out", tmp_path / "out")
+        assert status == 0, output
+        found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+        assert not found["differing"] or "; ".join(found["differing"]) in output
+        return found["differing"]
+
+    return differing
+
+
+def test_what_was_asked_and_how_it_was_graded_differs_too(differing):
+    def change(answers, benchmarks):
+        answers["evaluation"] |= {"top_p": 0.5}
+        answers["template"] |= {"after": " Think!"}
+        answers["grader"] = {
+            "class": "maspo_jax.rewards.graders:Tolerant",
+            "relative": 0.1,
+        }
+        benchmarks["short"]["grader"] = "countdown"
+        benchmarks["two"]["digest"] = "0123"
+
+    found = differing(change)
+    assert [line for line in found if not line.startswith("two.digest: ")] == [
         "top_p: 0.95 against 0.5",
-        "grader.function: maspo_jax.rewards.verifier:grade against None",
-        "grader.class: None against maspo_jax.rewards.graders:Tolerant",
-        "grader.relative: None against 0.1",
         "template.after:  against  Think!",
-    }
+        "short.grader: maspo_jax.rewards.verifier:grade against countdown",
+        "two.grader: maspo_jax.rewards.verifier:grade against Tolerant(relative=0.1)",
+    ]
+    assert found[-1].startswith("two.digest: ") and found[-1].endswith("against 0123")
+
+
+def test_where_files_lie_and_what_changes_no_score_does_not_differ(differing):
+    """Such as a run from its export, where the benchmark brings the grader."""
+
+    def change(answers, benchmarks):
+        answers["evaluation"] |= {"seed": 7, "prompt_length": 999}
+        answers["template"] |= {"folder": "a", "path": "b", "revision": "c"}
+
+    assert differing(change) == []
+
+
+def test_the_grader_of_a_policy_counts_where_a_benchmark_brings_none(
+    evaluated, tmp_path
+):
+    """And that of Minerva is the same, whoever brings it."""
+    tolerant = {"class": "maspo_jax.rewards.graders:Tolerant", "relative": 0.01}
+    countdown = {"function": "maspo_jax.rewards.graders:countdown"}
+
+    def graded(name, of_policy, of_benchmark):
+        folder = tmp_path / name
+        shutil.copytree(evaluated[0], folder)
+        settings = folders.read(folder)
+        settings["answers"]["grader"] = of_policy
+        for about in settings["benchmarks"].values():
+            about["grader"] = of_benchmark
+        (folder / "evaluation.json").write_text(json.dumps(settings))
+        return folder
+
+    mine = graded("mine", tolerant, "of the policy")
+    own = graded("own", countdown, "Tolerant(relative=0.01)")
+    other = graded("other", countdown, "of the policy")
+    assert comparison.compare(mine, own)["differing"] == []
+    found = comparison.compare(mine, other)["differing"]
+    grade = "maspo_jax.rewards.verifier:grade"  # of problems that are no tasks
+    assert found[0] == f"short.grader: Tolerant(relative=0.01) against {grade}"
+
+
+def test_a_benchmark_of_one_of_them_is_named(differing):
+    def change(answers, benchmarks):
+        benchmarks["extra"] = benchmarks.pop("two")
+
+    assert differing(change) == [
+        "two: only A answered it",
+        "extra: only B answered it",
+    ]
 
 
 def test_an_evaluation_does_not_differ_from_itself(evaluated, tmp_path):

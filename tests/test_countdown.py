@@ -196,6 +196,44 @@ def test_the_rows_of_other_systems_hold_the_same_tasks(shared):
         assert countdown.task_of(answers[-1]) == ([44, 19, 35], 98)
 
 
+@pytest.mark.parametrize(
+    "numbers, target, fault",
+    [
+        (["44", 19], 63, "'44' of a Countdown task is no number"),
+        ([44, 19], "63", "'63' of a Countdown task is no number"),
+        ([44, True], 45, "True of a Countdown task is no number"),
+        ([44, 19], False, "False of a Countdown task is no number"),
+        ([44, float("nan")], 45, "nan of a Countdown task is no number"),
+        ([44, 19], float("inf"), "inf of a Countdown task is no number"),
+        ([44, None], 45, "None of a Countdown task is no number"),
+        ([[44], 19], 63, "[44] of a Countdown task is no number"),
+        ([4.5, 1], 5.5, "4.5 of a Countdown task is not a whole number"),
+        ([44, -19], 25, "-19 of a Countdown task is not a whole number"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_task_that_no_answer_solves_is_refused_by_its_row(
+    write, nested, numbers, target, fault
+):
+    """It would be trained on without ever earning anything."""
+    rows = [{"target": 63, "nums": [44, 19]}, {"target": target, "nums": numbers}]
+    if nested:
+        truths = [{"target": r["target"], "numbers": r["nums"]} for r in rows]
+        rows = [
+            {"prompt": "?", "reward_model": {"ground_truth": truth}} for truth in truths
+        ]
+    path = write(*rows)
+    with pytest.raises(ValueError) as caught:
+        len(ProblemFile(path))
+    assert f"{path}, line 2" in str(caught.value) and fault in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [44, 44.0])
+def test_whole_numbers_may_be_floats(write, number):
+    problem = ProblemFile(write({"target": 63.0, "nums": [number, 19]}))[0]
+    assert graders.countdown(r"\boxed{44 + 19}", problem.answer).reward == 1
+
+
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
     path = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
@@ -245,10 +283,25 @@ def test_a_file_of_tasks_is_evaluated_with_their_grader(trained, tasks, tmp_path
     assert "error" not in {row["outcome"] for row in rows}
 
 
-def test_a_policy_with_this_grader_is_not_asked_other_problems(
+def test_a_policy_of_this_grader_is_asked_other_problems_with_the_usual_one(
     trained, write, tmp_path
 ):
     file = write(*({"problem": f"{n}+1=?", "answer": str(n + 1)} for n in range(3)))
-    status, output = run(evaluate, trained, file, "--out", tmp_path / "out")
-    assert status == 2 and "which is no Countdown task" in output, output
-    assert not (tmp_path / "out").exists()
+    words = ("--samples", 2, "--batch", 16, "--out", tmp_path / "out")
+    status, output = run(evaluate, trained, file, *words)
+    assert status == 0, output
+    lines = (tmp_path / "out" / "some.jsonl").read_text().splitlines()
+    assert "error" not in {json.loads(line)["outcome"] for line in lines}
+
+
+def test_a_file_of_tasks_and_other_problems_is_still_refused(trained, write, tmp_path):
+    problem, task = {"problem": "1+1=?", "answer": "2"}, {"problem": "5 of 2 and 3?"}
+    task["answer"] = {"target": 5, "numbers": [2, 3]}
+    for rows, message in (
+        ((task, problem), "which is no Countdown task"),
+        ((problem, task), "holds Countdown tasks, such as"),
+    ):
+        words = (trained, write(*rows), "--out", tmp_path / "out")
+        status, output = run(evaluate, *words)
+        assert status == 2 and message in output, output
+        assert not (tmp_path / "out").exists()

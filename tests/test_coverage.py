@@ -108,6 +108,51 @@ def test_the_interval_of_an_average_holds_the_truth():
     assert share_held(found, truth) == pytest.approx(0.95, abs=0.025)
 
 
+@pytest.mark.parametrize("problems", [12, 30, 100, 500])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_of_a_one_way_difference_holds_every_truth(problems, sign):
+    """One policy solves a few problems more and none less; Student's held in 80 %."""
+    gained = np.arange(problems + 1)
+    none = np.zeros(problems)
+    found = [
+        intervals._difference(sign * (gained[:-1] < b), none, 0.95) for b in gained
+    ]
+    low, high = np.array([(each.low, each.high) for each in found]).T[..., None]
+    truths = np.linspace(0.2, min(0.9 * problems, 30), 500)[None] / problems
+    ways = np.array([math.log(math.comb(problems, b)) for b in gained])[:, None]
+    b = gained[:, None]
+    chance = np.exp(ways + b * np.log(truths) + (problems - b) * np.log1p(-truths))
+    held = np.sum(chance * ((low <= sign * truths) & (sign * truths <= high)), axis=0)
+    assert held.min() > 0.945
+    assert held.mean() < 0.992, "or it would be wider than it has to be"
+
+
+@pytest.mark.parametrize(
+    "problems, better, worse",
+    [(30, 0.3, 0.3), (30, 0.1, 0.03), (100, 0.05, 0.02), (500, 0.02, 0.01)],
+)
+def test_the_interval_of_a_difference_of_solved_problems_holds(problems, better, worse):
+    """Counted over all numbers of problems that only one of the two solves."""
+    held = 0.0
+    for up in range(problems + 1):
+        for down in range(problems + 1 - up):
+            same = problems - up - down
+            ways = math.lgamma(problems + 1) - sum(
+                math.lgamma(count + 1) for count in (up, down, same)
+            )
+            chance = math.exp(
+                ways
+                + up * math.log(better)
+                + down * math.log(worse)
+                + same * math.log(1 - better - worse)
+            )
+            if chance > 1e-7:
+                values = np.repeat([1, -1, 0], [up, down, same])
+                found = intervals._difference(values, 0 * values, 0.95)
+                held += chance * (found.low <= better - worse <= found.high)
+    assert 0.945 < held < 0.995
+
+
 def policies(draw, law, times, problems, n, gain):
     """Returns avg@n of two policies on the same problems; one solves more of them.
 

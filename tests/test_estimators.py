@@ -1,6 +1,7 @@
 """Every score against an enumeration of all draws it averages over."""
 
 import itertools
+import time
 from fractions import Fraction
 
 import numpy as np
@@ -63,6 +64,23 @@ def test_many_responses_neither_overflow_nor_cancel():
     labels = [[0] * 501 + [1] * 499]
     assert 0.5 < estimators.majority_at_k(labels, 101)[0] < 0.6
     assert estimators.majority_at_k(labels, 1000) == 1
+
+
+@pytest.mark.parametrize("answers", [2, 20, 200, 1000])
+@pytest.mark.parametrize("k", [64, 512, 1000])
+def test_of_answers_given_equally_often_each_wins_the_same_share(answers, k):
+    labels = [np.arange(1000) % answers]
+    got = estimators.majority_at_k(labels, k)[0]
+    assert got == pytest.approx(1 / answers, rel=1e-11)
+
+
+def test_the_majority_of_many_responses_takes_a_moment():
+    """Half are right, and no two of the others agree."""
+    labels = [np.maximum(np.arange(1000) - 499, 0)] * 4
+    begin = time.process_time()
+    got = estimators.majority_at_k(labels, 512)
+    assert time.process_time() - begin < 2
+    np.testing.assert_allclose(got, 1)
 
 
 def winner_share(subset):

@@ -1,5 +1,7 @@
 """Tables and pictures of evaluations show the numbers they are given."""
 
+import json
+
 import matplotlib.image
 import numpy as np
 import pytest
@@ -131,11 +133,13 @@ def test_pictures_show_their_numbers(found, tmp_path):
     assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
 
 
-def compared(gain):
+def compared(gain, problems=40):
     draw = np.random.default_rng(0)
-    theirs = draw.random(40) / 2
-    difference = intervals.compare(theirs + gain * draw.random(40), theirs)
-    row = comparison._row(difference, 0.5, 0.4, 40) | {"corrected": difference.p_value}
+    theirs = draw.random(problems) / 2
+    difference = intervals.compare(theirs + gain * draw.random(problems), theirs)
+    row = comparison._row(difference, 0.5, 0.4, problems) | {
+        "corrected": difference.p_value
+    }
     scores = {"avg@n": {"x": row}}
     return {
         "samples": [4, 4],
@@ -173,3 +177,21 @@ def test_a_comparison_says_which_differences_are_real(tmp_path):
         path = draw_comparison(("one", "other"), compared(gain), tmp_path / "c.png")
         pictures.append(matplotlib.image.imread(path))
     assert (pictures[0] != pictures[1]).any()
+
+
+def test_a_comparison_of_very_few_problems_says_that_it_detects_nothing(
+    monkeypatch, tmp_path
+):
+    few = compared(0.2, problems=5)
+    assert few["scores"]["avg@n"]["x"]["detectable"] is None
+    json.dumps(few, allow_nan=False)
+    text = comparison.markdown(("one", "other"), few)
+    assert "none" in next(line for line in text.splitlines() if line[:3] == "| x")
+    assert "the row of means is a test of its own" in " ".join(text.split()).lower()
+    drawn = []
+    save = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+    draw_comparison(("one", "other"), few, "nowhere.png")
+    (panel,) = drawn[0].axes
+    gray = panel.patches[0]
+    assert (gray.get_x(), gray.get_x() + gray.get_width()) == panel.get_xlim()

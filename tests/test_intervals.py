@@ -82,14 +82,25 @@ def test_the_average_counts_every_benchmark_the_same():
 
 def test_policies_that_both_solve_everything_may_still_differ():
     both = intervals.compare(np.ones(30), np.ones(30))
+    most = intervals.score(np.zeros(30)).high  # that may be solved by one of them alone
     assert both.interval.mean == 0 and both.p_value == 1
-    assert both.interval.low == pytest.approx(-2.0452 / 30, rel=1e-4)
-    assert both.interval.high == -both.interval.low
-    assert both.detectable == pytest.approx(2.0452 / 30 * (1 + 0.8416 / 1.96), rel=1e-4)
+    assert both.interval.low == pytest.approx(-most) and 3 / 30 < most < 5 / 30
+    assert both.interval.high == pytest.approx(most)
+    assert both.detectable == pytest.approx(most * (1 + 0.8416 / 1.96), rel=1e-4)
     half = np.ones(30)
     half[0] = 0.5
     nearly = intervals.compare(np.ones(30), half).interval
     assert nearly.high - nearly.low == pytest.approx(2.0452 / 30, rel=1e-4)
+
+
+def test_where_one_policy_alone_solves_more_the_difference_is_their_share():
+    """Its end away from zero is that of the share; the other allows for the reverse."""
+    more = np.repeat([1.0, 0.0], [4, 36])
+    share, none = intervals.score(more), intervals.score(np.zeros(40))
+    got = intervals.compare(more, np.zeros(40)).interval
+    assert got.high == pytest.approx(share.high)
+    below = np.hypot(share.mean - share.low, none.high)
+    assert got.low == pytest.approx(share.mean - below)
 
 
 def test_the_interval_of_a_difference_is_that_of_the_paired_differences():
@@ -115,6 +126,15 @@ def test_drawn_flips_agree_with_all_of_them(monkeypatch):
     drawn = intervals.compare(mine, theirs, seed=3).p_value
     assert drawn != exact and drawn == pytest.approx(exact, abs=0.02)
     assert intervals.compare(mine, theirs, seed=3).p_value == drawn
+
+
+@pytest.mark.parametrize("problems", [[2], [5], [6], [2, 3], [3, 3]])
+def test_so_few_problems_that_no_p_value_is_small_enough_detect_nothing(problems):
+    """The best there can be: one policy solves all of them, the other none."""
+    mine, theirs = [np.ones(n) for n in problems], [np.zeros(n) for n in problems]
+    found = intervals.compare(mine, theirs)
+    assert (found.p_value < intervals.ALPHA) == (sum(problems) >= 6)
+    assert np.isfinite(found.detectable) == (sum(problems) >= 6)
 
 
 def test_a_difference_has_the_sign_of_who_is_better():

@@ -223,6 +223,20 @@ def test_what_is_exported_opens_elsewhere_and_here(
     assert error_against(model.eval(), load(tmp_path)) <= 1e-5
 
 
+@pytest.mark.parametrize("kind", ["qwen2-yarn", "llama3", "llama-linear"])
+def test_longer_texts_leave_a_scaling_as_it_was(oracles, written, tmp_path, kind):
+    source = shutil.copytree(written(kind)[0], tmp_path / "source")
+    scaling = {**CHECKPOINTS[kind][1]["rope_parameters"]}
+    scaling.pop("original_max_position_embeddings", None)
+    edit(source, "config.json", rope_parameters=scaling, max_position_embeddings=16)
+    policy = load(source)
+    export(policy, tmp_path / "out", longest=640, ends=(1,), pad=0, source=source)
+    assert load(tmp_path / "out").config == policy.config
+    model = oracles.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert model.config.max_position_embeddings == 640
+    assert error_against(model.eval(), policy) <= 1e-5
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_weights_are_widened_exactly(oracles, written, tmp_path, dtype):
     folder, model = written("qwen3-untied")

@@ -1,7 +1,11 @@
 """What cannot run gets one clear error, before anything is written."""
 
 import pytest
+import tokenizers
 from conftest import EXPERIMENTS, TINY, command
+
+from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.validation import check_vocabulary
 
 
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
@@ -99,6 +103,45 @@ def test_a_grader_that_cannot_read_the_answer_is_refused(
     status, output = command(altered(tmp_path, change), "--run", folder)
     assert status == 2 and message in output, output
     assert not folder.exists()
+
+
+def with_tokens(tmp_path, size):
+    """Returns the tokenizer of a checkpoint, of so many tokens."""
+    vocabulary = {f"{token}": token for token in range(size)}
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary))
+    library.save(str(tmp_path / "tokenizer.json"))
+    return FileTokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "rows, tokens",
+    [
+        (151936, 151665),  # Qwen2.5-0.5B, DeepSeek-R1-Distill-Qwen-1.5B
+        (152064, 151665),  # Qwen2.5-7B, DeepSeek-R1-Distill-Qwen-7B and -14B
+        (151936, 151669),  # Qwen3
+        (128256, 128256),  # Llama 3
+        (416, 400),
+    ],
+)
+def test_rows_that_only_pad_an_embedding_are_as_many_as_checkpoints_have(
+    tmp_path, rows, tokens
+):
+    check_vocabulary(rows, with_tokens(tmp_path, tokens))
+
+
+@pytest.mark.parametrize(
+    "rows, tokens",
+    [(416, 280), (152064, 128256), (152064, 151000), (128256, 151665), (399, 400)],
+)
+def test_the_tokenizer_of_another_checkpoint_is_refused(tmp_path, rows, tokens):
+    message = f"vocabulary={rows} but the tokenizer has {tokens} tokens"
+    with pytest.raises(ValueError, match=message):
+        check_vocabulary(rows, with_tokens(tmp_path, tokens))
+
+
+def test_a_tokenizer_of_no_checkpoint_has_no_padding():
+    with pytest.raises(ValueError, match="vocabulary=259 but"):
+        check_vocabulary(259, ByteTokenizer())
 
 
 @pytest.mark.parametrize("grader", ["grade", "Tolerant()", "countdown"])

@@ -9,7 +9,9 @@ import tokenizers as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maspo_jax.data import arithmetic
+from maspo_jax.data import arithmetic, pipeline, templates
+from maspo_jax.data.chat import ChatTemplate
+from maspo_jax.data.problems import Problem
 from maspo_jax.data.tokenizer import ByteTokenizer, FileTokenizer, PieceTokenizer
 
 CORPUS = ("A box holds 17 red pens and 25 blue pens.", "So $x = \\boxed{42}$.\n", "<u>")
@@ -235,3 +237,29 @@ def test_a_file_that_is_no_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="is no tokenizer"):
         FileTokenizer(str(tmp_path)).encode("a")
+
+
+@pytest.mark.parametrize("begin", ["<s>", None])
+@pytest.mark.parametrize("chat", [False, True])
+def test_a_plain_prompt_begins_as_in_the_library(tmp_path, begin, chat):
+    """And that of a chat template, which writes the token itself, with one alone."""
+    transformers = pytest.importorskip("transformers", reason="an oracle")
+    vocabulary = {"<s>": 0, "</s>": 1, "a": 2, "b": 3}
+    words = library.Tokenizer(library.models.WordLevel(vocabulary, "a"))
+    words.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    words.add_special_tokens(["<s>", "</s>"])
+    if begin:
+        words.post_processor = library.processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 0)]
+        )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="<s>", eos_token="</s>"
+    )
+    fast.chat_template = "{{ bos_token }}{{ messages[0].content }}"
+    fast.save_pretrained(tmp_path)
+    style = templates.Template("own", before="b ")
+    template = ChatTemplate(str(tmp_path), style) if chat else style
+    problem = Problem("1", "a", "b")
+    got = pipeline._prompt(problem, template, FileTokenizer(str(tmp_path)))
+    assert got == ([0, 3, 2] if chat else fast("b a")["input_ids"])
+    assert got == [0, 3, 2][not (begin or chat) :]

@@ -87,6 +87,17 @@ def countdown(row: dict) -> str:
     numbers = row.get("numbers", row.get("nums"))
     if not (isinstance(numbers, list) and numbers and row.get("target") is not None):
         raise ValueError("`nums` and `target` of a Countdown task are not both there")
+    for number in (*numbers, row["target"]):
+        if type(number) not in (int, float) or not math.isfinite(number):
+            raise ValueError(
+                f"{number!r} of a Countdown task is no number: no answer could be right"
+            )
+    for number in numbers:
+        if number < 0 or number != int(number):
+            raise ValueError(
+                f"{number!r} of a Countdown task is not a whole number of at least 0, "
+                "and no answer can write another"
+            )
     return json.dumps({"numbers": numbers, "target": row["target"]})
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from maspo_jax.data.chat import THINK, THOUGHT
 from maspo_jax.data.problems import Problem, Source
 from maspo_jax.data.templates import Template
-from maspo_jax.data.tokenizer import Tokenizer
+from maspo_jax.data.tokenizer import FileTokenizer, Tokenizer
 from maspo_jax.types import Prompts, Sequences
 
 # One thread prepares the next batches while the devices work on this one. Sources are
@@ -230,7 +230,10 @@ def _prompt(problem: Problem, template: Template, tokenizer: Tokenizer) -> list[
     tokens = _encode(problem, template.render(problem.question), tokenizer)
     if not tokens:  # a row without any token would attend to nothing
         raise ValueError(f"problem {problem.id!r} has an empty prompt: leave it out")
-    return tokens
+    # A chat template writes the begin token itself, if its policy knows one.
+    plain = isinstance(tokenizer, FileTokenizer) and isinstance(template, Template)
+    begin = [*tokenizer.begin] if plain else []
+    return tokens if tokens[: len(begin)] == begin else [*begin, *tokens]
 
 
 def _response(problem: Problem, tokenizer: Tokenizer) -> list[int]:

@@ -1,9 +1,10 @@
 """Text to tokens and back.
 
 Every tokenizer obeys one law: `decode(encode(text)) == text` for any text it accepts.
-Encoding adds nothing: the end token is the pipeline's to append and the sampler's to
-draw. Decoding drops pad and every end token, and never fails on what a policy drew: a
-token that no text has, such as a row that only pads the embedding, is U+FFFD.
+Encoding adds nothing: the begin token of a plain prompt and the end token are the
+pipeline's to add, an end the sampler's to draw. Decoding drops pad and every end token,
+and never fails on what a policy drew: a token that no text has, such as a row that only
+pads the embedding, is U+FFFD.
 
 Tokenizers are frozen dataclasses that hold their definition, not their tables, so that
 an experiment can hold one and write it as JSON; tables are built on first use.
@@ -11,13 +12,13 @@ an experiment can hold one and write it as JSON; tables are built on first use.
 
 import dataclasses
 import functools
-import json
 import pathlib
 import re
 from collections.abc import Iterable
 from typing import Protocol
 
 from maspo_jax import hub, origins
+from maspo_jax.files import read_json_object
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -185,6 +186,15 @@ class FileTokenizer:
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
 
     @functools.cached_property
+    def begin(self) -> tuple[int, ...]:
+        """The tokens that the file's own post-processor puts before a text."""
+        text = self.encode("a")
+        whole = self._tokenizer.encode("a", add_special_tokens=True).ids
+        starts = range(len(whole) - len(text) + 1)
+        first = next(i for i in starts if whole[i : i + len(text)] == text)
+        return tuple(whole[:first])
+
+    @functools.cached_property
     def file(self) -> pathlib.Path:
         """The `tokenizer.json`, fetched if it is on the hub."""
         path = pathlib.Path(self.path)
@@ -281,12 +291,4 @@ class FileTokenizer:
     def _beside(self, name: str) -> dict:
         """Returns what a JSON file beside this one holds, {} where there is none."""
         path = self.file.with_name(name)
-        if not path.is_file():
-            return {}
-        try:
-            found = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is not JSON ({error}): copy it again") from error
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} holds no JSON object: copy it again")
-        return found
+        return read_json_object(path) if path.is_file() else {}

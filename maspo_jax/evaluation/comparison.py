@@ -1,12 +1,28 @@
 """Two evaluations, problem by problem: which differences are real."""
 
 import dataclasses
+import math
 import pathlib
 
 from maspo_jax import config
 from maspo_jax.evaluation import estimators, folders, generations, intervals
 from maspo_jax.evaluation.intervals import ALPHA
 from maspo_jax.evaluation.report import table
+from maspo_jax.rewards.verifier import grade
+
+PLACES = ("folder", "path", "revision")  # of a template: where it lies
+IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
+LEGEND = f"""\
+A - B with its 95 % interval, on the problems both answered. p: how often flipping the
+signs of the differences at random gives as large a mean. Corrected: by Holm's method
+for the benchmarks of one table, so that all of them called real are real, with 95 %
+confidence. The row of means is a test of its own and not corrected, and neither table
+is corrected for there being another. Real: corrected below {ALPHA}. Detectable: the
+smallest true difference that is found (p below {ALPHA}, uncorrected) with 80 %
+probability; a smaller one takes more problems or responses; none: fewer than 6 problems
+have no p below {ALPHA}. Where few problems differ, p may be above it although the
+interval leaves out 0: p counts, the interval is approximate there.
+"""
 
 
 def compare(mine, theirs):
@@ -21,7 +37,8 @@ def compare(mine, theirs):
         of `avg@n` and `pass@k` a dict from the name of a benchmark, and `mean` for all
         of several, to the number of `problems`, both means, `mine` and `theirs`, the
         `difference` with `low` and `high`, `p_value`, `corrected` for the number of
-        benchmarks by Holm's method, and `detectable`.
+        benchmarks by Holm's method (that of `mean` is the `p_value`), and
+        `detectable`, None where there are too few problems for any.
 
     Raises:
         ValueError, OSError: a folder holds no finished evaluation, or they have nothing
@@ -52,23 +69,58 @@ def compare(mine, theirs):
 
 def _differing(mine, theirs):
     """Returns a line for each setting of prompts, draws and grades that differs."""
-    mine, theirs = _conditions(mine), _conditions(theirs)
+    names = mine["benchmarks"], theirs["benchmarks"]
+    common = [name for name in names[0] if name in names[1]]
+    conditions = [_conditions(data, common) for data in (mine, theirs)]
     return [
-        f"{name}: {mine.get(name)!s:.60} against {theirs.get(name)!s:.60}"
-        for name in mine | theirs
-        if mine.get(name) != theirs.get(name)
+        f"{name}: {conditions[0].get(name)!s:.60} against "
+        f"{conditions[1].get(name)!s:.60}"
+        for name in conditions[0] | conditions[1]
+        if conditions[0].get(name) != conditions[1].get(name)
+    ] + [
+        f"{name}: only {who} answered it"
+        for who, own in zip("AB", names, strict=True)
+        for name in own
+        if name not in common
     ]
 
 
-def _conditions(data):
-    """Returns what an evaluation had a policy do, by dotted name."""
+def _conditions(data, names):
+    """Returns what an evaluation had a policy do on some benchmarks, by dotted name.
+
+    Not where files lie, nor what changes no score: a run and its export agree.
+    """
     answers = data["answers"]
-    parts = answers["evaluation"] | {
-        "grader": answers["grader"],
-        "template": answers["template"],
+    found = config.leaves(answers["evaluation"])
+    found |= {
+        name: value
+        for name, value in config.leaves({"template": answers["template"]}).items()
+        if name.rpartition(".")[2] not in PLACES
     }
-    place = ("seed", "template.folder", "template.revision")
-    return {k: v for k, v in config.leaves(parts).items() if k not in place}
+    for name in names:
+        about = data["benchmarks"][name]
+        found[f"{name}.grader"] = _grader(about["grader"], answers["grader"])
+        found[f"{name}.digest"] = about["digest"]
+    return {name: value for name, value in found.items() if name not in IDLE}
+
+
+def _grader(of_benchmark, of_policy):
+    """Returns who grades a benchmark, as `Benchmark.settings` writes it.
+
+    Args:
+        of_benchmark: what that wrote.
+        of_policy: the grader of the policy, as `config.to_json` returns it.
+    """
+    if of_benchmark != "of the policy":
+        return of_benchmark
+    name = of_policy.get("function", of_policy.get("class"))
+    name = name.removeprefix("maspo_jax.rewards.graders:")
+    if name == "countdown":  # tasks of it say so themselves; the others take `grade`
+        return config.to_json(grade)["function"]
+    if "function" in of_policy:
+        return name
+    fields = (f"{k}={v!r}" for k, v in of_policy.items() if k != "class")
+    return f"{name}({', '.join(fields)})"
 
 
 def _paired(name, paths, settings):
@@ -133,6 +185,7 @@ def _compared(mine, theirs):
 
 def _row(difference, mine, theirs, problems):
     interval = dataclasses.asdict(difference.interval)
+    detectable = difference.detectable
     return {
         "problems": problems,
         "mine": mine,
@@ -140,7 +193,7 @@ def _row(difference, mine, theirs, problems):
         "difference": interval.pop("mean"),
         **interval,
         "p_value": difference.p_value,
-        "detectable": difference.detectable,
+        "detectable": detectable if math.isfinite(detectable) else None,
     }
 
 
@@ -158,15 +211,7 @@ def markdown(names, compared):
     for score, found in compared["scores"].items():
         rows = [[name, *_words(row)] for name, row in found.items()]
         parts.append(table([score, *heads], rows))
-    parts.append(
-        "A - B with its 95 % interval, on the problems both answered. p: how often\n"
-        "flipping the signs of the differences at random gives as large a mean;\n"
-        "corrected: by Holm's method for the number of benchmarks; real: below\n"
-        f"{ALPHA}. Detectable: the smallest true difference that is found (p below\n"
-        f"{ALPHA}, uncorrected) with 80 % probability; a smaller one takes more\n"
-        "problems or responses. Where few problems differ, p may be above it although\n"
-        "the interval leaves out 0: p counts, the interval is approximate there.\n"
-    )
+    parts.append(LEGEND)
     return "\n".join(parts)
 
 
@@ -181,6 +226,6 @@ def _words(row):
         f"{signed('difference')} [{signed('low')}, {signed('high')}]",
         f"{row['p_value']:.4f}",
         f"{row['corrected']:.4f}",
-        percent("detectable"),
+        "none" if row["detectable"] is None else percent("detectable"),
         better if row["corrected"] < ALPHA else "not told apart",
     ]

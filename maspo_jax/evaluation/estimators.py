@@ -13,6 +13,8 @@ pass@k and best@k are different numbers under one name in the field: never put t
 into one column.
 """
 
+import functools
+import itertools
 import math
 
 import numpy as np
@@ -111,34 +113,66 @@ def majority_at_k(labels, k):
 def _majority(labels, k):
     _, sizes = np.unique(labels[labels > 0], return_counts=True)
     right, silent = int(np.sum(labels == 0)), int(np.sum(labels < 0))
-    ways = sum(
-        math.comb(right, votes) * _ways(sizes, silent, votes, k - votes)
-        for votes in range(1, min(right, k) + 1)
-    )
+    winning = _binomials(right)
+    ways = 0.0
+    for votes in range(1, min(right, k) + 1):
+        rivals = sizes[sizes >= votes]
+        # An answer of fewer responses cannot tie: those are as good as silent.
+        others = silent + int(sizes.sum() - rivals.sum())
+        ways += winning[votes] * _ways(rivals, others, votes, k - votes)
     return ways / math.comb(len(labels), k)
 
 
-def _ways(sizes, silent, votes, rest):
+def _ways(rivals, silent, votes, rest):
     """Counts draws of `rest` wrong or silent responses that let `votes` win.
 
     Returns their number, those where t wrong answers have as many votes counted as
-    1 / (t + 1). All terms are positive, so nothing cancels.
+    1 / (t + 1), which is the integral of y^t from 0 to 1. So a tie is worth y, and the
+    draws are the coefficient of x^rest in a product over answers, integrated by a rule
+    that is exact for its degree in y. All terms are positive, so nothing cancels.
     """
-    most = rest // votes  # wrong answers that can be tied
-    ways = np.zeros((rest + 1, most + 1))  # [drawn so far, tied]
-    ways[0, 0] = 1
-    for size in map(int, sizes):
-        more = np.zeros_like(ways)
-        for drawn in range(min(size, votes, rest) + 1):
-            tied = int(drawn == votes)
-            before = ways[: rest + 1 - drawn, : most + 1 - tied]
-            more[drawn:, tied:] += math.comb(size, drawn) * before
-        ways = more
-    share = ways @ (1 / np.arange(1, most + 2))  # [drawn so far]
-    return sum(
-        math.comb(silent, drawn) * share[rest - drawn]
-        for drawn in range(min(silent, rest) + 1)
-    )
+    most = min(rest // votes, len(rivals))  # wrong answers that can be tied
+    sizes, times = np.unique(rivals, return_counts=True)
+    ways = 0.0
+    for worth, weight in zip(*_gauss(most // 2 + 1), strict=True):
+        drawn = _binomials(silent)
+        for size, count in zip(sizes.tolist(), times.tolist(), strict=True):
+            answer = _binomials(size)[: votes + 1].copy()
+            answer[votes] *= worth
+            drawn = _product(drawn, _power(answer, count, rest), rest)
+        ways += weight * drawn[rest] if rest < len(drawn) else 0
+    return ways
+
+
+def _power(polynomial, exponent, degree):
+    """Returns a power of a polynomial up to a degree, lowest coefficients first."""
+    result = np.ones(1)
+    while exponent:
+        if exponent % 2:
+            result = _product(result, polynomial, degree)
+        exponent //= 2
+        if exponent:
+            polynomial = _product(polynomial, polynomial, degree)
+    return result
+
+
+def _product(one, other, degree):
+    return np.convolve(one[: degree + 1], other[: degree + 1])[: degree + 1]
+
+
+@functools.cache
+def _gauss(count):
+    """Returns places and weights, exact up to degree 2 count - 1 over [0, 1]."""
+    places, weights = np.polynomial.legendre.leggauss(count)
+    return (1 + places) / 2, weights / 2
+
+
+@functools.cache
+def _binomials(n):
+    """Returns n choose 0 to n choose n, each rounded once. [n + 1]."""
+    steps = range(1, n + 1)
+    rows = itertools.accumulate(steps, lambda c, i: c * (n - i + 1) // i, initial=1)
+    return np.array([*rows], float)
 
 
 def _check_draws(k, n):

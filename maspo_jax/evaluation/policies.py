@@ -13,6 +13,7 @@ from maspo_jax.data import templates
 from maspo_jax.data.chat import template_of
 from maspo_jax.data.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.files import read_json_object
 from maspo_jax.models import pretrained
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.training import checkpoints, runs
@@ -90,7 +91,7 @@ def _found(name, step, dtype, template):
             f"{folder} is not the folder of a run, nor a checkpoint of Hugging Face: "
             "no config.json"
         )
-    if folder.is_dir() and "model_type" not in pretrained.read_json(file):
+    if folder.is_dir() and "model_type" not in read_json_object(file):
         if template is not None:
             raise ValueError(
                 f"template={template}: a run is asked with the template it was trained "

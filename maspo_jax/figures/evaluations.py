@@ -77,24 +77,24 @@ def draw_comparison(names, compared, path):
         figure = matplotlib.figure.Figure(size, layout="constrained")
         axes = figure.subplots(1, len(scores), squeeze=False)[0]
         for panel, (score, found) in zip(axes, scores.items(), strict=True):
+            ends = [
+                abs(row[end] or 0)
+                for row in found.values()
+                for end in ("low", "high", "detectable")
+            ]
+            limit = 1.08 * max(ends)
             for place, row in enumerate(found.values()):
-                reach = row["detectable"]
+                reach = limit if row["detectable"] is None else row["detectable"]
                 panel.barh(place, 2 * reach, 0.6, -reach, color="#999999", alpha=0.25)
                 real = row["corrected"] < ALPHA
                 point = {"mean": row["difference"], **row}
                 _point(panel, place, point, VERMILION if real else BLUE, "Do"[not real])
             panel.axvline(0, color="black", linewidth=0.8)
-            ends = [
-                end
-                for row in found.values()
-                for end in (row["low"], row["high"], -row["detectable"])
-            ]
-            reach = 1.08 * max(map(abs, ends))
             _benchmarks_down(panel, [*found])
             panel.set(
                 title=f"{score}: A - B",
                 xlabel="percentage points",
-                xlim=(-reach, reach),
+                xlim=(-limit, limit),
             )
             points = matplotlib.ticker.FuncFormatter(_points)
             panel.xaxis.set_major_formatter(points)

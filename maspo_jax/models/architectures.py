@@ -46,6 +46,7 @@ CLASSES = {
     "qwen3": "Qwen3ForCausalLM",
     "llama": "LlamaForCausalLM",
 }
+ORIGINAL = "original_max_position_embeddings"  # of a scaling, before it
 # Settings that change the network, with the only values the decoder has.
 FIXED = {
     "hidden_act": ("silu",),
@@ -147,10 +148,7 @@ def _size(values, name, usual=None):
 
 def _read_rope(values):
     """Returns theta and the scaling, of transformers 4 (`rope_scaling`) or 5."""
-    name = "rope_parameters" if values.get("rope_parameters") else "rope_scaling"
-    rope_values = values.get(name) or {}
-    if not isinstance(rope_values, dict):
-        raise ValueError(f"{name}={rope_values!r}: must be an object")
+    rope_values = _rope_values(values)
     theta = rope_values.get("rope_theta") or values.get("rope_theta") or ROPE_THETA
     kind = rope_values.get("rope_type") or rope_values.get("type") or "default"
     if rope_values.get("partial_rotary_factor", 1.0) != 1.0:
@@ -163,6 +161,25 @@ def _read_rope(values):
         raise ValueError(f"rope_type={kind!r} without {error}") from error
     except TypeError as error:
         raise ValueError(f"rope_type={kind!r}: {error}") from error
+
+
+def _rope_values(values):
+    name = "rope_parameters" if values.get("rope_parameters") else "rope_scaling"
+    found = values.get(name) or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name}={found!r}: must be an object")
+    return found
+
+
+def fix_original_length(values):
+    """Writes the original length of a scaling into the contents of a `config.json`.
+
+    Where it is left out it is `max_position_embeddings`, and a checkpoint whose texts
+    may become longer would be another network.
+    """
+    _, scaling = _read_rope(values)
+    if isinstance(scaling, rope.Llama3 | rope.Yarn):
+        _rope_values(values)[ORIGINAL] = scaling.original_length
 
 
 def _read_yarn(rope_values, values):
@@ -182,8 +199,7 @@ def _read_yarn(rope_values, values):
 
 
 def _original_length(rope_values, values):
-    name = "original_max_position_embeddings"
-    return rope_values.get(name) or values["max_position_embeddings"]
+    return rope_values.get(ORIGINAL) or values["max_position_embeddings"]
 
 
 _SCALINGS = {
@@ -211,7 +227,7 @@ def _write_rope(scaling):
                 "factor": scaling.factor,
                 "low_freq_factor": scaling.low_turns,
                 "high_freq_factor": scaling.high_turns,
-                "original_max_position_embeddings": scaling.original_length,
+                ORIGINAL: scaling.original_length,
             }
         case rope.Yarn():
             return {
@@ -221,5 +237,5 @@ def _write_rope(scaling):
                 "beta_slow": scaling.slow_turns,
                 "attention_factor": scaling.scale,
                 "truncate": scaling.rounded,
-                "original_max_position_embeddings": scaling.original_length,
+                ORIGINAL: scaling.original_length,
             }

@@ -9,8 +9,9 @@ import numpy as np
 import safetensors.numpy
 
 from maspo_jax.commands import check_new
+from maspo_jax.files import read_json_object
 from maspo_jax.models import architectures
-from maspo_jax.models.pretrained import INDEX, read_json
+from maspo_jax.models.pretrained import INDEX
 
 FILE_BYTES = 5 * 10**9  # of a file of weights, as most checkpoints have them
 
@@ -43,10 +44,11 @@ def export(
     folder = pathlib.Path(folder)
     known, generation = architectures.write_config(policy.config), {"do_sample": True}
     if source is not None:
-        known = read_json(pathlib.Path(source) / "config.json")
+        known = read_json_object(pathlib.Path(source) / "config.json")
         known.pop("torch_dtype", None)  # the old name of dtype
+        architectures.fix_original_length(known)  # `longest` may be more
         usual = pathlib.Path(source) / "generation_config.json"
-        generation = read_json(usual) if usual.is_file() else generation
+        generation = read_json_object(usual) if usual.is_file() else generation
     dtype = jnp.dtype(dtype or policy.config.dtype)
     specials = {"eos_token_id": list(ends), "pad_token_id": pad}
     longest = max(longest, known.get("max_position_embeddings", 0))

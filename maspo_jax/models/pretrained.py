@@ -18,7 +18,7 @@ import safetensors
 from flax import nnx
 
 from maspo_jax import hub, origins
-from maspo_jax.files import read_json_object as read_json
+from maspo_jax.files import read_json_object
 from maspo_jax.models import architectures
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
@@ -66,7 +66,7 @@ class Checkpoint:
     @functools.cached_property
     def config(self):
         """The `DecoderConfig` of the checkpoint."""
-        values = read_json(self.folder / "config.json")
+        values = read_json_object(self.folder / "config.json")
         try:
             return architectures.read_config(values, self.dtype)
         except ValueError as error:
@@ -155,7 +155,7 @@ def _targets(config):
 def _files(folder):
     """Returns {file: names of its tensors}, by the index or by the files themselves."""
     if (folder / INDEX).is_file():
-        files, placed = {}, read_json(folder / INDEX).get("weight_map")
+        files, placed = {}, read_json_object(folder / INDEX).get("weight_map")
         if not isinstance(placed, dict) or {*map(type, placed.values())} != {str}:
             raise ValueError(
                 f"{folder / INDEX} has no `weight_map` from tensors to files; fetch it "

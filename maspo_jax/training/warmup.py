@@ -1,4 +1,4 @@
-"""Supervised warm-up: a policy from scratch learns to write answers."""
+"""Supervised warm-up: a policy, from scratch or pretrained, learns to write answers."""
 
 import jax
 
