@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "out, reason",
     [
-        ("file", "file is no folder"),
+        ("file", "file: is no folder"),
         ("file/below", "file is no folder"),
         ("file/far/below", "file is no folder"),
         ("closed", "closed cannot be written to"),

@@ -51,6 +51,14 @@ class Checkpoints:
             ),
         )
 
+    def finish(self):
+        """Waits until what was saved is on disk.
+
+        In a pod, a stage does so before the next one saves: the processes agree about
+        a save under one name, whatever folder it goes to.
+        """
+        self._manager.wait_until_finished()
+
     def restore(self, skeleton):
         """Returns the newest state and position, placed as `skeleton` says.
 

@@ -59,6 +59,7 @@ def warm_up(run, checkpoints):
         if due:
             checkpoints.save(done, state, position)
         run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
+    checkpoints.finish()
     return state.policy
 
 
