@@ -75,8 +75,8 @@ def bapo_search(figure):
     tokens = synthetic_batch()
     code, paper = figure.subplots(1, 2, sharey=True)
     for axes, gate, targets, label in (
-        (code, gates.Bapo(), (0.9, 1.3), "positive / negative contribution to reach"),
-        (paper, gates.PaperBapo(), (0.48, 0.58), "positive share to reach"),
+        (code, gates.Bapo(), (0.92, 1.0), "positive / negative contribution to reach"),
+        (paper, gates.PaperBapo(), (0.48, 0.52), "positive share to reach"),
     ):
         target = jnp.linspace(*targets, 161)
         fit = lambda target, gate=gate: gate.replace(target=target).fit(
