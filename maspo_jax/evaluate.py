@@ -23,7 +23,7 @@ def main(words=None):
         name: arguments.pop(name)
         for name in (
             *("policy", "benchmarks", "template", "batch", "dtype", "step"),
-            *("out", "pod"),
+            *("fsdp", "out", "pod"),
         )
     }
     with signals_end_at_once():
@@ -37,6 +37,7 @@ def main(words=None):
             batch=taken["batch"],
             template=taken["template"],
             step=taken["step"],
+            fsdp=taken["fsdp"],
             dtype=taken["dtype"],
             folder=taken["out"],
             pod=taken["pod"],
@@ -69,6 +70,7 @@ def parser():
         default=BATCH,
         help=f"responses drawn at a time ({BATCH}); fewer take less memory",
     )
+    add("--fsdp", type=int, default=1, help="devices that share one copy (1)")
     add("--out", metavar="DIR", help="for the results (evaluations/ and the run)")
     add("--pod", metavar="WHERE", help="as in maspo_jax.train")
     return found

@@ -40,6 +40,7 @@ def start(
     template=None,
     step=None,
     dtype=None,
+    fsdp=1,
     folder=None,
     pod=None,
 ):
@@ -52,6 +53,7 @@ def start(
             are those the policy was trained with unless given.
         batch: responses drawn at a time.
         template, step, dtype: see `policies.open_policy`.
+        fsdp: devices that share one copy of the parameters.
         folder: of the evaluation; None for `evaluations/` and the name of the policy.
         pod: see `parallel.join`.
     """
@@ -67,7 +69,7 @@ def start(
             display.stage("reading the benchmarks and the policy")
             with parallel.all_or_none():
                 read = benchmarks.read(words)
-            mesh = parallel.make_mesh()
+            mesh = parallel.make_mesh(fsdp)
             policy = policies.open_policy(name, mesh, step, dtype, template)
             with parallel.all_or_none():
                 evaluation = usual(policy, given)

@@ -66,12 +66,14 @@ def test_other_samples_devices_and_batches_draw_the_same(
     evaluated, tiny_run, chain_files, tmp_path, monkeypatch
 ):
     """Fewer responses are the first of more; neither layout nor batch is seen."""
-    monkeypatch.setattr(parallel, "make_mesh", lambda: mesh_of(1, 1))
-    status, output = evaluation(
-        tiny_run, chain_files[0], out=tmp_path / "one", batch=3, samples=4
-    )
-    assert status == 0, output
     expected = [row for row in rows(evaluated[0]) if row["sample"] < 4]
+    words = (tiny_run, chain_files[0], "--fsdp", 4)
+    status, output = evaluation(*words, out=tmp_path / "shared", batch=16, samples=4)
+    assert status == 0, output
+    assert rows(tmp_path / "shared") == expected
+    monkeypatch.setattr(parallel, "make_mesh", lambda fsdp: mesh_of(1, fsdp))
+    status, output = evaluation(*words[:2], out=tmp_path / "one", batch=3, samples=4)
+    assert status == 0, output
     assert rows(tmp_path / "one") == expected
 
 

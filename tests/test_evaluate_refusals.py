@@ -44,6 +44,7 @@ def test_another_setting_on_the_folder_is_refused_by_name(
         (["--prompt-length", 2], "Raise the length to at least 5"),
         (["--batch", 7], "batch=7: at least one response for each of the 8"),
         (["--step", 3], "step=3: "),
+        (["--fsdp", 3], "fsdp=3 does not divide the 8 devices"),
         (["--dtype", "bfloat16"], "dtype=bfloat16: a run is held in the type it"),
         (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
     ],
