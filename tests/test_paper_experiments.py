@@ -40,6 +40,15 @@ def parts_of(path):
     return METHODS[method], size
 
 
+def fill(file, size=151_665):
+    """Gives a tokenizer as many tokens as that of the checkpoints has."""
+    data = json.loads(file.read_text())
+    vocabulary = data["model"]["vocab"]
+    for number in range(len(vocabulary), size):
+        vocabulary[f"<unused {number}>"] = number
+    file.write_text(json.dumps(data))
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     """Stands for the hub and for the data: hollow checkpoints, problems by number."""
@@ -51,6 +60,7 @@ def machine(tmp_path_factory):
         fetched[name].mkdir()
         write_hollow(fetched[name], shape)
         tokenizer_files.write(arithmetic.tokenizer(), fetched[name])
+        fill(fetched[name] / "tokenizer.json")
         (fetched[name] / "chat_template.jinja").write_text("{{ messages[0].content }}")
     (folder / "data").mkdir()
     rows = [{"problem": f"{n}+1=?", "answer": str(n + 1)} for n in range(600)]
