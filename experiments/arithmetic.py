@@ -1,6 +1,6 @@
 """MASPO on chains of sums: the default, minutes on a laptop, no download.
 
-    python -m maspo_jax.train experiments/arithmetic.py
+    maspo train experiments/arithmetic.py
 
 A policy of 0.1 M parameters first learns from worked solutions that are mostly cut
 down to their answer: it can write the steps of `3+8-2=?` but prefers to guess.
@@ -12,15 +12,15 @@ Obtained here, held-out, greedy: 8.6% -> 99.2% (seed 0), 12.9% -> 94.9% (seed 1)
 
 from maspo_jax.config import (
     Experiment,
-    HeldOut,
     Objective,
     Optimization,
     Phase,
     Sampling,
+    Sft,
     Updates,
-    WarmUp,
+    Validation,
 )
-from maspo_jax.data import arithmetic
+from maspo_jax.data.sources import arithmetic
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import gates
 
@@ -30,8 +30,8 @@ experiment = Experiment(
     policy=DecoderConfig(vocabulary=tokenizer.size, width=64, depth=2),
     tokenizer=tokenizer,
     train_set=arithmetic.Chains(numbers=6),
-    held_out=HeldOut(arithmetic.Chains(numbers=6, split="test"), every=5),
-    warm_up=WarmUp(
+    validation=Validation(arithmetic.Chains(numbers=6, split="test"), every=5),
+    sft=Sft(
         phases=(
             Phase(arithmetic.Chains(numbers=6, direct=0.05, seed=1), updates=600),
             Phase(arithmetic.Chains(numbers=6, direct=0.7, seed=2), updates=200),

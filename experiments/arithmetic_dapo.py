@@ -1,6 +1,6 @@
 """Clip-Higher with all of DAPO around it (arXiv 2503.14476) on chains of sums.
 
-    python -m maspo_jax.train experiments/arithmetic_dapo.py
+    maspo train experiments/arithmetic_dapo.py
 
 Groups that are all right or all wrong are drawn again, responses that come close to
 the limit lose reward, and those that are cut off do not train. Obtained here, held-out,
@@ -11,12 +11,7 @@ import dataclasses
 
 from arithmetic import experiment as base
 
-from maspo_jax.config import (
-    DynamicSampling,
-    Objective,
-    OverlongFilter,
-    OverlongPenalty,
-)
+from maspo_jax.config import DynamicSampling, Objective, OverlongFilter, OverlongPenalty
 from maspo_jax.objectives import gates
 
 experiment = dataclasses.replace(

@@ -1,6 +1,6 @@
 """DCPO (arXiv 2509.02333): DAC, smoothed advantages and OTM, on chains of sums.
 
-    python -m maspo_jax.train experiments/arithmetic_dcpo.py
+    maspo train experiments/arithmetic_dcpo.py
 
 A set of problems small enough to visit each of them several times, for the history
 of a prompt to matter. Obtained here, held-out, greedy, after 6 steps (`--steps

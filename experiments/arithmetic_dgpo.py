@@ -1,6 +1,6 @@
 """DGPO on the task of `arithmetic.py`; all but the gate is the same.
 
-python -m maspo_jax.train experiments/arithmetic_dgpo.py
+maspo train experiments/arithmetic_dgpo.py
 
 Obtained here, held-out, greedy: 8.6% -> 99.2% (seed 0).
 """

@@ -1,6 +1,6 @@
 """GRPO's clipping on the task of `arithmetic.py`; all but the gate is the same.
 
-python -m maspo_jax.train experiments/arithmetic_grpo.py
+maspo train experiments/arithmetic_grpo.py
 
 Obtained here, held-out, greedy: 8.6% -> 99.2% (seed 0).
 """

@@ -32,7 +32,7 @@ import pathlib
 
 import numpy as np
 
-from maspo_jax.figures import style, testbed_curves
+from maspo_jax.reports.figures import style, testbed_curves
 
 
 def main():

@@ -18,8 +18,9 @@ import pyarrow.parquet
 import pytest
 from flax import nnx
 
-from maspo_jax import evaluate, parallel, train
-from maspo_jax.data.arithmetic import Chains
+from maspo_jax import distributed
+from maspo_jax.cli import evaluate, train
+from maspo_jax.data.sources.arithmetic import Chains
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -81,7 +82,7 @@ def mesh_of(data, fsdp):
     """Returns a mesh over the first `data * fsdp` devices."""
     kinds = (jax.sharding.AxisType.Auto,) * 2
     devices = jax.devices()[: data * fsdp]
-    return jax.make_mesh((data, fsdp), parallel.AXES, kinds, devices=devices)
+    return jax.make_mesh((data, fsdp), distributed.AXES, kinds, devices=devices)
 
 
 def command(*words):

@@ -22,11 +22,11 @@ import time
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.audit import audit, read_cases
 from maspo_jax.rewards.extraction import extract
-from maspo_jax.rewards.service import Service
+from maspo_jax.rewards.workers.service import Service
 
 ROOT = pathlib.Path(__file__).parents[2]
 RESULTS = ROOT / "experiments" / "results" / "answer_checker"
-CHECK = "faulty_checks:judge"
+CHECK = "support.faulty_checks:judge"
 FAULTS = {
     "sleeps": "sleep",
     "loops in Python": "spin",
@@ -128,8 +128,8 @@ def killed(name, victim):
 
 PARENT = """
 import time
-from maspo_jax.rewards.service import Service
-service = Service(workers=2, deadline=1000.0, check="faulty_checks:judge")
+from maspo_jax.rewards.workers.service import Service
+service = Service(workers=2, deadline=1000.0, check="support.faulty_checks:judge")
 stuck = [service.submit("gold", fault) for fault in ("ignore signals", "loop in C")]
 while service._pool.zygote is None or len(service._pool.workers) < 2:
     time.sleep(0.01)

@@ -14,6 +14,8 @@ import multiprocessing
 import pathlib
 import tempfile
 
+from maspo_jax.models import sharding
+
 DEVICES = 8
 FILE_BYTES = 5 * 10**8
 MB = 10**6
@@ -42,10 +44,10 @@ def write(folder):
     from flax import nnx
 
     from maspo_jax.models.decoder import Decoder
-    from maspo_jax.models.export import export
+    from maspo_jax.models.huggingface.save import export
 
     policy = jax.jit(lambda: Decoder(config(), nnx.Rngs(0)))()
-    export(policy, folder, longest=1024, ends=(1,), pad=0, file_bytes=FILE_BYTES)
+    export(policy, folder, longest=1024, eos_tokens=(1,), pad=0, file_bytes=FILE_BYTES)
 
 
 def load_here(folder, results):
@@ -54,15 +56,15 @@ def load_here(folder, results):
 
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", DEVICES)
-    from maspo_jax import parallel
-    from maspo_jax.models import pretrained
+    from maspo_jax import distributed
+    from maspo_jax.models.huggingface import load
 
-    mesh = parallel.make_mesh(DEVICES)
-    skeleton = pretrained.skeleton(config())
-    shardings = parallel.shardings(parallel.specs(skeleton, mesh), mesh)
+    mesh = distributed.make_mesh(DEVICES)
+    skeleton = load.skeleton(config())
+    shardings = distributed.named_shardings(sharding.param_specs(skeleton, mesh), mesh)
     jax.block_until_ready(jax.jit(lambda: jax.numpy.zeros(8))())
     before = peak()
-    policy = jax.block_until_ready(pretrained.load(folder, config(), shardings))
+    policy = jax.block_until_ready(load.load(folder, config(), shardings))
     taken = peak() - before
     held = sum(
         shard.data.nbytes
@@ -94,15 +96,15 @@ def peak():
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
-def measured(load, folder):
+def measured(loader, folder):
     """Returns what a loader took beyond its parameters, and those, in bytes."""
     processes = multiprocessing.get_context("spawn")
     results = processes.SimpleQueue()
-    process = processes.Process(target=load, args=(folder, results))
+    process = processes.Process(target=loader, args=(folder, results))
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit(f"{load.__name__} failed")
+        raise SystemExit(f"{loader.__name__} failed")
     taken, held = results.get()
     return taken - held, held
 
@@ -121,8 +123,8 @@ def main():
             loaders["transformers, whole"] = load_there
         except ImportError:
             print("transformers is not installed: not compared")
-        for name, load in loaders.items():
-            extra, held = measured(load, folder)
+        for name, loader in loaders.items():
+            extra, held = measured(loader, folder)
             print(
                 f"{name}: parameters {held / MB:.0f} MB, beyond them {extra / MB:.0f} "
                 f"MB = {extra / largest:.2f} of the largest file"

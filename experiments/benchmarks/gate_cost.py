@@ -20,13 +20,13 @@ import numpy as np
 import optax
 from flax import nnx
 
-from maspo_jax import parallel
+from maspo_jax import distributed
+from maspo_jax.learning import train_state as states
+from maspo_jax.learning.update import TokenTrace, make_update, policy_loss
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.objectives import diagnostics, gates, terms
-from maspo_jax.objectives.terms import Terms
+from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.objectives.token_weights import token_mean
-from maspo_jax.training import state as states
-from maspo_jax.training.update import Trace, make_update, reinforce
 from maspo_jax.types import Sequences, TrainBatch
 
 CONFIG = DecoderConfig(
@@ -48,11 +48,11 @@ ROUNDS = 9
 
 
 def unmeasured(logprob, entropy, batch, method):
-    """`reinforce` without its measurements: zeros in their place."""
+    """`policy_loss` without its measurements: zeros in their place."""
     shapes = jax.eval_shape(diagnostics.diagnose, logprob, entropy, entropy, batch)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) * logprob[0, 0], shapes)
     loss = terms.loss(logprob, entropy, batch, method)
-    return loss, (zeros, Trace(logprob, logprob))
+    return loss, (zeros, TokenTrace(logprob, logprob))
 
 
 def random_batch(rows=32, prompt=16, length=64):
@@ -71,19 +71,19 @@ def random_batch(rows=32, prompt=16, length=64):
 
 def main():
     """Prints the table."""
-    mesh, optimizer = parallel.make_mesh(), optax.sgd(1e-3)
+    mesh, optimizer = distributed.make_mesh(), optax.sgd(1e-3)
     skeleton = states.skeleton(CONFIG, optimizer, mesh)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     policy = Decoder(CONFIG, nnx.Rngs(0))
     size = sum(leaf.size for leaf in jax.tree.leaves(policy))
     state = states.adopt(policy, optimizer, mesh)
-    batch = parallel.spread(random_batch(), mesh)
-    update = make_update(reinforce, optimizer, mesh, specs)
+    batch = distributed.shard_rows(random_batch(), mesh)
+    update = make_update(policy_loss, optimizer, mesh, specs)
     bare = make_update(unmeasured, optimizer, mesh, specs)
-    runs = {type(gate).__name__: (update, Terms(gate)) for gate in GATES}
+    runs = {type(gate).__name__: (update, LossTerms(gate)) for gate in GATES}
     runs["Clip again"] = runs["Clip"]
-    runs["Clip, not measured"] = (bare, Terms(gates.Clip()))
-    runs["Maspo, not measured"] = (bare, Terms(gates.Maspo()))
+    runs["Clip, not measured"] = (bare, LossTerms(gates.Clip()))
+    runs["Maspo, not measured"] = (bare, LossTerms(gates.Maspo()))
     seconds = {name: [] for name in runs}
     on_cpu = jax.default_backend() == "cpu"
     clock = time.process_time if on_cpu else time.perf_counter

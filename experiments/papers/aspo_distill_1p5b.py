@@ -1,6 +1,6 @@
 """ASPO on DeepSeek-R1-Distill-Qwen-1.5B (arXiv 2510.06062).
 
-    python -m maspo_jax.train experiments/papers/aspo_distill_1p5b.py --fsdp 8
+    maspo train experiments/papers/aspo_distill_1p5b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 48.9 avg@32 and 70.6 pass@32, means over six benchmarks. Obtained here:

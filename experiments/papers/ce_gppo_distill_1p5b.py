@@ -1,6 +1,6 @@
 """CE-GPPO on DeepSeek-R1-Distill-Qwen-1.5B (arXiv 2509.20712).
 
-    python -m maspo_jax.train experiments/papers/ce_gppo_distill_1p5b.py --fsdp 8
+    maspo train experiments/papers/ce_gppo_distill_1p5b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 49.2 avg@32 and 70.7 pass@32, means over six benchmarks. Obtained here:

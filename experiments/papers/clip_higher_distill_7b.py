@@ -1,6 +1,6 @@
 """Clip-Higher on DeepSeek-R1-Distill-Qwen-7B (arXiv 2503.14476).
 
-    python -m maspo_jax.train experiments/papers/clip_higher_distill_7b.py --fsdp 8
+    maspo train experiments/papers/clip_higher_distill_7b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 59.2 avg@32 and 79.3 pass@32, means over six benchmarks. Obtained here:

@@ -1,6 +1,6 @@
 """DAC on DeepSeek-R1-Distill-Qwen-7B (arXiv 2509.02333).
 
-    python -m maspo_jax.train experiments/papers/dac_distill_7b.py --fsdp 8
+    maspo train experiments/papers/dac_distill_7b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 59.0 avg@32 and 78.7 pass@32, means over six benchmarks. Obtained here:

@@ -1,6 +1,6 @@
 """DGPO on DeepSeek-R1-Distill-Qwen-1.5B (arXiv 2603.14389).
 
-    python -m maspo_jax.train experiments/papers/dgpo_distill_1p5b.py --fsdp 8
+    maspo train experiments/papers/dgpo_distill_1p5b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 52.7 avg@32 and 73.0 pass@32, means over six benchmarks. Obtained here:

@@ -21,18 +21,18 @@ each; with N of them, `--updates.microbatches` at most 256 / N.
 
 from maspo_jax.config import (
     Experiment,
-    HeldOut,
     Objective,
     Optimization,
     Sampling,
     Updates,
+    Validation,
 )
-from maspo_jax.data import templates
-from maspo_jax.data.chat import ChatTemplate
-from maspo_jax.data.problems import ProblemFile
-from maspo_jax.data.selections import Distinct
-from maspo_jax.data.tokenizer import FileTokenizer
-from maspo_jax.models.pretrained import Checkpoint
+from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.chat import ChatTemplate
+from maspo_jax.data.prompts.tokenizer import FileTokenizer
+from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources.selections import Distinct
+from maspo_jax.models.huggingface.load import Checkpoint
 
 TRAIN = "data/dapo_math_17k.parquet"
 HELD_OUT = "data/math500.jsonl"
@@ -52,7 +52,7 @@ def of(size, gate, **objective):
         tokenizer=FileTokenizer(name),
         template=ChatTemplate(name, templates.BOXED),
         train_set=Distinct(ProblemFile(TRAIN)),
-        held_out=HeldOut(ProblemFile(HELD_OUT), problems=256, every=20),
+        validation=Validation(ProblemFile(HELD_OUT), problems=256, every=20),
         sampling=Sampling(
             prompts=512, responses=8, prompt_length=2048, response_length=8192
         ),

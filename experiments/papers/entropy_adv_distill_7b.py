@@ -1,6 +1,6 @@
 """Entropy Advantage on DeepSeek-R1-Distill-Qwen-7B (arXiv 2506.14758).
 
-    python -m maspo_jax.train experiments/papers/entropy_adv_distill_7b.py --fsdp 8
+    maspo train experiments/papers/entropy_adv_distill_7b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 58.2 avg@32 and 76.1 pass@32, means over six benchmarks. Obtained here:

@@ -1,6 +1,6 @@
 """GPPO on DeepSeek-R1-Distill-Qwen-7B (arXiv 2508.07629).
 
-    python -m maspo_jax.train experiments/papers/gppo_distill_7b.py --fsdp 8
+    maspo train experiments/papers/gppo_distill_7b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 55.0 avg@32 and 76.5 pass@32, means over six benchmarks. Obtained here:

@@ -1,6 +1,6 @@
 """GRPO on DeepSeek-R1-Distill-Qwen-14B (arXiv 2402.03300).
 
-    python -m maspo_jax.train experiments/papers/grpo_distill_14b.py --fsdp 8
+    maspo train experiments/papers/grpo_distill_14b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 53.6 avg@32 and 67.4 pass@32, means over six benchmarks. Obtained here:

@@ -1,6 +1,6 @@
 """GRPO on DeepSeek-R1-Distill-Qwen-7B (arXiv 2402.03300).
 
-    python -m maspo_jax.train experiments/papers/grpo_distill_7b.py --fsdp 8
+    maspo train experiments/papers/grpo_distill_7b.py --fsdp 8
 
 For 8 accelerators and more; `distill.py` says what is known of the settings. Reported
 by the papers: 58.9 avg@32 and 77.2 pass@32, means over six benchmarks. Obtained here:

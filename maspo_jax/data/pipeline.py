@@ -16,10 +16,10 @@ from functools import partial
 import grain
 import numpy as np
 
-from maspo_jax.data.chat import THINK, THOUGHT
-from maspo_jax.data.problems import Problem, Source
-from maspo_jax.data.templates import Template
-from maspo_jax.data.tokenizer import FileTokenizer, Tokenizer
+from maspo_jax.data.prompts.chat import THINK, THOUGHT
+from maspo_jax.data.prompts.templates import Template
+from maspo_jax.data.prompts.tokenizer import FileTokenizer, Tokenizer
+from maspo_jax.data.sources.file import Problem, Source
 from maspo_jax.types import Prompts, Sequences
 
 # One thread prepares the next batches while the devices work on this one. Sources are
@@ -188,7 +188,7 @@ def check(
         rows: check only so many problems, for sources made on the spot.
     """
     _refuse_empty(source)
-    _ = tokenizer.ends, tokenizer.pad  # refused now if they cannot be found
+    _ = tokenizer.eos_tokens, tokenizer.pad  # refused now if they cannot be found
     lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
     longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
@@ -222,7 +222,7 @@ def _shuffled(source, tokenizer, batch, seed) -> grain.MapDataset:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
     # Read now, so that a tokenizer that is not there fails here and not in a thread.
-    _ = tokenizer.ends, tokenizer.pad
+    _ = tokenizer.eos_tokens, tokenizer.pad
     return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
@@ -242,7 +242,7 @@ def _response(problem: Problem, tokenizer: Tokenizer) -> list[int]:
             f"problem {problem.id!r} has no solution to learn from: use a file with "
             "solutions for the warm-up, or start from a pretrained policy without one"
         )
-    return [*_encode(problem, problem.solution, tokenizer), tokenizer.end]
+    return [*_encode(problem, problem.solution, tokenizer), tokenizer.eos_token]
 
 
 def _encode(problem: Problem, text: str, tokenizer: Tokenizer) -> list[int]:

@@ -15,10 +15,10 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from maspo_jax.data.problems import ProblemFile
-from maspo_jax.evaluation import estimators
+from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.rewards.countdown import task_of
 from maspo_jax.rewards.graders import Tolerant, countdown
+from maspo_jax.statistics import estimators
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
 

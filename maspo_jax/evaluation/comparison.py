@@ -4,11 +4,12 @@ import dataclasses
 import math
 import pathlib
 
-from maspo_jax import config
-from maspo_jax.evaluation import estimators, folders, generations, intervals
-from maspo_jax.evaluation.intervals import ALPHA
-from maspo_jax.evaluation.report import table
+from maspo_jax.config import serialization
+from maspo_jax.evaluation import evaluation_folder, responses
+from maspo_jax.reports.tables import table
 from maspo_jax.rewards.verifier import grade
+from maspo_jax.statistics import estimators, intervals
+from maspo_jax.statistics.intervals import ALPHA
 
 PLACES = ("folder", "path", "revision")  # of a template: where it lies
 IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
@@ -44,7 +45,7 @@ def compare(mine, theirs):
         ValueError, OSError: a folder holds no finished evaluation, or they have nothing
             in common.
     """
-    settings = [folders.read(folder) for folder in (mine, theirs)]
+    settings = [evaluation_folder.read(folder) for folder in (mine, theirs)]
     common = [
         name for name in settings[0]["benchmarks"] if name in settings[1]["benchmarks"]
     ]
@@ -91,10 +92,12 @@ def _conditions(data, names):
     Not where files lie, nor what changes no score: a run and its export agree.
     """
     answers = data["answers"]
-    found = config.leaves(answers["evaluation"])
+    found = serialization.leaves(answers["evaluation"])
     found |= {
         name: value
-        for name, value in config.leaves({"template": answers["template"]}).items()
+        for name, value in serialization.leaves(
+            {"template": answers["template"]}
+        ).items()
         if name.rpartition(".")[2] not in PLACES
     }
     for name in names:
@@ -109,14 +112,14 @@ def _grader(of_benchmark, of_policy):
 
     Args:
         of_benchmark: what that wrote.
-        of_policy: the grader of the policy, as `config.to_json` returns it.
+        of_policy: the grader of the policy, as `serialization.to_json` returns it.
     """
     if of_benchmark != "of the policy":
         return of_benchmark
     name = of_policy.get("function", of_policy.get("class"))
     name = name.removeprefix("maspo_jax.rewards.graders:")
     if name == "countdown":  # tasks of it say so themselves; the others take `grade`
-        return config.to_json(grade)["function"]
+        return serialization.to_json(grade)["function"]
     if "function" in of_policy:
         return name
     fields = (f"{k}={v!r}" for k, v in of_policy.items() if k != "class")
@@ -129,7 +132,7 @@ def _paired(name, paths, settings):
     for folder, data in zip(paths, settings, strict=True):
         count = data["benchmarks"][name]["problems"]
         samples = data["answers"]["evaluation"]["samples"]
-        drawn = generations.read(pathlib.Path(folder) / f"{name}.jsonl", count, samples)
+        drawn = responses.read(pathlib.Path(folder) / f"{name}.jsonl", count, samples)
         both.append(
             {
                 rows[0]["problem"]: (

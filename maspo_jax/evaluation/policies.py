@@ -8,17 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maspo_jax import config, hub, origins, parallel
-from maspo_jax.data import templates
-from maspo_jax.data.chat import template_of
-from maspo_jax.data.tokenizer import FileTokenizer
+from maspo_jax import config, distributed, hub
+from maspo_jax.config import serialization
+from maspo_jax.config.validation import check_vocabulary
+from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.chat import template_of
+from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
-from maspo_jax.files import read_json_object
-from maspo_jax.models import pretrained
+from maspo_jax.learning import train_state as states
+from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
-from maspo_jax.training import checkpoints, runs
-from maspo_jax.training import state as states
-from maspo_jax.validation import check_vocabulary
+from maspo_jax.models.huggingface import load
+from maspo_jax.runs import checkpoints, provenance, run_folder
+from maspo_jax.storage import read_json_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Policy:
         return {
             "step": self.step,
             "weights": checksum(self.decoder),
-            "decoder": config.to_json(self.decoder.config),
-            "grader": config.to_json(self.grading.grader),
-            "template": config.to_json(self.template),
-            "tokenizer": config.to_json(self.tokenizer),
+            "decoder": serialization.to_json(self.decoder.config),
+            "grader": serialization.to_json(self.grading.grader),
+            "template": serialization.to_json(self.template),
+            "tokenizer": serialization.to_json(self.tokenizer),
             "files": self.files,
         }
 
@@ -71,9 +73,11 @@ def open_policy(name, mesh, step=None, dtype=None, template=None):
         ValueError, OSError: there is no such policy, in this process or another of
             the pod; the message says which there are.
     """
-    with parallel.all_or_none():  # before any process begins to read parameters
+    with (
+        distributed.raise_on_all_hosts()
+    ):  # before any process begins to read parameters
         about, read = _found(name, step, dtype, template)
-        about["files"] = origins.digests((about["template"], about["tokenizer"]))
+        about["files"] = provenance.digests((about["template"], about["tokenizer"]))
     return Policy(**about, decoder=read(mesh))
 
 
@@ -111,7 +115,7 @@ def _found(name, step, dtype, template):
 
 
 def _of_checkpoint(name, dtype, style):
-    checkpoint, usual = pretrained.Checkpoint(name, dtype=dtype), Evaluation()
+    checkpoint, usual = load.Checkpoint(name, dtype=dtype), Evaluation()
     about = {
         "name": pathlib.Path(name).resolve().name,
         "step": None,
@@ -122,21 +126,21 @@ def _of_checkpoint(name, dtype, style):
         "grading": config.Grading(),
         "source": checkpoint.folder,
     }
-    pretrained.verify(checkpoint.folder, checkpoint.config)
+    load.verify(checkpoint.folder, checkpoint.config)
     check_vocabulary(checkpoint.config.vocabulary, about["tokenizer"])
 
     def read(mesh):
-        shapes = pretrained.skeleton(checkpoint.config)
-        places = parallel.shardings(parallel.specs(shapes, mesh), mesh)
-        return pretrained.load(checkpoint.folder, checkpoint.config, places)
+        shapes = load.skeleton(checkpoint.config)
+        places = distributed.named_shardings(sharding.param_specs(shapes, mesh), mesh)
+        return load.load(checkpoint.folder, checkpoint.config, places)
 
     return about, read
 
 
 def _of_run(folder, step):
-    experiment = runs.read_experiment(folder)
+    experiment = run_folder.read_experiment(folder)
     parts = experiment.policy, experiment.template, experiment.tokenizer
-    runs.check_files(folder, *parts)
+    run_folder.check_files(folder, *parts)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
     if not saved:
@@ -159,7 +163,7 @@ def _of_run(folder, step):
     }
 
     def read(mesh):
-        shapes = pretrained.skeleton(experiment.decoder)
+        shapes = load.skeleton(experiment.decoder)
         return checkpoints.read_policy(stage, step, states.placed(shapes, mesh))
 
     return about, read

@@ -99,7 +99,7 @@ def whiten(advantage, mask):
 
 
 @struct.dataclass
-class History:
+class PromptStats:
     """What earlier visits to each prompt of a batch were rewarded; zeros for none."""
 
     visits: jax.Array  # [P]
@@ -128,10 +128,10 @@ def smoothed(reward, mask, history):
     Args:
         reward: [P, G].
         mask: [N, T] bool.
-        history: the `History` of these prompts before this visit.
+        history: the `PromptStats` of these prompts before this visit.
 
     Returns:
-        The advantage of every token, [N, T], and the `History` with this visit. A
+        The advantage of every token, [N, T], and the `PromptStats` with this visit. A
         group of which no response counts has not been visited.
     """
     counted = _counted(reward, mask)
@@ -160,7 +160,7 @@ def smoothed(reward, mask, history):
     visited = jnp.any(counted, axis=1)
     after = jax.tree.map(
         lambda new, old: jnp.where(visited, new, old),
-        History(visits, mean, deviation),
+        PromptStats(visits, mean, deviation),
         history,
     )
     return _per_token(smaller, mask), after

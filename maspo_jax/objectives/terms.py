@@ -10,7 +10,7 @@ from maspo_jax.objectives.surrogate import surrogate, trained
 
 
 @struct.dataclass
-class Terms:
+class LossTerms:
     """A gate, and what else is optimized; None and zero for nothing.
 
     All numbers are pytree leaves, as the settings of the gate are.
@@ -24,8 +24,8 @@ class Terms:
 
 
 def terms_of(objective):
-    """Returns the `Terms` of a `config.Objective`."""
-    return Terms(
+    """Returns the `LossTerms` of a `config.Objective`."""
+    return LossTerms(
         objective.gate,
         objective.shaping,
         objective.entropy_bonus,
@@ -54,7 +54,7 @@ def loss(logprob, entropy, batch, terms):
         logprob: [N, T] log-probability of each response token under the policy.
         entropy: [N, T] of the policy at each token, in nats.
         batch: the `TrainBatch` those tokens come from.
-        terms: the `Terms`.
+        terms: the `LossTerms`.
     """
     value = surrogate(logprob, shape(entropy, batch, terms), terms.gate)
     bonus = jnp.sum(batch.weight * trained(entropy, batch))

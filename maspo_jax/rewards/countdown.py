@@ -15,7 +15,7 @@ import operator
 import re
 from fractions import Fraction
 
-from maspo_jax.rewards.tokens import Unreadable
+from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 
 DEEPEST = 50  # brackets and signs within each other
 LONGEST = 2_000  # characters, and so about the most digits of a value

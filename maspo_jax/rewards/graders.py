@@ -18,9 +18,11 @@ import math
 from fractions import Fraction
 
 from maspo_jax.rewards import countdown as expressions
-from maspo_jax.rewards import expression as ex
-from maspo_jax.rewards import extraction, meanings, reading, values
-from maspo_jax.rewards.tokens import Unreadable
+from maspo_jax.rewards import extraction
+from maspo_jax.rewards.mathematics.algebra import values
+from maspo_jax.rewards.mathematics.language import expression as ex
+from maspo_jax.rewards.mathematics.language.tokens import Unreadable
+from maspo_jax.rewards.mathematics.meaning import meanings, reading
 from maspo_jax.rewards.verdict import Verdict
 from maspo_jax.rewards.verifier import grade
 

@@ -13,10 +13,11 @@ import threading
 
 import numpy as np
 
-from maspo_jax.rewards import equivalence, reading, values
 from maspo_jax.rewards.extraction import extract, reference
-from maspo_jax.rewards.service import Service
+from maspo_jax.rewards.mathematics.algebra import values
+from maspo_jax.rewards.mathematics.meaning import equivalence, reading
 from maspo_jax.rewards.verdict import OUTCOMES, Verdict
+from maspo_jax.rewards.workers.service import Service
 
 _CACHED = 1 << 14
 _WORKER_RULES = {

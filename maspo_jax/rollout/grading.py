@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
-from maspo_jax import parallel
-from maspo_jax.data.chat import THINK, THOUGHT
+from maspo_jax import distributed
+from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards import grade as verify
 from maspo_jax.rewards.graders import Tolerant
@@ -61,7 +61,7 @@ def texts_of(tokenizer, sequences):
         sequences: `Sequences` of all N rows, split over the processes by rows.
     """
     tail = sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:]
-    drawn = parallel.local((*tail, sequences.response, sequences.mask))
+    drawn = distributed.local_rows((*tail, sequences.response, sequences.mask))
     texts = []
     for asked, shown, row, mask in zip(*drawn, strict=True):
         thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)

@@ -4,15 +4,15 @@ import pathlib
 
 from maspo_jax.config import (
     Experiment,
-    HeldOut,
     Objective,
     Optimization,
     Sampling,
     Updates,
+    Validation,
 )
-from maspo_jax.data import templates
-from maspo_jax.data.problems import ProblemFile
-from maspo_jax.data.tokenizer import ByteTokenizer
+from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.tokenizer import ByteTokenizer
+from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import gates
 
@@ -32,7 +32,9 @@ experiment = Experiment(
     tokenizer=tokenizer,
     template=templates.BOXED,
     train_set=ProblemFile(str(FILES / "train.jsonl.gz"), first=64),
-    held_out=HeldOut(ProblemFile(str(FILES / "test.jsonl.gz"), first=8), problems=8),
+    validation=Validation(
+        ProblemFile(str(FILES / "test.jsonl.gz"), first=8), problems=8
+    ),
     sampling=Sampling(prompts=8, responses=2, prompt_length=640, response_length=24),
     objective=Objective(gate=gates.Maspo()),
     optimization=Optimization(1e-3),

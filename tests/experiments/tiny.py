@@ -2,15 +2,15 @@
 
 from maspo_jax.config import (
     Experiment,
-    HeldOut,
     Objective,
     Optimization,
     Phase,
     Sampling,
+    Sft,
     Updates,
-    WarmUp,
+    Validation,
 )
-from maspo_jax.data import arithmetic
+from maspo_jax.data.sources import arithmetic
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import gates
 
@@ -28,8 +28,10 @@ experiment = Experiment(
     ),
     tokenizer=tokenizer,
     train_set=arithmetic.Chains(numbers=2),
-    held_out=HeldOut(arithmetic.Chains(numbers=2, split="test"), problems=12, every=2),
-    warm_up=WarmUp(
+    validation=Validation(
+        arithmetic.Chains(numbers=2, split="test"), problems=12, every=2
+    ),
+    sft=Sft(
         phases=(
             Phase(arithmetic.Chains(numbers=2, direct=1.0, seed=1), updates=60),
             Phase(arithmetic.Chains(numbers=2, direct=1.0, seed=2), updates=60),

@@ -7,13 +7,8 @@ import dataclasses
 
 from tiny import experiment as base
 
-from maspo_jax.config import (
-    DynamicSampling,
-    Objective,
-    OverlongFilter,
-    OverlongPenalty,
-)
-from maspo_jax.data import arithmetic
+from maspo_jax.config import DynamicSampling, Objective, OverlongFilter, OverlongPenalty
+from maspo_jax.data.sources import arithmetic
 from maspo_jax.objectives import advantages, correction, gates, kl
 
 experiment = dataclasses.replace(

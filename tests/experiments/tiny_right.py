@@ -4,12 +4,12 @@ import dataclasses
 
 from tiny import experiment as tiny
 
-from maspo_jax.config import Optimization, Phase, WarmUp
-from maspo_jax.data import arithmetic
+from maspo_jax.config import Optimization, Phase, Sft
+from maspo_jax.data.sources import arithmetic
 
 experiment = dataclasses.replace(
     tiny,
-    warm_up=WarmUp(
+    sft=Sft(
         phases=(Phase(arithmetic.Chains(numbers=2, direct=1.0, seed=2), updates=300),),
         optimization=Optimization(1e-2, warmup_updates=20, schedule="linear"),
         batch=32,

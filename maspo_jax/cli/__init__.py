@@ -1,0 +1,1 @@
+"""The command `maspo`: one module a subcommand."""

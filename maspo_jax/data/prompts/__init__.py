@@ -1,0 +1,1 @@
+"""From a problem to the tokens a policy is asked: templates and tokenizers."""

@@ -1,0 +1,167 @@
+"""Problems with answers that can be checked, and where they come from.
+
+    file --containers--> rows --layouts--> Problem --templates, pipeline--> Prompts
+
+A *source* of problems has a length and gives a `Problem` for every index below it:
+`ProblemFile` reads one from a file, `HubProblems` from the Hugging Face Hub,
+`arithmetic.Chains` makes one on the spot, and those of `selections` are made of
+others. Sources are frozen dataclasses: an experiment holds them and writes them as
+JSON.
+"""
+
+import dataclasses
+import functools
+import logging
+import os
+import pathlib
+from collections.abc import Iterable
+from typing import Protocol
+
+from maspo_jax import storage
+from maspo_jax.data.sources import containers, schemas
+from maspo_jax.data.sources.fields import Unanswered
+from maspo_jax.data.sources.schemas import LAYOUTS, Columns
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A question, its checkable answer and, where known, a worked solution."""
+
+    id: str
+    question: str
+    answer: str
+    solution: str | None = None
+
+
+class Source(Protocol):
+    """Anything that holds problems: the only thing a pipeline asks of its data."""
+
+    def __len__(self) -> int:
+        """Returns the number of problems, at least one."""
+
+    def __getitem__(self, index: int) -> Problem:
+        """Returns the same problem for the same index, always."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProblemFile:
+    """Problems of a file: JSON lines, a JSON array, either with gzip, or parquet.
+
+    The file is read, and every row of it checked, when its length or a problem is
+    first asked for. All rows have one layout, that of the first unless named.
+
+    Attributes:
+        path: of the file; `.gz` and `.parquet` are known by their ending.
+        layout: a key of `layouts.LAYOUTS`, or the `Columns` of a file that follows
+            none; None recognizes it by the columns.
+        first: read only so many problems, from the start of the file.
+        unanswered: how many rows without an answer are known and left out; any
+            other number of them is an error.
+    """
+
+    path: str
+    layout: str | Columns | None = None
+    first: int | None = None
+    unanswered: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "path", os.fspath(self.path))  # for who gives a `Path`
+        check_reading(self)
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self._problems[index]
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The content of the file, see `runs.provenance`."""
+        return {self.path: storage.digest_file(self.path)}
+
+    @functools.cached_property
+    def _problems(self) -> tuple[Problem, ...]:
+        return read(containers.rows(self.path), self.path, self)
+
+
+def check_reading(source) -> None:
+    """Refuses settings of a source of rows that name nothing to read."""
+    if isinstance(source.layout, str) and source.layout not in LAYOUTS:
+        raise ValueError(
+            f"layout {source.layout!r} is unknown: give one of {', '.join(LAYOUTS)}, "
+            "or Columns(question=..., answer=...), or None to recognize it"
+        )
+    if source.first is not None and source.first < 1:
+        raise ValueError(f"first={source.first}: give at least 1, or None for all")
+    if source.unanswered < 0:
+        raise ValueError(f"unanswered={source.unanswered}: give at least 0")
+
+
+def read(rows: Iterable[containers.Row], name: str, source) -> tuple[Problem, ...]:
+    """Returns the problems of rows, or says which row is at fault and why.
+
+    Args:
+        rows: places in words, and rows.
+        name: of all of them together.
+        source: has the attributes `layout`, `first` and `unanswered`, as described
+            at `ProblemFile`.
+    """
+    problems, layout, unanswered = [], source.layout, []
+    for number, (place, row) in enumerate(rows, 1):
+        layout = layout or _recognize(row, place)
+        reader = LAYOUTS[layout] if isinstance(layout, str) else layout
+        try:
+            question, answer, solution = reader.read(row)
+        except Unanswered as error:
+            unanswered.append(f"{place}: {error}")
+            continue
+        except ValueError as error:
+            raise ValueError(
+                f"{place}: {error} (read as layout {layout!r}). Correct or remove "
+                f"this row, or name another layout: {', '.join(LAYOUTS)}"
+            ) from error
+        id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
+        problems.append(Problem(id, question, answer, solution))
+        if len(problems) == source.first:
+            break
+    _account(unanswered, source.unanswered, name, layout)
+    if not problems:
+        raise ValueError(f"{name} is empty: it holds no problem")
+    return tuple(problems)
+
+
+def _account(unanswered: list[str], expected: int, name: str, layout) -> None:
+    """Refuses rows without an answer that nobody knows of; says which are left out."""
+    if len(unanswered) != expected:
+        first = unanswered[0] if unanswered else name
+        raise ValueError(
+            f"{first} (read as layout {layout!r}). {len(unanswered)} rows have no "
+            f"answer, unanswered={expected} are expected. Correct or remove this row, "
+            f"or leave such rows out with unanswered={len(unanswered)}"
+        )
+    if unanswered:
+        _log.warning(
+            "%s: %d rows without an answer are left out", name, len(unanswered)
+        )
+
+
+def _recognize(row: dict, place: str) -> str:
+    """Returns the name of the first layout that a row follows."""
+    name = schemas.find(row)
+    if name is None:
+        raise ValueError(
+            f"{place}: unknown layout. Columns found: {', '.join(row) or 'none'}. "
+            f"Layouts known: {', '.join(LAYOUTS)}. Name the columns: "
+            "layout=Columns(question=..., answer=...)"
+        )
+    return name
+
+
+def _identifier(row: dict) -> str | None:
+    extra = row.get("extra_info")
+    index = extra.get("index") if isinstance(extra, dict) else None
+    columns = ("id", "unique_id", "ID", "query_id", "example_id")
+    known = (*(row.get(column) for column in columns), index)
+    return next((str(value) for value in known if value not in (None, "")), None)

@@ -1,0 +1,90 @@
+"""Problems of a data set on the Hugging Face Hub, by name."""
+
+import dataclasses
+import functools
+import pathlib
+import re
+
+from maspo_jax import storage
+from maspo_jax.data.sources.file import Problem, check_reading, read
+from maspo_jax.data.sources.schemas import Columns
+
+
+@dataclasses.dataclass(frozen=True)
+class HubProblems:
+    """Problems of a data set that the `datasets` library loads and keeps on disk.
+
+    Attributes:
+        name: of the data set, such as "openai/gsm8k", or a local folder of one.
+        subset: its configuration, such as "main"; None where it has only one.
+        split: "train", "test" ...
+        revision: a commit, so that the problems cannot change under a run.
+        layout: as in `ProblemFile`, like the two that follow.
+        first: as there.
+        unanswered: as there.
+    """
+
+    name: str
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    layout: str | Columns | None = None
+    first: int | None = None
+    unanswered: int = 0
+
+    __post_init__ = check_reading
+
+    def __len__(self) -> int:
+        return len(self._problems)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self._problems[index]
+
+    @functools.cached_property
+    def digests(self) -> dict[str, str]:
+        """The problems as they were read, see `runs.provenance`.
+
+        Named by all that chooses them: a mixture may hold several readings of one set.
+        """
+        chosen = ("subset", "revision", "layout", "first")
+        given = {name: getattr(self, name) for name in chosen}
+        said = ", ".join(f"{k}={v}" for k, v in given.items() if v is not None)
+        name = f"{self.name}:{self.split}" + (f" ({said})" if said else "")
+        problems = [dataclasses.astuple(problem) for problem in self._problems]
+        return {name: storage.digest_values(problems)}
+
+    @property
+    def revisions(self) -> dict[str, str]:
+        """The commit they were fetched from, where the library says so."""
+        # Its cache has a folder per commit; that of a local set is named otherwise.
+        kept = (pathlib.Path(file["filename"]) for file in self._rows.cache_files)
+        names = {file.parent.name for file in kept}
+        commits = [name for name in names if re.fullmatch("[0-9a-f]{40}", name)]
+        return {self.name: commits[0]} if commits else {}
+
+    @functools.cached_property
+    def _problems(self) -> tuple[Problem, ...]:
+        place = f"{self.name}, {self.split} row"
+        rows = ((f"{place} {n}", row) for n, row in enumerate(self._rows, 1))
+        return read(rows, f"{self.name}:{self.split}", self)
+
+    @functools.cached_property
+    def _rows(self):
+        try:
+            import datasets
+        except ImportError as error:
+            raise ValueError(
+                f"{self.name}: data sets of the Hub need the `datasets` library: "
+                "pip install 'maspo_jax[hub]', or give a file with ProblemFile(...)"
+            ) from error
+        try:
+            return datasets.load_dataset(
+                self.name, self.subset, split=self.split, revision=self.revision
+            )
+        except Exception as error:  # the library raises nothing narrower
+            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            raise ValueError(
+                f"{self.name} (subset {self.subset}, split {self.split}) cannot be "
+                f"loaded: {reason}. Correct the names; without a network, load it once "
+                "where there is one, or give a file with ProblemFile(...)"
+            ) from error

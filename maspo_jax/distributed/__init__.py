@@ -1,0 +1,43 @@
+"""Devices and processes: the mesh, collectives between hosts, joining a pod."""
+
+from maspo_jax.distributed.hosts import (
+    all_gather_hosts,
+    all_gather_texts,
+    assert_equal_across_hosts,
+    max_over_hosts,
+    raise_on_all_hosts,
+)
+from maspo_jax.distributed.launch import initialize_distributed
+from maspo_jax.distributed.mesh import (
+    AXES,
+    BATCH,
+    REPLICATED,
+    all_gather_params,
+    host_slice,
+    local_rows,
+    make_mesh,
+    named_shardings,
+    pcast_varying,
+    psum_replicated,
+    shard_rows,
+)
+
+__all__ = [
+    "AXES",
+    "BATCH",
+    "REPLICATED",
+    "all_gather_hosts",
+    "all_gather_params",
+    "all_gather_texts",
+    "assert_equal_across_hosts",
+    "host_slice",
+    "initialize_distributed",
+    "local_rows",
+    "make_mesh",
+    "max_over_hosts",
+    "named_shardings",
+    "pcast_varying",
+    "psum_replicated",
+    "raise_on_all_hosts",
+    "shard_rows",
+]

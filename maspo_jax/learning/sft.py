@@ -1,0 +1,104 @@
+"""Supervised warm-up: a policy, from scratch or pretrained, learns to write answers."""
+
+import jax
+
+from maspo_jax import distributed
+from maspo_jax.data import pipeline
+from maspo_jax.learning import train_state as states
+from maspo_jax.learning.batches import demonstration_batch
+from maspo_jax.learning.optimizer import make_optimizer
+from maspo_jax.learning.update import make_update, sft_loss
+from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.runs.metrics_log import refuse_non_finite
+
+SHOWN_EVERY = 10  # updates
+START = {"phase": 0, "taken": 0, "stream": None}
+
+
+def sft(run, checkpoints):
+    """Returns a policy trained on the solutions of the warm-up's sources.
+
+    Goes on from the newest checkpoint of this stage, and leaves one at its end.
+
+    Args:
+        run: the `Run`.
+        checkpoints: the `Checkpoints` of this stage.
+    """
+    experiment, settings = run.experiment, run.experiment.sft
+    total = sum(phase.updates for phase in settings.phases)
+    optimizer = make_optimizer(settings.optimization, total)
+    skeleton = states.skeleton(experiment.decoder, optimizer, run.mesh)
+    done = checkpoints.newest
+    if done is None:
+        state = states.begin(experiment, optimizer, run.mesh)
+        done, begin = 0, START
+    else:
+        run.display.note(f"going on from warm-up update {done}")
+        state, begin = checkpoints.restore(skeleton)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    update = make_update(sft_loss, optimizer, run.mesh, specs)
+    own = distributed.host_slice(settings.batch)
+
+    run.display.begin("warm-up", done, total)
+    run.display.stage("warming up")
+    for sequences, position in demonstrations(experiment, begin):
+        batch = demonstration_batch(sequences, token_mean)
+        batch = distributed.shard_rows(jax.tree.map(lambda x: x[own], batch), run.mesh)
+        state, metrics, _ = update(state, batch, None)
+        done += 1
+        due = done % settings.checkpoint_every == 0 or done == total
+        showing = done % SHOWN_EVERY == 0 or done == total
+        if due or showing or run.interrupts.requested:
+            names = ("loss", "entropy", "grad_norm")
+            shown = {name: float(metrics[name]) for name in names}
+            refuse_non_finite(f"update {done}", shown, "sft.optimization")
+        if showing:
+            run.log.write("sft", done, shown)
+            run.display.step(done, shown)
+            run.display.stage("warming up")
+        if due:
+            checkpoints.save(done, state, position)
+        run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
+    checkpoints.finish()
+    return state.policy
+
+
+def demonstrations(experiment, position):
+    """Yields batches of solutions, each with the position behind it.
+
+    Args:
+        experiment: the `Experiment`.
+        position: `START`, or one that this function has yielded.
+    """
+    settings = experiment.sft
+    for index in range(position["phase"], len(settings.phases)):
+        phase = settings.phases[index]
+        stream = iter(solutions(experiment, phase.source))
+        taken = 0
+        if index == position["phase"] and position["stream"]:
+            taken = position["taken"]
+            stream.set_state(position["stream"])
+        while taken < phase.updates:
+            sequences, taken = next(stream), taken + 1
+            behind = {"phase": index, "taken": taken, "stream": stream.get_state()}
+            yield sequences, behind
+
+
+def solutions(experiment, source):
+    """Returns the dataset of `Sequences` with the solutions of one source."""
+    settings, sampling = experiment.sft, experiment.sampling
+    how = source, experiment.template, experiment.tokenizer
+    if settings.row_length:
+        return pipeline.packed_demonstrations(
+            *how,
+            rows=settings.batch,
+            length=settings.row_length,
+            seed=experiment.seed,
+        )
+    return pipeline.demonstrations(
+        *how,
+        batch=settings.batch,
+        prompt_length=settings.prompt_length or sampling.prompt_length,
+        response_length=settings.response_length or sampling.response_length,
+        seed=experiment.seed,
+    )

@@ -1,0 +1,77 @@
+"""The state of training: where it begins, and how it lies over the devices."""
+
+import functools
+
+import jax
+from flax import nnx
+
+from maspo_jax import distributed
+from maspo_jax.models import sharding
+from maspo_jax.models.decoder import Decoder
+from maspo_jax.models.huggingface import load
+from maspo_jax.runs.keys import key_for
+from maspo_jax.types import TrainState
+
+
+def skeleton(config, optimizer, mesh):
+    """Returns the shape, dtype and sharding of every leaf of a `TrainState`.
+
+    Args:
+        config: the `DecoderConfig` of the policy.
+        optimizer: an Optax transformation.
+        mesh: the mesh the state will lie on.
+    """
+    shapes = jax.eval_shape(
+        functools.partial(_create, config, optimizer), jax.random.key(0)
+    )
+    return placed(shapes, mesh)
+
+
+def placed(shapes, mesh):
+    """Returns shapes with the sharding of each leaf on a mesh."""
+    places = distributed.named_shardings(sharding.param_specs(shapes, mesh), mesh)
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=place
+        ),
+        shapes,
+        places,
+    )
+
+
+def begin(experiment, optimizer, mesh):
+    """Returns the `TrainState` before any update, of a checkpoint or at random."""
+    policy = experiment.policy
+    if isinstance(policy, load.Checkpoint):
+        places = _shardings(skeleton(policy.config, optimizer, mesh)).policy
+        read = load.load(policy.folder, policy.config, places)
+        return adopt(read, optimizer, mesh)
+    key = key_for("initialization", experiment.seed)
+    return create(policy, optimizer, mesh, key)
+
+
+def create(config, optimizer, mesh, key):
+    """Returns the `TrainState` of a policy drawn at random, each shard in its place."""
+    shardings = _shardings(skeleton(config, optimizer, mesh))
+    make = functools.partial(_create, config, optimizer)
+    return jax.jit(make, out_shardings=shardings)(key)
+
+
+def adopt(policy, optimizer, mesh):
+    """Returns a `TrainState` that goes on from a policy with a fresh optimizer."""
+    shardings = _shardings(skeleton(policy.config, optimizer, mesh))
+    policy = jax.device_put(policy, shardings.policy)
+    begin = functools.partial(_begin, optimizer)
+    return jax.jit(begin, out_shardings=shardings)(policy)
+
+
+def _create(config, optimizer, key):
+    return _begin(optimizer, Decoder(config, nnx.Rngs(key)))
+
+
+def _begin(optimizer, policy):
+    return TrainState(policy, optimizer.init(policy))
+
+
+def _shardings(skeleton):
+    return jax.tree.map(lambda leaf: leaf.sharding, skeleton)

@@ -1,0 +1,178 @@
+"""One optimizer update: per device what must be, on the whole what can be.
+
+The gradient is computed under `jax.shard_map`, each device on its rows; the
+optimizer runs outside it, in the same program, on global arrays, so that a global
+norm is global.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from maspo_jax import distributed
+from maspo_jax.models import sharding
+from maspo_jax.objectives import diagnostics, summaries, terms
+from maspo_jax.objectives.surrogate import (
+    details,
+    fit,
+    gate_values,
+    negative_log_likelihood,
+)
+from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.types import TrainState
+
+
+@struct.dataclass
+class TokenTrace:
+    """What an update saw of each token, before it changed the policy."""
+
+    logprob: jax.Array  # [N, T]
+    gate: jax.Array  # [N, T]
+
+
+def policy_loss(logprob, entropy, batch, method):
+    """The loss of reinforcement learning, with what to measure and a `TokenTrace`."""
+    rows = terms.shape(entropy, batch, method)
+    gate = fit(method.gate, logprob, rows, everywhere)
+    value = gate_values(logprob, rows, gate)
+    of_gate = details(rows, gate)
+    measured = diagnostics.diagnose(logprob, entropy, value, rows, of_gate)
+    loss = terms.loss(logprob, entropy, batch, method.replace(gate=gate))
+    return loss, (measured, TokenTrace(logprob, value))
+
+
+def sft_loss(logprob, entropy, batch, method):
+    """The loss of supervised training, with what to measure and a `TokenTrace`."""
+    del method
+    value = jnp.ones_like(logprob)
+    on_policy = batch.replace(old_logprob=logprob)
+    measured = diagnostics.diagnose(logprob, entropy, value, on_policy)
+    return negative_log_likelihood(logprob, batch), (
+        measured,
+        TokenTrace(logprob, value),
+    )
+
+
+def everywhere(number):
+    """Adds a number up over all devices, per device."""
+    return jax.lax.psum(number, distributed.AXES)
+
+
+def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
+    """Returns `update(state, batch, method) -> state, metrics, trace`, compiled.
+
+    The state is donated. Settings of the method, an `objectives.terms.LossTerms`, may
+    change without compiling again.
+
+    Args:
+        loss: `policy_loss` or `sft_loss`: a function of [N, T] log-probabilities,
+            [N, T] entropies, the batch and the method.
+        optimizer: an Optax transformation.
+        mesh: the mesh the batch is split over by rows.
+        specs: the `PartitionSpec` of every leaf of the policy.
+        temperature: divides the logits.
+        microbatches: parts of each device's rows whose gradients are added up.
+    """
+
+    def gradients(policy, batch, method):
+        mine = distributed.pcast_varying(policy)
+        pieces = _split(batch, microbatches)
+        if microbatches > 1 and terms.fits_batch(method):
+            scores = lambda rows: _logprobs(mine, rows.sequences, specs, temperature)
+            method = _fit_first(scores, pieces, method)
+
+        def objective(policy, rows):
+            logprob, entropy = _logprobs(policy, rows.sequences, specs, temperature)
+            return loss(logprob, entropy, rows, method)
+
+        def accumulate(total, rows):
+            (value, (measured, trace)), grads = jax.value_and_grad(
+                objective, has_aux=True
+            )(mine, rows)
+            return jax.tree.map(jnp.add, total, grads), (value, measured, trace)
+
+        zeros = jax.tree.map(jnp.zeros_like, mine)
+        grads, (values, measured, trace) = jax.lax.scan(accumulate, zeros, pieces)
+        measured = diagnostics.combine(measured, distributed.AXES)
+        return (
+            (everywhere(values.sum()), measured),
+            _join(trace),
+            distributed.psum_replicated(grads, specs),
+        )
+
+    gradients = jax.shard_map(
+        gradients,
+        mesh=mesh,
+        in_specs=(specs, distributed.BATCH, distributed.REPLICATED),
+        out_specs=(distributed.REPLICATED, distributed.BATCH, specs),
+    )
+
+    @functools.partial(jax.jit, donate_argnames="state")
+    def update(state, batch, method):
+        (value, measured), trace, grads = gradients(state.policy, batch, method)
+        steps, opt_state = optimizer.update(grads, state.opt_state, state.policy)
+        policy = optax.apply_updates(state.policy, steps)
+        update_norm = optax.tree.norm(steps)
+        metrics = {
+            "loss": value,
+            "grad_norm": optax.tree.norm(grads),
+            "update_norm": update_norm,
+            "update_ratio": update_norm / optax.tree.norm(state.policy),
+            **summaries.summarize(measured),
+        }
+        return TrainState(policy, opt_state), metrics, trace
+
+    return update
+
+
+def make_logprobs(mesh, specs, temperature=1.0, pieces=1):
+    """Returns `score(policy, sequences) -> logprob`, [N, T], compiled.
+
+    Args:
+        mesh: the mesh the sequences are split over by rows.
+        specs: the `PartitionSpec` of every leaf of the policy.
+        temperature: divides the logits.
+        pieces: parts of each device's rows scored one after another.
+    """
+
+    def score(policy, sequences):
+        def one(_, rows):
+            return None, _logprobs(policy, rows, specs, temperature)[0]
+
+        return _join(jax.lax.scan(one, None, _split(sequences, pieces))[1])
+
+    rows = distributed.BATCH
+    return jax.jit(
+        jax.shard_map(score, mesh=mesh, in_specs=(specs, rows), out_specs=rows)
+    )
+
+
+def _fit_first(scores, pieces, method):
+    """Fits a gate to all microbatches before the first of them is used, per device."""
+    logprob, entropy = jax.lax.scan(lambda _, rows: (None, scores(rows)), None, pieces)[
+        1
+    ]
+    rows = terms.shape(_join(entropy), _join(pieces), method)
+    return method.replace(gate=fit(method.gate, _join(logprob), rows, everywhere))
+
+
+def _logprobs(policy, sequences, specs, temperature):
+    """Completes a policy from its shards and scores responses, per device."""
+    whole = distributed.all_gather_params(policy, sharding.stem_specs(specs))
+    unshard = functools.partial(
+        distributed.all_gather_params, specs=sharding.layer_specs(specs.blocks)
+    )
+    return response_logprobs(whole, sequences, temperature, unshard)
+
+
+def _split(tree, pieces):
+    """Splits rows into pieces to scan over. [N, ...] -> [pieces, N / pieces, ...]."""
+    return jax.tree.map(lambda x: x.reshape(pieces, -1, *x.shape[1:]), tree)
+
+
+def _join(tree):
+    """Undoes `_split`."""
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)

@@ -1,0 +1,1 @@
+"""Checkpoints of Hugging Face: found, read into shards, written."""

@@ -1,0 +1,135 @@
+"""Whether two numbers or expressions are the same value.
+
+    structure -> exact normal form -> decimal for an exact value -> probes
+
+`quick` needs no library and no time limit. It returns None where a proof or more
+digits are needed, which is what workers are for.
+"""
+
+from fractions import Fraction
+
+from maspo_jax.rewards.mathematics.algebra import balls, normal
+from maspo_jax.rewards.mathematics.language import expression as ex
+from maspo_jax.rewards.mathematics.meaning import reading
+from maspo_jax.rewards.mathematics.meaning.logic import either, every
+
+NEAR = 7  # significant digits in which a decimal may stand for an exact value
+FLOAT_DIGITS = 15  # beyond these a printed double is noise
+VALUES = (
+    ex.Num, ex.Sym, ex.Const, ex.Add, ex.Mul, ex.Pow, ex.Call, ex.Percent, ex.Degrees,
+    ex.Based, ex.Ratio, ex.Binder,
+)  # fmt: skip
+
+
+def match_values(gold, answer, same):
+    """Compares two values with their percent signs, degrees, bases and colons."""
+    if isinstance(gold, ex.Ratio) or isinstance(answer, ex.Ratio):
+        return _match_ratios(gold, answer, same)
+    for mark in (ex.Percent, ex.Degrees):
+        marked = isinstance(gold, mark), isinstance(answer, mark)
+        if all(marked):
+            return same(gold.arg, answer.arg)
+        if any(marked):
+            bare = (gold.arg, answer) if marked[0] else (gold, answer.arg)
+            return either(same(*pair) for pair in (bare, (gold, answer)))
+    if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
+        return _match_based(gold, answer, same)
+    return same(gold, answer)
+
+
+def _match_ratios(gold, answer, same):
+    if isinstance(gold, ex.Ratio) and isinstance(answer, ex.Ratio):
+        if len(gold.parts) != len(answer.parts):
+            return False
+        return every(map(same, gold.parts, answer.parts))
+    ratio, other = (gold, answer) if isinstance(gold, ex.Ratio) else (answer, gold)
+    if len(ratio.parts) != 2:
+        return False
+    return same(ex.quotient(*ratio.parts), other)
+
+
+def _match_based(gold, answer, same):
+    if isinstance(gold, ex.Based) and isinstance(answer, ex.Based):
+        digits = gold.digits.lower().lstrip("0") == answer.digits.lower().lstrip("0")
+        return digits and gold.base == answer.base
+    based, other = (gold, answer) if isinstance(gold, ex.Based) else (answer, gold)
+    if based.digits.isdigit() and other == ex.Num(Fraction(based.digits)):
+        return True
+    return same(gold, answer)
+
+
+def quick(gold, answer):
+    """Compares two value nodes without any library: True, False or None."""
+    if not isinstance(gold, VALUES) or not isinstance(answer, VALUES):
+        return False
+    if gold == answer:
+        return True
+    if _boundless(gold) or _boundless(answer):
+        return False  # infinity equals itself, as written, and no number
+    verdict = normal.same(gold, answer)
+    if verdict:
+        return True
+    if near_literal(gold, answer) is not None:
+        return _near(gold, answer)
+    if verdict is None and balls.differ(gold, answer):
+        return False
+    return verdict
+
+
+def _boundless(node):
+    if isinstance(node, ex.Const):
+        return node.name not in ("pi", "e", "i")
+    if isinstance(node, ex.Binder):
+        return _boundless(node.body)  # a series may well have a value
+    return any(map(_boundless, ex.children(node)))
+
+
+def _near(gold, answer):
+    """Whether a decimal on one side stands for the exact value on the other."""
+    unit = near_literal(gold, answer, relative=False)
+    literal, other = ex.decimal(gold), answer
+    if literal is None:
+        literal, other = ex.decimal(answer), gold
+    value = reading.number(other)
+    if value is not None:
+        return abs(value - literal.value) <= unit
+    try:
+        number, error = balls.ball(other, {})
+    except (ArithmeticError, ValueError, KeyError):
+        return None
+    if isinstance(number, complex):
+        return False
+    gap = abs(Fraction(number) - literal.value)
+    if gap <= unit - Fraction(error):
+        return True
+    return False if gap > unit + Fraction(error) else None
+
+
+def near_literal(gold, answer, relative=True):
+    """Returns how far a value may be from the decimal that stands for it.
+
+    That is one unit in the decimal's last place; None where no decimal stands
+    for an exact value: neither side is a long decimal, or both are, or it is a
+    whole number, or the other side is itself a finite decimal.
+    """
+    first, second = ex.decimal(gold), ex.decimal(answer)
+    if (first is None) == (second is None):
+        return None
+    literal, other = (first, answer) if first else (second, gold)
+    if literal.digits < NEAR or literal.value.denominator == 1:
+        return None
+    value = reading.number(other)
+    if value is not None and _is_finite(value):
+        return None
+    excess = max(literal.digits - FLOAT_DIGITS, 0)
+    unit = Fraction(10) ** (literal.exponent + excess)
+    return unit / abs(literal.value) if relative else unit
+
+
+def _is_finite(value):
+    """Whether a rational has a finite decimal expansion."""
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1

@@ -1,0 +1,293 @@
+r"""One tokenizer for LaTeX, Unicode and plain text.
+
+    "2\dfrac{1}{3}\text{ cm}"  ->  num 2, cmd frac, {, num 1, }, {, num 3, }, word cm
+
+Fonts and the sizes of delimiters are dropped, Unicode becomes LaTeX, thousands
+separators are read into the number they belong to. What carries meaning (units,
+percent signs, currency, connectives) stays as tokens: nothing is deleted that
+could tell two answers apart.
+"""
+
+import dataclasses
+import functools
+import re
+
+from maspo_jax.rewards.mathematics.language import lexicon, units
+from maspo_jax.rewards.mathematics.language.rewrites import rewritten
+
+MOST_TOKENS = 2_000
+LONGEST = 2_000  # characters
+
+
+class Unreadable(ValueError):
+    """The text is not something this package reads as mathematics."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Token:
+    """One symbol: its kind (num, name, word, cmd, op, odd) and canonical spelling."""
+
+    kind: str
+    text: str
+    spaced: bool = False  # whether white space stands before it
+
+
+# No alternative can match in two ways, so a scan is linear.
+_LEXEME = re.compile(
+    r"""
+    (?P<space> [\s~]+ | \\!(?:\s|\b|(?=\W)) )
+  | (?P<base> (?: \d+[A-F] | [A-F]+\d ) [0-9A-F]* 
+                (?=\}?_\{? (?:\\(?:text|mathrm)\{)? \d) )
+  | (?P<repeat> (?:\d+\.\d*|\.\d*) \\(?:overline|bar|dot)\s* (?: \{\d+\} | \d ) )
+  | (?P<grouped> \d{1,3} (?: (?:,?\\![ ]?|\{,\}|\\[,; ]|[ ~]|,\\![ ]?) \d{3} )+ (?!\d)
+                 (?:\.\d+)? )
+  | (?P<commas> \d{1,3} (?:(?:,|\{,\}|,\\!)\d{3})+ (?!\d) (?!,\d) (?:\.\d+)? )
+  | (?P<num> (?:\d+(?:\.\d+|\.(?=[/*]))?|\.\d+) (?:[eE][+-]?\d+(?![\w^{]))? )
+  | \\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])\s*(?P<null>\.)?
+  | (?P<degree> \^\s* (?: \{\s*\\(?:circ|degree)\s*\}
+                       | \\(?:circ|degree)(?![A-Za-z]) ) )
+  | \\(?P<begin>begin|end)\s*\{(?P<env>[a-z]+)\*?\} (?:\{[clr|@{} ]*\})?
+  | \\mathbb\s*\{?\s*(?P<field>[A-Z])\s*\}?
+  | (?P<long> \*\* | <= | >= | != | == | \.\.\.+ )
+  | \\(?P<cmd>[A-Za-z]+|.)
+  | (?P<letters>[A-Za-z]+)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
+_ALIGNED = lexicon.SYSTEMS - {"cases"}
+_ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
+_UNIT_LETTERS = frozenset("mgshLlNJWVAKCF")
+_FUNCTION_HEAD = re.compile("|".join(sorted(lexicon.FUNCTIONS, key=len, reverse=True)))
+
+
+@functools.lru_cache(maxsize=1024)
+def tokenize(text):
+    """Returns the tuple of `Token`s of a text, or raises `Unreadable`."""
+    if len(text) > LONGEST:
+        raise Unreadable("too long")
+    text = rewritten(text)
+    scanner = _Scanner(text)
+    for match in _LEXEME.finditer(text):
+        if match.start() >= scanner.resume:
+            getattr(scanner, match.lastgroup or "null")(match)
+    while scanner.tokens and scanner.tokens[-1].text == "\\\\":
+        scanner.tokens.pop()  # a line break that ends nothing
+    if len(scanner.tokens) > MOST_TOKENS:
+        raise Unreadable("too many tokens")
+    return tuple(scanner.tokens)
+
+
+def spelling(tokens):
+    """Returns the canonical spelling of a token sequence, for comparing as text."""
+    return " ".join(token.text for token in tokens)
+
+
+class _Scanner:
+    """Turns each lexeme into tokens; one method per named group of the pattern."""
+
+    def __init__(self, text):
+        self.text = text
+        self.tokens = []
+        self.spaced = False
+        self.resume = 0  # lexemes before this position were consumed by another
+        self.brackets = 0  # commas inside brackets separate, they never group digits
+        self.braces = []  # per open brace: whether it came from a font command
+        self.font = False  # whether the last command was a font
+        self.aligned = False  # whether & only aligns here
+        self.lone_dollar = text.count("$") % 2 == 1
+
+    def put(self, kind, text):
+        self.tokens.append(Token(kind, text, self.spaced))
+        self.spaced = self.font = False
+
+    def space(self, match):
+        self.spaced = self.spaced or match.group() != "\\!"
+
+    def null(self, match):
+        pass
+
+    def base(self, match):
+        self.put("digits", match.group())
+
+    def repeat(self, match):
+        whole, _, period = match.group().partition("\\")
+        digits = "".join(character for character in period if character.isdigit())
+        self.put("num", f"{whole}({digits})")
+
+    def grouped(self, match):
+        self.put("num", re.sub(r"[^\d.]", "", match.group()))
+
+    def commas(self, match):
+        before = self.tokens[-2:]
+        in_run = len(before) == 2 and before[1].text == "," and before[0].kind == "num"
+        if self.brackets == 0 and not (in_run and not self.spaced):
+            return self.grouped(match)
+        head = match.group().split(",")[0].split("{")[0]
+        self.put("num", head)
+        # Only the first group is a number here: scan the rest again.
+        return self.rescan(match.start() + len(head), match.end())
+
+    def rescan(self, start, end):
+        for part in re.finditer(r"\d+\.?\d*|,", self.text[start:end]):
+            self.put("op" if part.group() == "," else "num", part.group())
+
+    def num(self, match):
+        self.put("num", match.group())
+
+    def degree(self, match):
+        self.put("op", "deg")
+
+    def env(self, match):
+        self.put(match["begin"], match["env"])
+        self.aligned = match["begin"] == "begin" and match["env"] in _ALIGNED
+
+    def field(self, match):
+        self.put("cmd", "field " + match["field"])
+
+    def long(self, match):
+        sign = match.group()
+        before = self.text[match.start() - 1 : match.start()]
+        if sign == "!=" and (before.isdigit() or before in ")!"):
+            self.put("op", "!")  # 5!=120
+            self.put("op", "=")
+        else:
+            self.put("op", {"**": "^", "==": "="}.get(sign, sign[:3]))
+
+    def cmd(self, match):
+        name = match["cmd"]
+        if name in lexicon.SPACES:
+            self.spaced = True
+        elif name in lexicon.FONTS:
+            self.font = True
+        elif name in lexicon.HIDDEN:
+            self.skip_group(match.end())
+        elif name == "not":
+            self.spaced = True
+            self.negated(match.end())
+        elif name in lexicon.ANGLES:
+            self.angle()
+        elif name not in lexicon.SILENT:
+            self.known(name)
+
+    def angle(self):
+        """Drops the sign, and the m of "the measure of the angle" before it."""
+        if self.tokens and self.tokens[-1] == Token(
+            "name", "m", self.tokens[-1].spaced
+        ):
+            self.tokens.pop()
+
+    def known(self, name):
+        name = lexicon.ALIASES.get(name, name)
+        if name in lexicon.LETTERS:
+            self.put("name", lexicon.LETTERS[name])
+        elif name in lexicon.OPERATORS:
+            name = lexicon.OPERATORS[name]
+            if name in ("\\{", "\\}"):
+                self.brackets += 1 if name == "\\{" else -1
+            self.put("op", name)
+        else:
+            self.put("cmd", name)
+
+    def negated(self, position):
+        for relation in ("=", "\\in"):
+            if self.text.startswith(relation, position):
+                self.put("op", "!=" if relation == "=" else "notin")
+                self.resume = position + len(relation)
+
+    def skip_group(self, position):
+        open_braces = 0
+        for end in range(position, len(self.text)):
+            if self.text[end] == "{":
+                open_braces += 1
+            elif self.text[end] == "}":
+                open_braces -= 1
+            if open_braces == 0:
+                self.resume = end + 1
+                return
+
+    def letters(self, match):
+        run = match["letters"]
+        text_mode = self.font or any(self.braces)
+        if run.lower() in lexicon.CONNECTIVES:
+            self.put("op", lexicon.CONNECTIVES[run.lower()])
+        elif len(run) == 1:
+            self.letter(run, text_mode)
+        elif not self.word(run, text_mode):
+            for letter in run:
+                self.put("name", letter)
+
+    def letter(self, letter, text_mode):
+        unit = text_mode and letter in _UNIT_LETTERS and self.follows_operand()
+        self.put("word" if unit else "name", letter)
+
+    def follows_operand(self):
+        if not self.tokens:
+            return False
+        last = self.tokens[-1]
+        if last.text == "{" and len(self.tokens) > 2:  # 5 \frac{m}{s}
+            first, second = self.tokens[-3:-1]
+            return (first.kind, second.text) in (("num", "frac"), ("word", "}"))
+        return last.kind in ("num", "word") or last.text in ("}", ")", "pi", "/")
+
+    def word(self, run, text_mode):
+        """Puts a run of letters that is one word; returns whether it was."""
+        name = lexicon.ALIASES.get(run, run)
+        follows = self.follows_operand()
+        if units.is_unit(run) and follows and (text_mode or run == "in"):
+            self.put("word", run)  # 40 min, 30 sec, 5 in: no functions, no relation
+            return True
+        if run == "in" and not text_mode:
+            self.put("op", "in")
+            return True
+        if name in lexicon.FUNCTIONS or name in lexicon.CONSTANTS:
+            self.put("cmd", name)
+            return True
+        if not text_mode and name in lexicon.GREEK:
+            self.put("cmd", name)
+            return True
+        head = None if text_mode else _FUNCTION_HEAD.match(run)
+        if head and len(run) - head.end() <= 2:
+            self.put("cmd", head.group())
+            for letter in run[head.end() :]:
+                self.put("name", letter)
+            return True
+        known = {run, run[0].lower() + run[1:]} & lexicon.WORDS or run in _ROMAN
+        if known or text_mode or len(run) >= 4:
+            self.put("word", run)
+            return True
+        if units.is_unit(run) and (follows or len(run) > 2):  # mg / k is a product
+            self.put("word", run)
+            return True
+        return False
+
+    def other(self, match):
+        character = match.group()
+        if character == "$":
+            if self.lone_dollar:
+                self.put("word", "dollars")
+            return
+        if character == "{":
+            self.braces.append(self.font)
+            if self.font:
+                self.font, self.spaced = False, True
+                return
+        elif character == "}":
+            if self.braces and self.braces.pop():
+                self.spaced = True
+                return
+        elif character in "([":
+            self.brackets += 1
+        elif character in ")]":
+            self.brackets -= 1
+        elif character == "&" and self.aligned:
+            return
+        elif character in ".?":
+            if self.drops_stop(match.end()):
+                return
+        self.put("op" if character in _SINGLE else "odd", character)
+
+    def drops_stop(self, end):
+        after_word = bool(self.tokens) and self.tokens[-1].kind == "word"
+        return after_word or not self.text[end : end + 1].strip(" \n\t}$\\")

@@ -1,0 +1,1 @@
+"""From a tree to what it means, and when two meanings are the same."""

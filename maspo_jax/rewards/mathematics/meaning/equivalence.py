@@ -1,0 +1,295 @@
+"""Whether an answer means the same as the reference: a ladder from cheap to dear.
+
+    spelling -> exact normal form -> error-bounded probes -> (worker) proof
+
+Every comparison returns True, False, or None for "not decided here". What two
+numbers or expressions are compared with is passed in as `same`: the calling
+process passes `quick`, a worker passes the full ladder of `proofs`.
+"""
+
+import functools
+
+from maspo_jax.rewards.mathematics.algebra.values import VALUES, match_values
+from maspo_jax.rewards.mathematics.language import expression as ex
+from maspo_jax.rewards.mathematics.language import units
+from maspo_jax.rewards.mathematics.language.tokens import Unreadable, spelling, tokenize
+from maspo_jax.rewards.mathematics.meaning import reading, wording
+from maspo_jax.rewards.mathematics.meaning.equations import match_equations
+from maspo_jax.rewards.mathematics.meaning.logic import either, every, paired
+from maspo_jax.rewards.mathematics.meaning.meanings import (
+    Approximate,
+    Equation,
+    Many,
+    Named,
+)
+from maspo_jax.rewards.mathematics.meaning.regions import Region
+
+_HEDGES = frozenset(
+    "not or maybe if otherwise unless either between perhaps is are was were may might "
+    "could would nd st rd th".split()
+)
+
+
+def judge(gold, answer, same):
+    """Compares two texts.
+
+    Args:
+        gold: the reference answer, bare.
+        answer: the extracted answer.
+        same: compares two value nodes; True, False or None.
+
+    Returns:
+        (verdict, rule): True, False or None, and what decided.
+    """
+    try:
+        expected, given = tokenize(gold), tokenize(answer)
+    except Unreadable as refusal:
+        return False, f"unparsed: {refusal}"
+    if not given:
+        return False, "no answer: empty"
+    if spelling(expected) == spelling(given):
+        return True, "same text"
+    if any(token.kind == "word" for token in expected + given):
+        if wording.plain(expected) == wording.plain(given):
+            return True, "same words"
+    label = wording.choice(expected)
+    if label is not None:
+        verdict = wording.chosen(label, given)
+        if verdict is not None:
+            return verdict, "choice"
+    try:
+        reference = reading.read(gold)
+    except Unreadable as refusal:
+        return False, f"unparsed: reference: {refusal}"
+    try:
+        candidate = reading.read(answer)
+        return match(reference, candidate, same), "value"
+    except Unreadable as refusal:
+        if isinstance(reference, ex.Text):
+            return False, "words"
+        return False, f"unparsed: {refusal}"
+
+
+# Meanings.
+
+
+def match(gold, answer, same):
+    """Compares two meanings: True, False or None."""
+    if gold == answer:
+        return True
+    if isinstance(gold, Approximate):
+        return either(match(g, answer, same) for g in (gold.exact, gold.rounded))
+    if isinstance(answer, Approximate):
+        return either(match(gold, a, same) for a in (answer.exact, answer.rounded))
+    if isinstance(gold, Named) or isinstance(answer, Named):
+        return _match_named(gold, answer, same)
+    if isinstance(gold, ex.Quantity) or isinstance(answer, ex.Quantity):
+        if not (isinstance(gold, Many) or isinstance(answer, Many)):
+            return _match_quantities(gold, answer, same)
+    if _is_region(gold) or _is_region(answer):
+        return _match_regions(gold, answer, same)
+    if isinstance(gold, Many) or isinstance(answer, Many):
+        return _match_many(gold, answer, same)
+    if isinstance(gold, Equation) or isinstance(answer, Equation):
+        if isinstance(gold, Equation) and isinstance(answer, Equation):
+            return match_equations(gold, answer)
+        return False
+    if isinstance(gold, ex.Matrix) or isinstance(answer, ex.Matrix):
+        return _match_tables(gold, answer, same)
+    if isinstance(gold, ex.Bracket) or isinstance(answer, ex.Bracket):
+        return _match_brackets(gold, answer, same)
+    if isinstance(gold, ex.Text) or isinstance(answer, ex.Text):
+        return _match_words(gold, answer)
+    if isinstance(gold, VALUES) and isinstance(answer, VALUES):
+        return match_values(gold, answer, same)
+    return None
+
+
+def _match_named(gold, answer, same):
+    if isinstance(gold, Named) and isinstance(answer, Named):
+        if gold.name == answer.name or (_dependent(gold) and _dependent(answer)):
+            return match(gold.value, answer.value, same)
+        return match_equations(gold.equation, answer.equation)
+    named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
+    if isinstance(other, Equation):
+        return match_equations(named.equation, other)
+    if isinstance(gold, Named):
+        return match(gold.value, answer, same)
+    return match(gold, answer.value, same)
+
+
+def _dependent(named):
+    """Whether a name is the usual one of a function's value."""
+    return named.name == ex.Sym("y") or (
+        isinstance(named.name, ex.Call) and named.name.name.startswith("apply f")
+    )
+
+
+def _is_region(meaning):
+    if isinstance(meaning, ex.Const):
+        return meaning.name == "emptyset" or meaning.name.startswith("field ")
+    return isinstance(meaning, Region)
+
+
+def _match_regions(gold, answer, same):
+    if gold == answer:
+        return True
+    first, second = reading.as_region(gold), reading.as_region(answer)
+    if first is None or second is None:
+        return False
+    if first.name and second.name and first.name != second.name:
+        return False
+    if len(first.intervals) != len(second.intervals):
+        return False
+    return every(
+        _match_intervals(a, b, same)
+        for a, b in zip(first.intervals, second.intervals, strict=True)
+    )
+
+
+def _match_intervals(a, b, same):
+    if (a.has_low, a.has_high) != (b.has_low, b.has_high):
+        return False
+    return every(
+        (left is right) if left is None or right is None else same(left, right)
+        for left, right in ((a.low, b.low), (a.high, b.high))
+    )
+
+
+def _match_many(gold, answer, same):
+    if not isinstance(answer, Many):
+        return _match_positions(gold, answer, same)
+    if not isinstance(gold, Many):
+        letters = _letters(gold)
+        if letters is not None:
+            return set(letters) == set(answer.members)
+        ordered = isinstance(gold, ex.Bracket) and not answer.braces
+        if ordered and (gold.open, gold.close) == ("(", ")"):
+            return _in_order(gold.items, answer.members, same)
+        return False
+    if gold.name and answer.name and gold.name != answer.name:
+        return False
+    if len(gold.members) != len(answer.members):
+        return False
+    if _distinctly_named(gold) and not any(
+        isinstance(m, Named) for m in answer.members
+    ):
+        return _in_order(gold.members, answer.members, same)
+    return paired(gold.members, answer.members, functools.partial(match, same=same))
+
+
+def _match_positions(gold, answer, same):
+    """Compares x = 5, y = 2 with the point (5, 2)."""
+    if _distinctly_named(gold) and isinstance(answer, ex.Bracket):
+        return _in_order(gold.members, answer.items, same)
+    return False
+
+
+def _distinctly_named(many):
+    return all(isinstance(member, Named) for member in many.members)
+
+
+def _letters(node):
+    """Returns the symbols of several choices written as one word (AC), or None."""
+    if isinstance(node, ex.Mul) and len(node.factors) > 1:
+        if all(f in _CHOICES for f in node.factors):
+            return node.factors
+    return None
+
+
+_CHOICES = frozenset(ex.Sym(letter) for letter in "ABCDEFGH")
+
+
+def _in_order(gold, answer, same):
+    if len(gold) != len(answer):
+        return False
+    return every(
+        match(reading.meaning(a), reading.meaning(b), same) if _is_tree(a, b) else
+        match(a, b, same)
+        for a, b in zip(gold, answer, strict=True)
+    )  # fmt: skip
+
+
+def _is_tree(a, b):
+    meanings = Named | Many | Region | Equation
+    return not isinstance(a, meanings) and not isinstance(b, meanings)
+
+
+def _match_tables(gold, answer, same):
+    gold, answer = _as_table(gold), _as_table(answer)
+    if gold is None or answer is None:
+        return False
+    if (
+        "vmatrix" in (gold.kind, answer.kind) or "cases" in (gold.kind, answer.kind)
+    ) and (gold.kind != answer.kind):
+        return False
+    shape, other = [[len(row) for row in table.rows] for table in (gold, answer)]
+    if shape != other:
+        return False
+    if gold.kind == "cases":
+        rows = functools.partial(_in_order, same=same)
+        return paired(gold.rows, answer.rows, rows)
+    return every(
+        _in_order(a, b, same) for a, b in zip(gold.rows, answer.rows, strict=True)
+    )
+
+
+def _as_table(node):
+    if isinstance(node, ex.Matrix):
+        return node
+    if isinstance(node, ex.Bracket) and (node.open, node.close) == ("(", ")"):
+        return ex.Matrix("pmatrix", tuple((item,) for item in node.items))
+    return None
+
+
+def _match_brackets(gold, answer, same):
+    if not (isinstance(gold, ex.Bracket) and isinstance(answer, ex.Bracket)):
+        return False
+    if (gold.open, gold.close) != (answer.open, answer.close):
+        return False
+    return _in_order(gold.items, answer.items, same)
+
+
+def _match_words(gold, answer):
+    if not (isinstance(gold, ex.Text) and isinstance(answer, ex.Text)):
+        return False
+    return " ".join(gold.words).lower() == " ".join(answer.words).lower()
+
+
+def _match_quantities(gold, answer, same):
+    """Compares values with units: two that are known must agree, one may lack."""
+    gold, answer = _with_letter_unit(gold, answer), _with_letter_unit(answer, gold)
+    unit, other = _unit(gold), _unit(answer)
+    value, given = _bare(gold), _bare(answer)
+    if unit is not None and other is not None:
+        if unit.dimensions != other.dimensions:
+            return False
+        if unit.scale != other.scale:
+            value = ex.Mul((ex.Num(unit.scale), value))
+            given = ex.Mul((ex.Num(other.scale), given))
+    return match(value, given, same)
+
+
+def _with_letter_unit(node, other):
+    """Returns `120 g` as a quantity, not a product, beside a quantity in grams."""
+    unit = _unit(other)
+    if unit is not None and isinstance(node, ex.Mul):
+        *rest, last = node.factors
+        if isinstance(last, ex.Sym) and rest:
+            read = units.read((last.name,))
+            if read is not None and read.dimensions == unit.dimensions:
+                return ex.Quantity(ex.product(rest), (last.name,))
+    return node
+
+
+def _bare(node):
+    return node.value if isinstance(node, ex.Quantity) else node
+
+
+def _unit(node):
+    """Returns the `Unit` of a quantity, or None if it has none."""
+    if not isinstance(node, ex.Quantity):
+        return None
+    if len(node.words) > 8 or _HEDGES & {word.lower() for word in node.words}:
+        raise Unreadable("a hedge where a unit would stand")
+    return units.read(node.words)

@@ -1,0 +1,316 @@
+"""What an expression says, as an answer: a value, a list, a region, a statement.
+
+    tree -> expand plus-minus -> name = value | region | equation | list | ...
+
+The tree records how an answer is written, this module what it means: `x = 5` is
+the value 5 named x, `0 <= x < 1` and `[0, 1)` are one region, `x = 1 or x = 2`
+is a list of two values of x.
+"""
+
+import functools
+from fractions import Fraction
+
+from maspo_jax.rewards.mathematics.algebra import balls, normal
+from maspo_jax.rewards.mathematics.algebra.polynomials import rational
+from maspo_jax.rewards.mathematics.language import expression as ex
+from maspo_jax.rewards.mathematics.language import lexicon
+from maspo_jax.rewards.mathematics.language.parser import parse
+from maspo_jax.rewards.mathematics.language.tokens import Unreadable
+from maspo_jax.rewards.mathematics.meaning import plus_minus, regions, solving
+from maspo_jax.rewards.mathematics.meaning.meanings import (
+    Approximate,
+    Equation,
+    Many,
+    Named,
+)
+from maspo_jax.rewards.mathematics.meaning.regions import Region
+
+MOST_MEMBERS = 64
+
+
+_PHRASES = {
+    "all real numbers": ex.Const("field R"),
+    "all reals": ex.Const("field R"),
+    "real numbers": ex.Const("field R"),
+    "infinity": ex.Const("infty"),
+    "empty set": ex.Const("emptyset"),
+    "the empty set": ex.Const("emptyset"),
+}
+
+
+@functools.lru_cache(maxsize=1024)
+def read(text):
+    """Returns the meaning of a text, or raises `Unreadable`."""
+    return meaning(parse(text))
+
+
+def meaning(node):
+    """Returns the meaning of a tree."""
+    node = plus_minus.expanded(node)
+    match node:
+        case ex.Items():
+            return _list([meaning(item) for item in node.items], node.links)
+        case ex.Braces():
+            members = [meaning(item) for item in node.items]
+            return Many(None, _members(members), True)
+        case ex.Relation():
+            return _relation(node)
+        case ex.Builder():
+            return _builder(node)
+        case ex.SetOp():
+            return _set_operation(node)
+        case ex.Text():
+            return _PHRASES.get(" ".join(node.words).lower(), node)
+        case ex.Quantity(value=value, words=words):
+            return _quantity(value, words)
+        case ex.Mul():
+            return _scaled_matrix(node)
+    return node
+
+
+def _quantity(value, words):
+    phrase = " ".join(words).lower()
+    if phrase in ("percent", "per cent", "pct", "percents"):
+        return ex.Percent(value)
+    if phrase in ("degrees", "degree"):
+        return ex.Degrees(value)
+    if words[0] in lexicon.SCALES:
+        scale = ex.Num(Fraction(10) ** lexicon.SCALES[words[0]])
+        value, words = ex.Mul((value, scale)), words[1:]
+    inner = meaning(value)
+    if isinstance(inner, Many):
+        members = tuple(ex.Quantity(member, words) for member in inner.members)
+        return Many(inner.name, members, inner.braces)
+    return ex.Quantity(inner, words) if words else inner
+
+
+# Lists.
+
+
+def _members(members):
+    if len(members) > MOST_MEMBERS:
+        raise Unreadable("too many members")
+    flat = []
+    for member in members:
+        nested = isinstance(member, Many) and not member.braces
+        flat.extend(member.members if nested else (member,))
+    return tuple(flat)
+
+
+def _list(members, links):
+    if all(isinstance(member, Region) for member in members):
+        return _regions(members, links)
+    members = _members(members)
+    first = members[0]
+    if isinstance(first, Named):
+        name = first.name
+        others = [member for member in members if isinstance(member, Named)]
+        alike = all(member.name == name for member in others)
+        if alike and (len(others) == 1 or len(others) == len(members)):
+            bare = [m.value if isinstance(m, Named) else m for m in members]
+            return Many(name, _members(bare))
+    return Many(None, members)
+
+
+def _regions(members, links):
+    name = members[0].name
+    if any(member.name != name for member in members):
+        return Many(None, tuple(members))
+    common = functools.reduce(regions.intersection, (m.intervals for m in members))
+    if "or" in links or (not common and "and" not in links):
+        together = [interval for m in members for interval in m.intervals]
+        return Region(name, regions.union(together))
+    return Region(name, common)
+
+
+# Relations.
+
+
+def _relation(node):
+    if node.ops[-1] == "~=" and _is_rounding(*node.sides[-2:]):
+        sides = node.sides[:-1]
+        exact = ex.Relation(node.ops[:-1], sides) if len(sides) > 1 else sides[0]
+        return Approximate(meaning(exact), node.sides[-1])
+    ops = tuple("=" if op == "~=" else op for op in node.ops)
+    sides = node.sides
+    if set(ops) <= {"=", "=="}:
+        return _equality(sides, "==" in ops)
+    if ops == ("in",):
+        return _membership(sides)
+    if "in" in ops or "notin" in ops:
+        raise Unreadable("a chain of memberships")
+    links = [
+        _inequality(op, left, right)
+        for op, left, right in zip(ops, sides, sides[1:], strict=False)
+    ]
+    if all(isinstance(link, Region) for link in links):
+        return _regions(links, ("and",) * len(links))
+    return links[0] if len(links) == 1 else Many(None, tuple(links))
+
+
+def _is_rounding(exact, rounded):
+    """Whether a decimal differs from an exact value by less than its last digit."""
+    if any(isinstance(b, ex.Num) and b.digits for b in ex.walk(exact)):
+        return False
+    literal = ex.decimal(rounded)
+    if literal is None or ex.symbols(exact):
+        return False
+    try:
+        value, error = balls.ball(exact, {})
+    except (ArithmeticError, ValueError, KeyError):
+        return False
+    unit = Fraction(10) ** literal.exponent
+    return (
+        not isinstance(value, complex)
+        and error < unit
+        and (abs(Fraction(value) - literal.value) < unit)
+    )
+
+
+def _equality(sides, congruent):
+    first, last = sides[0], sides[-1]
+    if _is_name(first):
+        return Named(first, meaning(last), Equation("=", first, last))
+    if congruent and not ex.symbols(first):
+        return meaning(last)  # 129 = 8 (mod 11), written with three bars
+    if len(sides) > 2 or not ex.symbols(first):
+        constants = [side for side in sides if not ex.symbols(side)]
+        contradicted = any(normal.same(side, last) is False for side in constants)
+        if len(set(sides)) == len(sides) and not contradicted:
+            if len(sides) > 2 or normal.same(first, last):
+                return meaning(last)
+    return Equation("=", sides[-2], last)
+
+
+def _is_name(node):
+    """Whether the left side of an equation names its right side."""
+    match node:
+        case ex.Sym() | ex.Text():
+            return True
+        case ex.Call(name="vec" | "overline" | "hat"):
+            return True
+        case ex.Call(name=name, args=args) if name.startswith("apply "):
+            return all(_is_name(arg) or _is_instance(arg) for arg in args)
+        case ex.Bracket(items=items):
+            return all(map(_is_name, items))
+    return _is_figure(node)
+
+
+def _is_instance(node):
+    """Whether an argument is a number or an event: f(2), P(X = 1)."""
+    return isinstance(node, ex.Relation) or not ex.symbols(node)
+
+
+def _is_figure(node):
+    """Whether a node is made of points' names alone: AB, NO / BO, |AB|."""
+    if isinstance(node, ex.Sym):
+        return node.name[:1].isupper()
+    if isinstance(node, ex.Mul):
+        return all(map(_is_figure, node.factors))
+    if isinstance(node, ex.Pow):
+        return node.exponent == ex.MINUS_ONE and _is_figure(node.base)
+    return isinstance(node, ex.Call) and all(map(_is_figure, node.args))
+
+
+def _membership(sides):
+    name, inside = sides
+    value = meaning(inside)
+    region = as_region(value)
+    if region is not None and isinstance(name, ex.Sym):
+        return Region(name.name, region.intervals)
+    return Named(name, value, Equation("in", name, inside))
+
+
+def _inequality(op, left, right):
+    names = ex.symbols(left) | ex.symbols(right)
+    if len(names) == 1 and op != "==":
+        (name,) = names
+        intervals = solving.solved(op, left, right, ex.Sym(name))
+        if intervals is not None:
+            return Region(name, regions.union(intervals))
+    return Equation(op, left, right)
+
+
+# Sets.
+
+
+def as_region(value):
+    """Returns the region a meaning can stand for, or None."""
+    if isinstance(value, Region):
+        return value
+    if value == ex.Const("field R"):
+        return Region(None, (regions.LINE,))
+    if value == ex.Const("field R+"):
+        return Region(None, (regions.Interval(ex.ZERO, False, None, False),))
+    if value == ex.Const("emptyset"):
+        return Region(None, ())
+    if isinstance(value, ex.Bracket):
+        interval = regions.bracketed(value)
+        if interval is not None:
+            return Region(None, regions.union([interval]))
+    return None
+
+
+def _builder(node):
+    """The set of the x that satisfy a condition, as the region if it is one."""
+    variable = node.element
+    if isinstance(variable, ex.Relation) and variable.ops == ("in",):
+        variable = variable.sides[0]  # x in R such that
+    condition = meaning(node.condition)
+    if isinstance(condition, Region) and variable == ex.Sym(condition.name):
+        return Region(None, condition.intervals)
+    return node
+
+
+def _set_operation(node):
+    left, right = meaning(node.left), meaning(node.right)
+    first, second = as_region(left), as_region(right)
+    if first is second is None and isinstance(left, Many) and isinstance(right, Many):
+        if node.op == "cup" and left.braces and right.braces:
+            return Many(None, left.members + right.members, True)
+    first, second = first or _points(left), second or _points(right)
+    if first is None or second is None:
+        raise Unreadable("sets that are no intervals")
+    match node.op:
+        case "cup":
+            intervals = regions.union([*first.intervals, *second.intervals])
+        case "cap":
+            intervals = regions.intersection(first.intervals, second.intervals)
+        case _:
+            intervals = regions.without(first.intervals, second.intervals)
+    return Region(first.name, intervals)
+
+
+def _points(value):
+    """Returns a finite set of numbers as a region of single points."""
+    if not (isinstance(value, Many) and value.braces):
+        return None
+    points = [regions.Interval(p, True, p, True) for p in value.members]
+    return Region(None, regions.union(points))
+
+
+def _scaled_matrix(node):
+    tables = [factor for factor in node.factors if isinstance(factor, ex.Matrix)]
+    if len(tables) != 1 or not node.factors:
+        return node
+    scale = tuple(factor for factor in node.factors if factor is not tables[0])
+    rows = tuple(
+        tuple(ex.Mul((*scale, entry)) for entry in row) for row in tables[0].rows
+    )
+    return ex.Matrix(tables[0].kind, rows)
+
+
+def is_many(text):
+    """Whether a reference answer is a list, a set or several values."""
+    try:
+        return isinstance(read(text), Many)
+    except Unreadable:
+        return False
+
+
+def number(node):
+    """Returns the `Fraction` of a value node, or None."""
+    try:
+        return rational(normal.normal(node))
+    except ArithmeticError:
+        return None

@@ -1,0 +1,1 @@
+"""Processes with a deadline and a memory limit, started without jax."""

@@ -1,0 +1,172 @@
+"""The sampler: prompts in, responses out, in one compiled program.
+
+Prompts are read once, whatever the number of responses to each. Then one token
+per row and step is drawn until every row has ended.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from maspo_jax import distributed
+from maspo_jax.models.decoder import Cache, causal, empty_cache, positions
+from maspo_jax.rollout.sample_token import sample_token
+from maspo_jax.types import Rollout, Sequences
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingParams:
+    """What to draw for each prompt."""
+
+    responses: int  # G
+    length: int  # T, the longest response in tokens, its end included
+    eos_tokens: tuple[int, ...]  # the tokens that end a response
+    pad: int  # the token that fills what follows
+    temperature: float = 1.0  # 0 is greedy
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        """Refuses settings that name no distribution."""
+        for name in ("responses", "length"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if not self.eos_tokens:
+            raise ValueError(
+                "eos_tokens=(): give at least one token that ends a response"
+            )
+        if self.temperature < 0:
+            raise ValueError(f"temperature={self.temperature}: must not be negative")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
+
+
+@struct.dataclass
+class DecodeState:
+    """The state of the loop over steps."""
+
+    step: jax.Array  # [] int32, tokens drawn per row
+    cache: Cache
+    done: jax.Array  # [N] bool
+    response: jax.Array  # [N, T] int32
+    logprob: jax.Array  # [N, T] float32
+    mask: jax.Array  # [N, T] bool
+
+
+@functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
+def sample(policy, prompts, key, decoding, mesh):
+    """Draws responses to prompts.
+
+    Args:
+        policy: a `Decoder`, laid out in any way.
+        prompts: `Prompts` of P rows, split by rows over `mesh`.
+        key: row n draws its token t with `key` folded with n and with t, so that
+            no row depends on another.
+        decoding: the `SamplingParams` settings.
+        mesh: the mesh; P must be a multiple of its size.
+
+    Returns:
+        A `Rollout` of N = P * G rows, split by rows.
+    """
+    rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses)
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    return sample_with_keys(policy, prompts, keys, decoding, mesh)
+
+
+@functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
+def sample_with_keys(policy, prompts, keys, decoding, mesh):
+    """Draws responses as `sample` does, each row with a key of its own.
+
+    A row's draw then stays the same in whatever batch it is drawn.
+
+    Args:
+        policy: a `Decoder`, laid out in any way.
+        prompts: `Prompts` of P rows, split by rows over `mesh`.
+        keys: [N]; row n draws its token t with `keys[n]` folded with t.
+        decoding: the `SamplingParams` settings.
+        mesh: the mesh; P must be a multiple of its size.
+
+    Returns:
+        A `Rollout` of N = P * G rows, split by rows.
+    """
+    draw = functools.partial(generate_local, decoding=decoding)
+    return jax.shard_map(
+        draw,
+        mesh=mesh,
+        in_specs=(distributed.REPLICATED, distributed.BATCH, distributed.BATCH),
+        out_specs=distributed.BATCH,
+    )(policy, prompts, keys)
+
+
+def generate_local(policy, prompts, row_keys, decoding):
+    """Does the work of `sample_with_keys` for the rows of one device."""
+    policy = distributed.pcast_varying(policy)
+    count, width = prompts.tokens.shape
+    rows = count * decoding.responses
+    repeat = functools.partial(jnp.repeat, repeats=decoding.responses)
+
+    hidden, cache = prefill(policy, prompts, width + decoding.length)
+    cache = cache.replace(
+        key=repeat(cache.key, axis=1), value=repeat(cache.value, axis=1)
+    )
+    prompt, prompt_mask = repeat(prompts.tokens, axis=0), repeat(prompts.mask, axis=0)
+    prompt_length = jnp.sum(prompt_mask, axis=-1)
+
+    def draw(state, hidden):
+        """Draws the token of this step from the hidden state before it."""
+        t = state.step
+        step_keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, t))(row_keys)
+        token, logprob = sample_token(
+            policy.logits(hidden), step_keys, decoding.temperature, decoding.top_p
+        )
+        alive = ~state.done
+        return state.replace(
+            step=t + 1,
+            done=state.done | jnp.isin(token, jnp.array(decoding.eos_tokens)),
+            response=state.response.at[:, t].set(jnp.where(alive, token, decoding.pad)),
+            logprob=state.logprob.at[:, t].set(jnp.where(alive, logprob, 0)),
+            mask=state.mask.at[:, t].set(alive),
+        )
+
+    def decode_step(state):
+        """Feeds the last token and draws the next."""
+        last = state.step - 1
+        seen = jnp.concatenate([prompt_mask, state.mask], axis=-1)
+        hidden, cache = policy(
+            jax.lax.dynamic_slice_in_dim(state.response, last, 1, axis=1),
+            (prompt_length + last)[:, None],
+            seen[:, None],
+            state.cache,
+        )
+        return draw(state.replace(cache=cache), hidden[:, 0])
+
+    shape = rows, decoding.length
+    state = DecodeState(
+        step=jnp.zeros((), jnp.int32),
+        cache=cache,
+        done=jnp.zeros(rows, bool),
+        response=jnp.full(shape, decoding.pad, jnp.int32),
+        logprob=jnp.zeros(shape),
+        mask=jnp.zeros(shape, bool),
+    )
+    state = jax.lax.while_loop(
+        lambda state: (state.step < decoding.length) & ~jnp.all(state.done),
+        decode_step,
+        draw(distributed.pcast_varying(state), repeat(hidden, axis=0)),
+    )
+    sequences = Sequences(prompt, prompt_mask, state.response, state.mask)
+    return Rollout(sequences, state.logprob)
+
+
+def prefill(policy, prompts, columns):
+    """Feeds the prompts of one device to an empty cache of so many columns.
+
+    Returns the hidden state behind each prompt, [P, D], and the cache.
+    """
+    count, width = prompts.tokens.shape
+    cache = distributed.pcast_varying(empty_cache(policy.config, count, columns))
+    visible = jnp.pad(causal(prompts.mask), ((0, 0), (0, 0), (0, columns - width)))
+    hidden, cache = policy(prompts.tokens, positions(prompts.mask), visible, cache)
+    return hidden[:, -1], cache

@@ -1,0 +1,107 @@
+"""A run is a folder: its experiment, its metrics, its rollouts, its checkpoints."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+
+import jax
+
+from maspo_jax.config import serialization
+from maspo_jax import config
+from maspo_jax.runs import provenance
+from maspo_jax.runs.display import Display
+from maspo_jax.runs.interrupts import Interrupted, Interrupts
+from maspo_jax.runs.metrics_log import Clock, MetricsLog
+from maspo_jax.runs.folder import Kind
+
+RUN = Kind("run", "config.json", "--run", {"class": str})
+
+
+@contextlib.contextmanager
+def opened(folder, experiment):
+    """Creates the folder of a run, or returns to it, and keeps others out of it.
+
+    Args:
+        folder: where; created if it is not there.
+        experiment: the `Experiment`; written to `config.json`.
+
+    Raises:
+        ValueError: the folder holds another experiment, or one whose files had another
+            content, or no run at all, or another process works in it. Nothing has been
+            written then.
+    """
+
+    def settle(before):
+        settings = record(experiment)
+        if before is not None:
+            before = before | {"revisions": settings["revisions"]}
+            RUN.refuse(folder, serialization.differences(settings, before))
+        return settings
+
+    with RUN.opened(folder, settle):
+        yield
+
+
+def record(experiment):
+    """Returns what `config.json` of a run holds.
+
+    That is the experiment, the digests of the `files` it is made of, which have to stay
+    what they are, and, for the reader alone, the `revisions` that came from the hub.
+    """
+    return serialization.to_json(experiment) | {
+        "files": provenance.digests(experiment),
+        "revisions": provenance.revisions(experiment),
+    }
+
+
+def read_experiment(folder):
+    """Returns the `Experiment` of a run."""
+    record = RUN.read(folder)
+    beside = ("files", "revisions")
+    return serialization.from_json({k: v for k, v in record.items() if k not in beside})
+
+
+def check_files(folder, *parts):
+    """Refuses parts of a run's experiment whose files are not what they were."""
+    before = RUN.read(folder).get("files", {})
+    for name, digest in provenance.digests(parts).items():
+        if before.get(name, digest) != digest:
+            raise ValueError(
+                f"{name} has changed since the run in {folder} began with it: put it "
+                "back as it was"
+            )
+
+
+def read_metrics(folder, stage):
+    """Returns the lines of `metrics.jsonl` of one stage, in order."""
+    file = pathlib.Path(folder) / "metrics.jsonl"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
+    # What follows the last end of line was cut off with the process that wrote it.
+    whole, _, _ = file.read_text().rpartition("\n")
+    lines = map(json.loads, whole.splitlines())
+    return [line for line in lines if line["stage"] == stage]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What every stage of a run works with."""
+
+    experiment: config.Experiment
+    folder: pathlib.Path
+    mesh: jax.sharding.Mesh
+    log: MetricsLog
+    clock: Clock
+    display: Display
+    interrupts: Interrupts
+
+    def stop_if_asked(self, checkpoints, steps, state, position, unit):
+        """Saves and raises `Interrupted` if a signal has come.
+
+        The first four are what a checkpoint holds; `unit` is what `steps` counts.
+        """
+        number = self.interrupts.requested
+        if number:
+            checkpoints.save(steps, state, position)
+            raise Interrupted(number, f"{steps} {unit}")

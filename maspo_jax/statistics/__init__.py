@@ -1,0 +1,1 @@
+"""Estimators, intervals and comparisons. NumPy and SciPy only."""

@@ -1,0 +1,114 @@
+"""Files and folders: read, digested, made; a bad one is refused by its name."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+
+
+def read_json_object(file):
+    """Returns the JSON object that a file holds, a dict.
+
+    Args:
+        file: a `pathlib.Path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds something else.
+    """
+    remedy = "restore it, or fetch it again"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{file.parent} has no {file.name}") from error
+    except (ValueError, RecursionError) as error:  # the latter of deep nesting
+        raise ValueError(f"{file} is not JSON ({error}): {remedy}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds no JSON object: {remedy}")
+    return found
+
+
+def digest_files(name, folder, files):
+    """Returns the digests of those files of a folder that are there.
+
+    Args:
+        name: of the folder, as the user gave it: a path, or a name on the hub.
+        folder: where it is here.
+        files: names within it.
+    """
+    return {
+        str(pathlib.PurePath(name, file)): digest_file(folder / file)
+        for file in files
+        if (folder / file).is_file()
+    }
+
+
+def digest_file(path):
+    """Returns the digest of the content of a file."""
+    with open(path, "rb") as file:
+        return f"sha256 {hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def digest_values(values):
+    """Returns the digest of plain data."""
+    return f"sha256 {hashlib.sha256(json.dumps(values).encode()).hexdigest()}"
+
+
+def results_folder(path, option="--out"):
+    """Returns the folder that results go to, which need not be there yet.
+
+    Asked before the work, so that nothing is computed in vain.
+
+    Args:
+        path: of the folder.
+        option: of the command line, that names it.
+
+    Raises:
+        ValueError: it cannot be one; the message names the option and the reason.
+    """
+    another = f"give another folder with {option}"
+    if "://" in str(path):
+        raise ValueError(
+            f"{option} {path}: results go to a folder of the file system; mount the "
+            "bucket, for example with gcsfuse, and give its path"
+        )
+    folder = place = pathlib.Path(path)
+    try:
+        while not place.exists():
+            place = place.parent
+    except OSError as error:  # of a name that is too long, or a folder that is closed
+        reason = error.strerror or str(error)
+        raise ValueError(f"{option} {folder}: {reason}; {another}") from error
+    if not place.is_dir():
+        where = "" if place == folder else f"{place} "
+        raise ValueError(f"{option} {folder}: {where}is no folder; {another}")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {folder}: {place} cannot be written to; {another}")
+    return folder
+
+
+@contextlib.contextmanager
+def created(folder, option="--out"):
+    """Creates a folder to write to; an OSError becomes a ValueError of the option."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        where = f" at {error.filename}" if error.filename else ""
+        raise ValueError(
+            f"{option} {folder}: {reason}{where}; give another folder with {option}"
+        ) from error
+
+
+def check_new(folder):
+    """Refuses a place for a new folder where something is already.
+
+    Raises:
+        ValueError: it holds something, or is a file.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "is not empty" if folder.is_dir() else "is no folder"
+        raise ValueError(f"{folder} {what}; give a new folder")

@@ -1,0 +1,274 @@
+"""What cannot run gets one clear error, before anything is written."""
+
+import pytest
+import tokenizers
+from conftest import EXPERIMENTS, TINY, command
+
+from maspo_jax.config.validation import check_vocabulary
+from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
+
+
+def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    status, output = command(TINY, "--run", tmp_path)
+    assert status == 2 and "holds no run" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--objective.gate.alhpa", 1], "objective.gate.alpha"),
+        (["--objective.gate.alpha", "much"], "'much'"),
+        (["--sampling.top-p", 0.9], "top-p"),
+        (["--sampling.prompts", 12], "sampling.prompts=12 is not a multiple of dev"),
+        (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
+        (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
+        (["--sft.batch", 12], "sft.batch=12 is not"),
+        (["--policy.vocabulary", 70], "the tokenizer has 76"),
+        (["--sampling.temperature", 0], "sampling.temperature=0"),
+        (["--sampling.prompt-length", 2], "Raise the length to at least"),
+        (["--sampling.response-length", 3], "Raise the length to at least"),
+        (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),
+        (["--steps", -1], "steps=-1"),
+        (["--seed", 2**32], "seed=4294967296: must lie in [0, 4294967296)"),
+        (["--optimization.epsilon", -1], "optimization.epsilon=-1"),
+        (["--optimization.final-fraction", -1], "optimization.final_fraction=-1"),
+        (["--sft.optimization.beta1", 1], "sft.optimization.beta1=1"),
+        (["--sft.phases.0.updates", -5], "sft.phases.0.updates=-5"),
+        (["--run", "gs://bucket/run"], "mount the bucket"),
+        (["--seed", -1], "seed=-1"),
+        (["--optimization.learning-rate", -1], "optimization.learning_rate=-1"),
+        (["--optimization.max-grad-norm", 0], "optimization.max_grad_norm=0"),
+        (["--sft.optimization.learning-rate", 0], "sft.optimization.learn"),
+        (["--sampling.responses", 1], "sampling.responses=1"),
+        (["--train-set.size", 3], "train_set has 3 problems"),
+        (["--objective.gate.alpha", -1], "Maspo.alpha=-1"),
+        (["--grading.deadline", 0], "grading.deadline=0"),
+        (["--policy.dtype", "bfloat16"], "train in float32"),
+        (["--sft.batch", 0], "sft.batch=0"),
+        (["--sft.checkpoint-every", 0], "sft.checkpoint_every=0"),
+        (["--sft.prompt-length", 2], "Raise the length to at least"),
+        (["--fsdp", 3], "fsdp=3"),
+        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
+        (["--optimization.warmup-updates", 8], "warmup_updates=8"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, message):
+    folder = tmp_path / "run"
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 2
+    assert message in " ".join(output.replace("│", " ").split()), output
+    assert "Traceback" not in output
+    assert not folder.exists()
+
+
+def altered(tmp_path, change, imports=""):
+    """Writes an experiment like `tiny` with other parts. Returns its path."""
+    path = tmp_path / "experiment.py"
+    path.write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from tiny import experiment
+from maspo_jax.config import Grading
+from maspo_jax.data.prompts import templates
+from maspo_jax.rewards import graders
+{imports}
+experiment = dataclasses.replace(experiment, {change})
+"""
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    "template, grader, message",
+    [
+        (
+            "BOXED",
+            "dapo",
+            "'boxed' asks for an answer as `\\boxed{}`, but grading.grad",
+        ),
+        ("DAPO", "gsm8k", "grading.grader=gsm8k reads only `####`"),
+        ("GSM8K_HASH", "hendrycks", "Ask with one of boxed_paragraph, boxed"),
+        ("SLIME", "dapo", "Ask with one of dapo, or choose another grader"),
+    ],
+)
+def test_a_grader_that_cannot_read_the_answer_is_refused(
+    tmp_path, template, grader, message
+):
+    change = f"template=templates.{template}, grading=Grading(graders.{grader})"
+    folder = tmp_path / "run"
+    status, output = command(altered(tmp_path, change), "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def with_tokens(tmp_path, size):
+    """Returns the tokenizer of a checkpoint, of so many tokens."""
+    vocabulary = {f"{token}": token for token in range(size)}
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary))
+    library.save(str(tmp_path / "tokenizer.json"))
+    return FileTokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "rows, tokens",
+    [
+        (151936, 151665),  # Qwen2.5-0.5B, DeepSeek-R1-Distill-Qwen-1.5B
+        (152064, 151665),  # Qwen2.5-7B, DeepSeek-R1-Distill-Qwen-7B and -14B
+        (151936, 151669),  # Qwen3
+        (128256, 128256),  # Llama 3
+        (416, 400),
+    ],
+)
+def test_rows_that_only_pad_an_embedding_are_as_many_as_checkpoints_have(
+    tmp_path, rows, tokens
+):
+    check_vocabulary(rows, with_tokens(tmp_path, tokens))
+
+
+@pytest.mark.parametrize(
+    "rows, tokens",
+    [(416, 280), (152064, 128256), (152064, 151000), (128256, 151665), (399, 400)],
+)
+def test_the_tokenizer_of_another_checkpoint_is_refused(tmp_path, rows, tokens):
+    message = f"vocabulary={rows} but the tokenizer has {tokens} tokens"
+    with pytest.raises(ValueError, match=message):
+        check_vocabulary(rows, with_tokens(tmp_path, tokens))
+
+
+def test_a_tokenizer_of_no_checkpoint_has_no_padding():
+    with pytest.raises(ValueError, match="vocabulary=259 but"):
+        check_vocabulary(259, ByteTokenizer())
+
+
+@pytest.mark.parametrize("grader", ["grade", "Tolerant()", "countdown"])
+def test_a_form_of_answer_that_no_grader_reads_is_refused(tmp_path, grader):
+    asked = 'templates.Template("own", after=" End with *** N", answer="***")'
+    change = f"template={asked}, grading=Grading(graders.{grader})"
+    status, output = command(altered(tmp_path, change), "--run", tmp_path / "run")
+    assert status == 2 and f"={grader.strip('()')} reads only `" in output, output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("train_set=tasks", "train_set holds Countdown tasks, such as some.jsonl:1"),
+        (
+            "validation=Validation(mixed), grading=Grading(graders.hendrycks)",
+            "validation.source holds Countdown tasks",
+        ),
+        ("grading=Grading(graders.Tolerant()), train_set=tasks", "Tolerant cannot"),
+        (
+            "train_set=tasks, grading=Grading(graders.countdown)",
+            "validation.source holds chain2-test-0-0, which is no Countdown task",
+        ),
+        (
+            "train_set=mixed, grading=Grading(graders.countdown)",
+            "train_set holds other.jsonl:1, which is no Countdown task",
+        ),
+    ],
+)
+def test_countdown_and_its_grader_need_each_other(tmp_path, write, change, message):
+    tasks = write(*({"target": n + 3, "nums": [n, 3]} for n in range(10, 20)))
+    others = write({"problem": "1+1=?", "answer": "2"}, name="other.jsonl")
+    imports = f"""
+from maspo_jax.config import Validation
+from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources.selections import Mixture
+tasks = ProblemFile({tasks!r})
+mixed = Mixture((ProblemFile({others!r}), tasks), (1, 4))
+"""
+    folder = tmp_path / "run"
+    status, output = command(altered(tmp_path, change, imports), "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def test_bad_experiment_files_are_refused(tmp_path):
+    status, output = command(tmp_path / "none.py")
+    assert status == 2 and "no experiment file" in output
+    (tmp_path / "notes.md").write_text("# Notes")
+    status, output = command(tmp_path / "notes.md")
+    assert status == 2 and "ends in .py" in output
+    for name, text, message in (
+        ("syntax", "x = 1\nexperiment = (", "SyntaxError in line 2"),
+        ("import", "\n\nfrom maspo_jax.data import Nothing", "ImportError in line 3"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        status, output = command(tmp_path / f"{name}.py")
+        assert status == 2 and message in output, output
+        assert "Traceback" not in output
+    (tmp_path / "empty.py").write_text("x = 1")
+    status, output = command(tmp_path / "empty.py")
+    assert status == 2 and "has no `experiment`" in output
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "train.jsonl"),
+        ("", "train.jsonl"),
+        ('{"problem": "1+1=?", "answer": "2"}\n{"problem": \n', "line 2"),
+        ('{"problem": "1+1=?", "answer": ""}\n', "line 1"),
+    ],
+    ids=["missing", "empty", "malformed", "unanswered"],
+)
+def test_bad_problem_files_are_refused(tmp_path, content, message):
+    file = tmp_path / "train.jsonl"
+    if content is not None:
+        file.write_text(content)
+    (tmp_path / "experiment.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from tiny import experiment
+from maspo_jax.data.sources.file import ProblemFile
+experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}))
+"""
+    )
+    folder = tmp_path / "run"
+    status, output = command(tmp_path / "experiment.py", "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "kind, body, message",
+    [
+        ("dataclasses.dataclass(frozen=True)", "log_ratio", "flax.struct.dataclass"),
+        ("struct.dataclass", "1.0", "one gate per token"),
+    ],
+)
+def test_a_gate_that_cannot_work_is_refused(tmp_path, kind, body, message):
+    (tmp_path / "own_gate.py").write_text(
+        f"""
+import dataclasses, sys
+sys.path.insert(0, {str(EXPERIMENTS)!r})
+from flax import struct
+from tiny import experiment
+from maspo_jax.config import Objective
+
+@{kind}
+class Mine:
+    share: float = 0.5
+
+    def __call__(self, log_ratio, advantage, old_logprob):
+        return {body}
+
+experiment = dataclasses.replace(experiment, objective=Objective(Mine()))
+"""
+    )
+    folder = tmp_path / "run"
+    status, output = command(tmp_path / "own_gate.py", "--run", folder)
+    assert status == 2 and message in output, output
+    assert not folder.exists()
+
+
+def test_a_broken_config_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    status, output = command(TINY, "--run", tmp_path)
+    assert status == 2 and "config.json is not JSON" in output

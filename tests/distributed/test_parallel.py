@@ -1,0 +1,107 @@
+"""How arrays are laid out, and what comes back."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import mesh_of
+
+from maspo_jax import distributed
+from maspo_jax.models import sharding
+
+
+def test_the_mesh_covers_all_devices():
+    for fsdp in (1, 2, 4, 8):
+        mesh = distributed.make_mesh(fsdp)
+        assert dict(mesh.shape) == {"data": 8 // fsdp, "fsdp": fsdp}
+        assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
+
+
+def test_a_process_holds_neighboring_rows_whatever_the_order_of_devices(monkeypatch):
+    """On a pod, JAX may list the devices of different processes in turns."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Device:
+        process_index: int
+        id: int
+
+    devices = [Device(number % 2, number) for number in (3, 0, 2, 1)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(jax, "device_count", lambda: len(devices))
+    monkeypatch.setattr(jax.sharding, "Mesh", lambda grid, *_, **__: grid)
+    grid = distributed.make_mesh(2)
+    assert [device.process_index for device in grid.flat] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("fsdp", [0, 3, 16])
+def test_a_mesh_that_does_not_fit_is_refused(fsdp):
+    with pytest.raises(ValueError, match=rf"fsdp={fsdp} .*\[1, 2, 4, 8\]"):
+        distributed.make_mesh(fsdp)
+
+
+def test_matrices_are_split_and_the_rest_is_whole(tiny_policy):
+    specs = sharding.param_specs(tiny_policy, mesh_of(1, 4))
+    assert specs.embedding.get_value() == jax.P("fsdp")  # 24 x 16
+    assert specs.norm.scale.get_value() == jax.P()
+    assert specs.blocks.attention.query.kernel.get_value() == jax.P(None, "fsdp")
+    assert specs.blocks.attention.query.bias.get_value() == jax.P()
+    # No axis of a [16, 12] matrix but the first is a multiple of 8.
+    wide = sharding.param_specs(tiny_policy, mesh_of(1, 8))
+    assert wide.blocks.attention.key.kernel.get_value() == jax.P(None, "fsdp")
+    single = sharding.param_specs(tiny_policy, mesh_of(8, 1))
+    assert set(jax.tree.leaves(single)) == {jax.P()}
+
+
+def test_a_matrix_that_cannot_be_split_stays_whole():
+    tree = {"blocks": jnp.zeros((8, 3, 5)), "head": jnp.zeros((3, 16))}
+    specs = sharding.param_specs(tree, mesh_of(2, 4))
+    assert specs == {"blocks": jax.P(), "head": jax.P(None, "fsdp")}
+
+
+@pytest.mark.parametrize("data, fsdp", [(2, 4), (8, 1), (1, 8)])
+def test_gathering_shards_gives_the_whole(tiny_policy, data, fsdp):
+    mesh = mesh_of(data, fsdp)
+    specs = sharding.param_specs(tiny_policy, mesh)
+    placed = jax.device_put(tiny_policy, distributed.named_shardings(specs, mesh))
+    whole = jax.jit(
+        jax.shard_map(
+            lambda tree: jax.lax.pmean(
+                distributed.pcast_varying(distributed.all_gather_params(tree, specs)),
+                distributed.AXES,
+            ),
+            mesh=mesh,
+            in_specs=(specs,),
+            out_specs=distributed.REPLICATED,
+        )
+    )(placed)
+    for got, expected in zip(
+        jax.tree.leaves(whole), jax.tree.leaves(tiny_policy), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_rows_come_back_in_order():
+    rows = {"a": np.arange(32).reshape(16, 2), "b": np.arange(16)}
+    back = distributed.local_rows(distributed.shard_rows(rows, mesh_of(4, 2)))
+    np.testing.assert_array_equal(back["a"], rows["a"])
+    np.testing.assert_array_equal(back["b"], rows["b"])
+
+
+def test_a_process_on_its_own_owns_every_row():
+    assert distributed.host_slice(12) == slice(0, 12)
+    np.testing.assert_array_equal(
+        distributed.all_gather_hosts(np.arange(3)), np.arange(3)
+    )
+    assert distributed.max_over_hosts(5) == 5
+    distributed.assert_equal_across_hosts("x", "anything")
+    distributed.initialize_distributed(None)
+
+
+@pytest.mark.parametrize(
+    "pod", ["", "host:1", "host:1/0", "a/b/c", "host:x/0/2", "host:1/2/2"]
+)
+def test_a_pod_that_cannot_be_read_is_refused(pod):
+    with pytest.raises(ValueError, match="HOST:PORT/INDEX/COUNT"):
+        distributed.initialize_distributed(pod)

@@ -1,0 +1,101 @@
+"""The rules of the house, checked on every file."""
+
+import ast
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).parents[2] / "maspo_jax"
+FILES = sorted(PACKAGE.rglob("*.py"))
+every_file = pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+# From the bottom up. A room may import those of lower layers, and itself.
+LAYERS = (
+    {"types", "distributed", "storage", "hub"},
+    {"data", "models", "rewards", "objectives"},
+    {"config", "statistics", "testbeds"},
+    {"runs"},
+    {"rollout"},
+    {"learning", "evaluation"},
+    {"reports", "sweeps", "plan"},
+    {"cli"},
+)
+
+
+def room_of(module):
+    """Returns the room of a dotted module name of the package."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "maspo_jax"
+
+
+def layer_of(room):
+    (layer,) = [index for index, rooms in enumerate(LAYERS) if room in rooms]
+    return layer
+
+
+def imports(path):
+    """Yields every module of the package that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module == "maspo_jax" else [node.module]
+
+
+@every_file
+def test_imports_point_down(path):
+    inside = path.relative_to(PACKAGE.parent).with_suffix("")
+    room = room_of(".".join(inside.parts))
+    if room in ("__init__", "__main__"):
+        return
+    for module in imports(path):
+        if module.split(".")[0] != "maspo_jax":
+            continue
+        other = room_of(module)
+        assert other == room or layer_of(other) < layer_of(room), (
+            f"{room} imports {module}"
+        )
+
+
+@every_file
+def test_nothing_mutates_or_evaluates_text(path):
+    text = path.read_text()
+    mutable = r"\bnnx\.(jit|grad|value_and_grad|Optimizer|scan|vmap)\b"
+    assert not re.search(mutable, text)
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert not calls & {"eval", "exec", "sympify", "parse_expr"}
+
+
+@every_file
+def test_nothing_is_left_over(path):
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
+
+
+@pytest.mark.parametrize(
+    "module, absent",
+    [
+        ("maspo_jax.rewards", {"jax", "flax", "sympy"}),
+        ("maspo_jax.statistics.intervals", {"jax", "matplotlib"}),
+        ("maspo_jax.cli.evaluate", {"jax", "matplotlib", "sympy"}),
+        ("maspo_jax.objectives.gates", {"sympy", "grain", "matplotlib"}),
+        ("maspo_jax.learning.loop", {"sympy", "matplotlib"}),
+        ("maspo_jax.data.sources.file", {"jax", "pyarrow", "tokenizers"}),
+        ("maspo_jax.data.prompts.chat", {"jax", "jinja2", "transformers"}),
+        ("maspo_jax.data.sources.hub", {"jax", "datasets"}),
+    ],
+)
+def test_a_room_loads_only_what_it_needs(module, absent):
+    code = f"import sys, {module}; print(*{{m.split('.')[0] for m in sys.modules}})"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert not set(loaded.split()) & absent

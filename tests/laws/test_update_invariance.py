@@ -1,0 +1,144 @@
+"""What must not change an update does not, for every gate and every token weight."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import mesh_of
+from support.members import GATES, every_gate, every_weight
+from support.updates import OPTIMIZER, example_batch
+
+from maspo_jax import distributed
+from maspo_jax.learning import train_state as states
+from maspo_jax.learning.update import make_update, policy_loss
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.testbeds.study import OneOf
+
+PLAIN, SPLIT = (1, 1, 1), (2, 2, 2)  # data, fsdp, microbatches
+ALONE = tuple(gate for gate in GATES if not isinstance(gate, gates.BatchFitted))
+every_gate_and_weight = lambda test: every_gate(every_weight(test))
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_policy):
+    return example_batch(tiny_policy)
+
+
+@pytest.fixture(scope="module")
+def update(tiny_config, tiny_policy):
+    """One update: compiled once per layout for all gates that are not fitted."""
+
+    @functools.cache
+    def compiled(kind, layout):
+        mesh = mesh_of(*layout[:2])
+        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+        specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+        step = make_update(policy_loss, OPTIMIZER, mesh, specs, microbatches=layout[2])
+
+        def go(batch, gate):
+            copy = jax.tree.map(jnp.array, tiny_policy)
+            state = states.adopt(copy, OPTIMIZER, mesh)
+            rows = distributed.shard_rows(batch, mesh)
+            state, metrics, trace = step(state, rows, LossTerms(gate))
+            return jax.device_get((state.policy, metrics, trace.gate))
+
+        return go
+
+    def update(batch, gate, layout=PLAIN):
+        kind = type(gate)
+        if isinstance(gate, gates.BatchFitted):  # with a target between the stops
+            gate = gate.replace(target=0.97 if kind is gates.Bapo else 0.56)
+        else:
+            kind, gate = OneOf, OneOf(ALONE, jnp.int32(ALONE.index(gate)))
+        return compiled(kind, layout)(batch, gate)
+
+    return update
+
+
+def weighed(batch, weight):
+    return batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
+
+
+def assert_same(found, expected):
+    """Of policies, metrics and gates, but for rounding."""
+    chex.assert_trees_all_close(found[0], expected[0], atol=1e-5)
+    chex.assert_trees_all_close(found[2], expected[2], rtol=1e-4)
+    for name, number in expected[1].items():
+        np.testing.assert_allclose(
+            found[1][name], number, rtol=1e-3, atol=1e-4, err_msg=name
+        )
+
+
+@every_gate_and_weight
+def test_devices_and_microbatches(update, batch, gate, weight):
+    batch = weighed(batch, weight)
+    assert_same(update(batch, gate, SPLIT), update(batch, gate))
+
+
+@every_gate_and_weight
+def test_the_order_of_rows(update, batch, gate, weight):
+    batch = weighed(batch, weight)
+    order = np.random.default_rng(1).permutation(16)
+    policy, metrics, value = update(batch, gate)
+    shuffled = update(jax.tree.map(lambda x: x[order], batch), gate)
+    assert_same(shuffled, (policy, metrics, value[order]))
+
+
+@every_gate_and_weight
+def test_what_stands_on_padding(update, batch, gate, weight):
+    """Not even NaN there changes one bit."""
+    batch = weighed(batch, weight)
+    mask, sequences = batch.sequences.mask, batch.sequences
+    garbage = batch.replace(
+        old_logprob=np.where(mask, batch.old_logprob, np.nan),
+        advantage=np.where(mask, batch.advantage, np.inf),
+        sequences=sequences.replace(
+            prompt=np.where(sequences.prompt_mask, sequences.prompt, 5),
+            response=np.where(mask, sequences.response, 3),
+        ),
+    )
+    found, expected = update(garbage, gate), update(batch, gate)
+    chex.assert_trees_all_equal(found[:2], expected[:2])
+    np.testing.assert_array_equal(found[2][mask], expected[2][mask])
+
+
+@every_gate_and_weight
+def test_the_length_a_batch_is_padded_to(update, batch, gate, weight):
+    batch = weighed(batch, weight)
+    after = lambda x: np.pad(x, ((0, 0), (0, 5)))
+    before = lambda x: np.pad(x, ((0, 0), (3, 0)))
+    sequences = batch.sequences
+    wider = batch.replace(
+        sequences=sequences.replace(
+            prompt=before(sequences.prompt),
+            prompt_mask=before(sequences.prompt_mask),
+            response=after(sequences.response),
+            mask=after(sequences.mask),
+        ),
+        old_logprob=after(batch.old_logprob),
+        advantage=after(batch.advantage),
+        weight=after(batch.weight),
+    )
+    policy, metrics, value = update(wider, gate)
+    assert_same((policy, metrics, value[:, :7]), update(batch, gate))
+
+
+def test_on_policy_every_gate_makes_the_same_update(update, batch, tiny_policy):
+    """So with one update per rollout the method cannot matter."""
+    logprob, _ = jax.jit(response_logprobs, static_argnums=2)(
+        tiny_policy, batch.sequences, 1.0
+    )
+    batch = batch.replace(old_logprob=np.asarray(logprob))
+    expected, metrics, _ = update(batch, gates.Clip())
+    assert metrics["grad_norm"] > 0.01
+    mask = batch.sequences.mask
+    for gate in GATES:
+        for layout in (PLAIN, SPLIT):
+            policy, _, value = update(batch, gate, layout)
+            chex.assert_trees_all_close(policy, expected, atol=1e-6)
+            np.testing.assert_allclose(value[mask], 1, rtol=1e-4)

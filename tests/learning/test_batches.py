@@ -1,0 +1,199 @@
+"""Minibatches use every group once per epoch, and weigh it anew."""
+
+import chex
+import jax
+import numpy as np
+import pytest
+from conftest import mesh_of
+
+from maspo_jax import distributed
+from maspo_jax.config import Objective, OverlongFilter
+from maspo_jax.learning import batches
+from maspo_jax.objectives import gates, kl
+from maspo_jax.objectives.advantages import PromptStats, group_normalized, raw, smoothed
+from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
+from maspo_jax.objectives.token_weights import sequence_mean, token_mean
+from maspo_jax.types import Rollout, Sequences
+
+
+@pytest.mark.parametrize("minibatches, epochs", [(1, 1), (4, 1), (2, 3), (8, 2)])
+def test_every_epoch_uses_every_prompt_once(minibatches, epochs):
+    order = batches.order(0, 5, 8, minibatches, epochs)
+    assert order.shape == (minibatches * epochs, 8 // minibatches)
+    for epoch in np.split(order, epochs):
+        assert sorted(epoch.reshape(-1)) == list(range(8))
+
+
+def test_every_step_and_epoch_has_an_order_of_its_own_that_can_be_repeated():
+    order = batches.order(3, 5, 16, 1, 2)
+    assert (order[0] != order[1]).any()
+    assert (order != batches.order(3, 6, 16, 1, 2)).any()
+    assert (order != batches.order(4, 5, 16, 1, 2)).any()
+    np.testing.assert_array_equal(order, batches.order(3, 5, 16, 1, 2))
+
+
+@pytest.fixture
+def rollout():
+    rng = np.random.default_rng(0)
+    mask = np.arange(5)[None] < rng.integers(1, 6, (16, 1))
+    rows = np.arange(16, dtype=np.int32)[:, None]
+    sequences = Sequences(
+        np.broadcast_to(rows, (16, 3)), np.ones((16, 3), bool), rows * mask, mask
+    )
+    return Rollout(sequences, np.zeros((16, 5), np.float32))
+
+
+END = 9  # of responses: row n says n, so that only row 9 ends with its last token
+
+
+def scored(rollout, logprob, reward, **more):
+    more = {"penalty": np.zeros_like(reward), "right": reward.reshape(-1) > 0, **more}
+    return batches.Scored(rollout, logprob, reward, **more)
+
+
+def assembled(objective, rollout, logprob, reward, data=2, **more):
+    """The batch of all rows, not weighed, and the history behind it."""
+    mesh = mesh_of(data, 1)
+    inputs = distributed.shard_rows(scored(rollout, logprob, reward, **more), mesh)
+    return batches.make_assemble(objective, (END,), mesh)(inputs)[:2]
+
+
+def taken(objective, batch, *prompts, data=2):
+    take = batches.make_take(objective.weight, 4, mesh_of(data, 1))
+    return distributed.local_rows(take(batch, np.array(prompts, np.int32)))
+
+
+REWARD = np.arange(16, dtype=np.float32).reshape(4, 4) ** 2
+
+
+@pytest.mark.parametrize("weight", [token_mean, sequence_mean])
+@pytest.mark.parametrize("data", [1, 4])
+def test_a_minibatch_holds_whole_groups_whose_weights_sum_to_one(rollout, weight, data):
+    objective = Objective(gates.Clip(), weight=weight)
+    whole, _ = assembled(objective, rollout, rollout.logprob - 1, REWARD, data)
+    part = taken(objective, whole, 3, 1, data=data)
+    rows = [12, 13, 14, 15, 4, 5, 6, 7]
+    np.testing.assert_array_equal(part.sequences.prompt[:, 0], rows)
+    np.testing.assert_allclose(part.weight.sum(), 1, rtol=1e-6)
+    assert (part.weight[~part.sequences.mask] == 0).all()
+    np.testing.assert_array_equal(part.advantage, np.asarray(whole.advantage)[rows])
+    np.testing.assert_array_equal(part.old_logprob, np.asarray(whole.old_logprob)[rows])
+
+
+def test_demonstrations_are_weighed_over_the_whole_batch(rollout):
+    batch = batches.demonstration_batch(rollout.sequences, token_mean)
+    mask = rollout.sequences.mask
+    np.testing.assert_allclose(batch.weight[mask], 1 / mask.sum(), rtol=1e-6)
+    assert (batch.weight[~mask] == 0).all()
+
+
+def test_a_correction_stays_with_its_tokens(rollout):
+    """The sampler was half as sure of everything as the trainer is."""
+    objective = Objective(gates.Clip(), correction=TokenTruncated(1.5))
+    half = np.where(np.arange(16) < 8, np.log(2), np.log(1.2)).astype(np.float32)
+    whole, _ = assembled(objective, rollout, rollout.logprob + half[:, None], REWARD)
+    part = taken(objective, whole, 3, 1)
+    mask = part.sequences.mask
+    expected = np.where(np.arange(8) < 4, 1.2, 1.5)[:, None] * mask / mask.sum()
+    np.testing.assert_allclose(part.weight * part.factor, expected, rtol=1e-5)
+    np.testing.assert_allclose(part.weight, mask / mask.sum(), rtol=1e-5)
+
+
+def test_rejected_tokens_leave_the_loss_and_its_denominator(rollout):
+    objective = Objective(gates.Clip(), rejection=RejectTokens(0.5, 1.5))
+    far = np.where(np.arange(5) == 1, np.log(2), 0.0).astype(np.float32)
+    whole, _ = assembled(objective, rollout, rollout.logprob + far, REWARD)
+    part = taken(objective, whole, 3, 1)
+    expected = part.sequences.mask & (np.arange(5) != 1)
+    np.testing.assert_allclose(part.weight, expected / expected.sum(), rtol=1e-6)
+
+
+def test_a_rejection_and_the_overlong_filter_both_hold(rollout):
+    far = np.where(np.arange(5) == 1, np.log(2), 0.0).astype(np.float32)
+    alone = [
+        {"rejection": RejectTokens(0.5, 1.5)},
+        {"overlong_filter": OverlongFilter()},
+    ]
+    kept = [
+        np.asarray(
+            assembled(
+                Objective(gates.Clip(), **parts), rollout, rollout.logprob + far, REWARD
+            )[0].kept
+        )
+        for parts in (*alone, alone[0] | alone[1])
+    ]
+    np.testing.assert_array_equal(kept[2], kept[0] & kept[1])
+    assert kept[2].sum() < min(kept[0].sum(), kept[1].sum())
+
+
+@pytest.mark.parametrize("anchor, shift", [("trainer", -1.0), ("sampler", 0.0)])
+def test_ratios_are_anchored_where_the_experiment_says(rollout, anchor, shift):
+    objective = Objective(gates.Clip(), anchor=anchor)
+    whole, _ = assembled(objective, rollout, rollout.logprob - 1, REWARD)
+    np.testing.assert_array_equal(whole.old_logprob, rollout.logprob + shift)
+
+
+@pytest.mark.parametrize("in_group", [True, False])
+def test_responses_that_were_cut_off_do_not_train(rollout, in_group):
+    """They have all five tokens, and none of them but row 9 ends."""
+    objective = Objective(gates.Clip(), overlong_filter=OverlongFilter(in_group))
+    full = rollout.sequences.mask.all(1) & (np.arange(16) != END)
+    assert full.any() and rollout.sequences.mask[END].all()
+    whole, _ = assembled(objective, rollout, rollout.logprob, REWARD)
+    np.testing.assert_array_equal(whole.kept, rollout.sequences.mask & ~full[:, None])
+    finished = rollout.sequences.mask & ~full[:, None]
+    compared = rollout.sequences.mask if in_group else finished
+    expected = group_normalized(REWARD, compared)
+    chex.assert_trees_all_close(whole.advantage, expected, atol=1e-6)
+    part = taken(objective, whole, 0, 1, 2, 3)
+    np.testing.assert_allclose(part.weight, finished / finished.sum(), rtol=1e-6)
+
+
+def test_distance_from_the_reference_costs_reward(rollout):
+    objective = Objective(
+        gates.Clip(), advantage=raw, kl_in_reward=kl.Penalty(0.1, kl.k1)
+    )
+    far = rollout.logprob - 0.5
+    whole, _ = assembled(
+        objective, rollout, rollout.logprob, REWARD, reference_logprob=far
+    )
+    mask = rollout.sequences.mask
+    cost = 0.1 * 0.5 * mask.sum(1, keepdims=True)
+    expected = np.where(mask, REWARD.reshape(-1, 1) - cost, 0)
+    np.testing.assert_allclose(whole.advantage, expected, rtol=1e-5)
+    np.testing.assert_array_equal(whole.reference_logprob, far)
+
+
+def test_right_answers_share_a_weight_of_their_own(rollout):
+    objective = Objective(gates.Clip(), imitation=0.1)
+    reward = (np.arange(16) % 3 == 0).astype(np.float32).reshape(4, 4)
+    whole, _ = assembled(objective, rollout, rollout.logprob, reward)
+    part = taken(objective, whole, 3, 1)
+    rows = np.array([12, 13, 14, 15, 4, 5, 6, 7])
+    right = part.sequences.mask & (rows % 3 == 0)[:, None]
+    np.testing.assert_allclose(part.right_weight, right / right.sum(), rtol=1e-6)
+
+
+def test_an_advantage_that_remembers_is_given_its_history(rollout):
+    objective = Objective(gates.Clip(), remembering=smoothed)
+    before = PromptStats(*np.float32([[0, 3, 0, 0], [0, 50, 0, 0], [0, 9, 0, 0]]))
+    whole, after = assembled(
+        objective, rollout, rollout.logprob, REWARD, history=before, data=4
+    )
+    mask = rollout.sequences.mask
+    expected, expected_after = smoothed(REWARD, mask, before)
+    chex.assert_trees_all_close((whole.advantage, after), (expected, expected_after))
+    np.testing.assert_array_equal(after.visits, [1, 4, 1, 1])
+
+
+def test_groups_of_two_rollouts_can_be_mixed(rollout):
+    mesh = mesh_of(4, 1)
+    fresh = jax.tree.map(lambda x: x + 100 if x.dtype == np.int32 else x, rollout)
+    merge = batches.make_merge(4, mesh)
+    held, fresh = distributed.shard_rows((rollout, fresh), mesh)
+    mixed = merge(held, fresh, np.array([0, 5, 2, 7], np.int32))
+    got = np.asarray(mixed.sequences.prompt)[:, 0].reshape(4, 4)
+    np.testing.assert_array_equal(got[[0, 2]], [[0, 1, 2, 3], [8, 9, 10, 11]])
+    np.testing.assert_array_equal(
+        got[[1, 3]], [[104, 105, 106, 107], [112, 113, 114, 115]]
+    )

@@ -1,0 +1,156 @@
+"""Real processes: signals, sudden death, and two that compute as one."""
+
+import json
+import signal
+
+import pytest
+from conftest import arrays, measured
+from support.processes import LIMIT, free_port, launch, wait_for
+
+from maspo_jax.runs import run_folder
+
+STEPS = 30  # enough to be interrupted among
+POD_STEPS = 12
+# Updates so small, and so little amplified by Adam, that rounding does not part runs.
+GENTLE = (
+    *("--sft.optimization.learning-rate", 3e-3, "--sft.optimization.epsilon"),
+    *(1e-3, "--optimization.learning-rate", 1e-4, "--optimization.epsilon", 1e-3),
+)
+
+
+def start(*words, experiment="tiny", steps=STEPS, devices=1):
+    """Starts the training command in a process of its own."""
+    file = f"tests/experiments/{experiment}.py"
+    words = (file, "--steps", steps, *words)
+    return launch("train", *words, devices=devices)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of one process that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    process = start("--run", str(folder))
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    steps = run_folder.read_metrics(folder, "reinforcement")
+    assert sum(line["grad_norm"] > 0 for line in steps) > STEPS / 2
+    return folder
+
+
+@pytest.mark.parametrize(
+    "number, stage", [(signal.SIGINT, "sft"), (signal.SIGTERM, "reinforcement")]
+)
+def test_a_signal_saves_and_the_same_command_goes_on(whole, tmp_path, number, stage):
+    folder = tmp_path / "run"
+    process = start("--run", str(folder))
+    log = folder / "metrics.jsonl"
+    wait_for(lambda: log.exists() and f'"{stage}"' in log.read_text(), process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 128 + number, output
+    assert "Traceback" not in output and "goes on from there" in output
+    assert f"{number.name}: saving after this step" in output
+    assert len(measured(folder)) < len(measured(whole))
+    finish(folder, whole)
+
+
+def test_before_there_is_anything_to_save_a_signal_ends_the_process(tmp_path):
+    process = start("--run", str(tmp_path / "run"))
+    assert "loading JAX" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGINT and output == ""
+
+
+def test_sudden_death_loses_nothing_before_the_checkpoint(whole, tmp_path):
+    folder = tmp_path / "run"
+    process = start("--run", str(folder))
+    checkpoint = folder / "checkpoints" / "reinforcement" / "2"
+    wait_for(checkpoint.exists, process)
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    finish(folder, whole)
+
+
+def finish(folder, whole):
+    """Starts a run again and compares it with one that nothing disturbed."""
+    process = start("--run", str(folder))
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    assert measured(folder) == measured(whole)
+    assert arrays(folder) == arrays(whole)
+
+
+@pytest.mark.parametrize("experiment, fsdp", [("tiny", 1), ("tiny_all", 4)])
+def test_two_processes_equal_one_and_go_on_after_a_signal(tmp_path, experiment, fsdp):
+    """With fsdp of 4, each process holds half of one copy of the policy."""
+    alone, folder = tmp_path / "alone", tmp_path / "run"
+    words = ("--fsdp", str(fsdp), *GENTLE)
+
+    def start_pod():
+        address = f"localhost:{free_port()}"
+        return [
+            start(
+                *("--run", str(folder), "--pod", f"{address}/{index}/2", *words),
+                experiment=experiment,
+                steps=POD_STEPS,
+                devices=2,
+            )
+            for index in range(2)
+        ]
+
+    pod, log = start_pod(), folder / "metrics.jsonl"
+    wait_for(lambda: log.exists() and '"reinforcement"' in log.read_text(), pod[0])
+    pod[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    status = 128 + signal.SIGTERM
+    assert [process.returncode for process in pod] == [status] * 2, "\n".join(outputs)
+    pod = start_pod()
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
+    assert f"after ({POD_STEPS} steps)" in outputs[0]
+    words = ("--run", str(alone), *GENTLE)
+    process = start(*words, experiment=experiment, steps=POD_STEPS)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    same_but_for_rounding(folder, alone)
+
+
+def same_but_for_rounding(folder, alone):
+    """Compares two whole runs, one of two processes."""
+    got, expected = measured(folder), measured(alone)
+    assert len(got) == len(expected)
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine == {
+            name: value if isinstance(value, str) else pytest.approx(value, 1e-4, 1e-5)
+            for name, value in theirs.items()
+        }
+    learned = [line["grad_norm"] for line in expected if line["stage"] != "validation"]
+    assert sum(norm > 0.1 for norm in learned) > len(learned) / 2
+    last = f"step_{POD_STEPS:06d}"
+    assert answers(folder, f"{last}.*.jsonl") == answers(alone, f"{last}.jsonl")
+
+
+def answers(folder, files):
+    """Returns which problem each response of some rollout files answers."""
+    return sorted(
+        (row["problem"], row["response"], row["reward"])
+        for file in (folder / "rollouts").glob(files)
+        for row in map(json.loads, file.read_text().splitlines())
+    )
+
+
+def test_processes_that_disagree_stop_before_they_begin(tmp_path):
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    pod = [
+        start(
+            *("--run", str(folder), "--pod", f"{address}/{index}/2"),
+            *("--seed", str(index)),
+        )
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    for process, output in zip(pod, outputs, strict=True):
+        assert process.returncode == 2, output
+        assert "disagree about the experiment" in output
+    assert not folder.exists()

@@ -1,0 +1,97 @@
+"""Every part of an objective in a run, and in a run that was killed."""
+
+import json
+
+import pytest
+from conftest import EXPERIMENTS, command, measured
+from test_train import arrays
+
+from maspo_jax.learning import loop
+from maspo_jax.runs import run_folder
+
+ALL = str(EXPERIMENTS / "tiny_all.py")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    status, output = command(ALL, "--run", folder)
+    assert status == 0, output
+    return folder, output
+
+
+def test_every_part_is_measured(finished):
+    folder, output = finished
+    steps = run_folder.read_metrics(folder, "reinforcement")
+    for line in steps:
+        assert 0.59 < line["bound_lower"] < 0.81 and 1.19 < line["bound_upper"] < 2.1
+        assert 0 < line["kept"] <= 1
+        assert 1 <= line["rounds"] <= 3 and 0 <= line["groups_informative"] <= 1
+        assert line["rounds"] == 3 or line["groups_informative"] == 1
+    distances = [line["reference_k3"] for line in steps]
+    assert distances[0] == 0 and min(distances[1:]) > 0
+    short = any(line["groups_informative"] < 1 for line in steps)
+    assert output.count("after sampling.dynamic.rounds=3") == short
+
+
+def position(folder):
+    """What the last checkpoint holds beside the arrays."""
+    stage = folder / "checkpoints" / "reinforcement" / "4" / "position"
+    return json.loads((stage / "metadata").read_text())
+
+
+def test_what_prompts_were_rewarded_is_remembered(finished):
+    steps = run_folder.read_metrics(finished[0], "reinforcement")
+    assert max(line["rounds"] for line in steps) > 1
+    visits = position(finished[0])["visits"].values()
+    counts = [count for count, _, _ in visits]
+    assert max(counts) > 1 and sum(counts) <= 8 * len(steps)
+    assert any(0 < mean < 1 for _, mean, _ in visits)
+
+
+@pytest.mark.parametrize("where, step", [("report", 1), ("stop", 2), ("report", 3)])
+def test_killed_in_the_middle_it_goes_on_bit_equal(
+    finished, tmp_path, monkeypatch, where, step
+):
+    """The reference, the history of prompts and the position of the data included."""
+    folder = tmp_path / "killed"
+    report, stop = loop.report, run_folder.Run.stop_if_asked
+
+    def killed_reporting(run, at, numbers):
+        report(run, at, numbers)
+        if (where, step) == ("report", at):
+            raise KeyboardInterrupt
+
+    def killed_after_saving(run, checkpoints, at, *rest):
+        stop(run, checkpoints, at, *rest)
+        if (where, step, rest[-1]) == ("stop", at, "steps"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "report", killed_reporting)
+    monkeypatch.setattr(run_folder.Run, "stop_if_asked", killed_after_saving)
+    with pytest.raises(KeyboardInterrupt):
+        command(ALL, "--run", folder)
+    monkeypatch.undo()
+    status, output = command(ALL, "--run", folder)
+    assert status == 0, output
+    assert measured(folder) == measured(finished[0])
+    assert arrays(folder) == arrays(finished[0])
+    assert position(folder) == position(finished[0])
+
+
+def test_the_distance_from_the_reference_holds_the_policy_back(tmp_path):
+    """A price so high that nothing else matters."""
+    moved = []
+    for name, price in (("free", 0), ("dear", 1e4)):
+        words = ["--objective.kl-in-loss.coefficient", price, "--steps", 3]
+        words += [
+            "--objective.kl-in-reward.coefficient",
+            0,
+            "--sampling.dynamic.rounds",
+            1,
+        ]
+        status, output = command(ALL, "--run", tmp_path / name, *words)
+        assert status == 0, output
+        steps = run_folder.read_metrics(tmp_path / name, "reinforcement")
+        moved.append(steps[-1]["reference_k3"])
+    assert moved[1] < moved[0] / 2

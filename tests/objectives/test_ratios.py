@@ -1,0 +1,65 @@
+"""How far two policies are from each other, by hand and by the released code."""
+
+import jax
+import numpy as np
+import pytest
+from support import reference
+
+from maspo_jax.objectives import ratios
+
+
+def drawn(shift=0.1):
+    """Log-probabilities that differ by a shift, with a hole in the mask."""
+    logprob = -np.random.default_rng(0).exponential(1.5, (6, 9))
+    mask = np.ones(logprob.shape, bool)
+    mask[0, 0], mask[-1] = False, False
+    return logprob, np.where(mask, logprob - shift, np.nan), mask
+
+
+@pytest.mark.parametrize("shift", [0.1, -0.3])
+def test_mismatch_of_a_constant_shift(shift):
+    """The ratio is e^shift on every token, so every number is known."""
+    with jax.enable_x64(True):
+        found = ratios.mismatch(*drawn(shift))
+    expected = {
+        "mismatch_max": abs(shift),
+        "mismatch_k1": -shift,
+        "mismatch_k3": np.expm1(shift) - shift,
+        "mismatch_chi2": np.expm1(2 * shift),
+        "mismatch_perplexity_ratio": np.exp(-shift),
+        "mismatch_effective_share": 1.0,
+    }
+    assert found.keys() == expected.keys()
+    for name, number in expected.items():
+        np.testing.assert_allclose(found[name], number, rtol=1e-9, err_msg=name)
+
+
+def test_effective_share_by_hand():
+    """Of ratios 1 and 3 over two tokens: (1 + 3)^2 / (2 (1 + 9))."""
+    share = ratios.effective_share(np.array([[1.0, 3, 7]]), np.array([[1, 1, 0]]) > 0)
+    np.testing.assert_allclose(share, 0.8, rtol=1e-6)
+
+
+def test_a_batch_without_tokens_is_no_mismatch():
+    logprob, sampled, mask = drawn()
+    found = ratios.mismatch(logprob, sampled, np.zeros_like(mask))
+    assert all(number == 0 for number in found.values())
+
+
+@reference.needs_golden
+def test_mismatch_of_the_released_code():
+    inputs, arrays = (
+        reference.load("inputs_main"),
+        reference.load("rollout_correction"),
+    )
+    names = ("old_log_prob", "rollout_log_prob")
+    with jax.enable_x64(True):
+        found = ratios.mismatch(*(inputs[name] for name in names), inputs["mask"] != 0)
+    # Its means divide by the number of tokens plus 1e-8.
+    for ours, theirs in (("k1", "kl"), ("k3", "k3_kl"), ("chi2", "chi2_token")):
+        ours, theirs = found[f"mismatch_{ours}"], arrays[f"metric_{theirs}"]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
+    # The released code counts responses without tokens, as equally likely.
+    some = (inputs["mask"] != 0).any(axis=-1)
+    theirs = (arrays["metric_ppl_ratio"] - np.mean(~some)) / np.mean(some)
+    np.testing.assert_allclose(found["mismatch_perplexity_ratio"], theirs, rtol=1e-9)

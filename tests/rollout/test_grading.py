@@ -1,0 +1,224 @@
+"""Each response is graded against its own problem's answer, by the chosen grader."""
+
+import dataclasses
+import functools
+import time
+
+import jax
+import numpy as np
+import pytest
+from conftest import mesh_of
+from flax import nnx
+
+from maspo_jax import distributed
+from maspo_jax.config import Grading, validation
+from maspo_jax.data import pipeline
+from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.tokenizer import ByteTokenizer
+from maspo_jax.data.sources import arithmetic
+from maspo_jax.data.sources.file import Problem
+from maspo_jax.models.decoder import Decoder, DecoderConfig
+from maspo_jax.rewards import Verdict, Verifier, graders
+from maspo_jax.rewards import verifier as verifiers
+from maspo_jax.rewards.workers.service import Service
+from maspo_jax.rollout.generate import SamplingParams
+from maspo_jax.rollout.grading import Each, grade, make_verifier
+from maspo_jax.rollout.responder import Responder, accuracy
+from maspo_jax.types import Sequences
+
+TOKENIZER, BYTES = arithmetic.tokenizer(), ByteTokenizer()
+THINKING = templates.Template("r1", "<｜User｜>", "<｜Assistant｜><think>\n")
+FORMS = {
+    templates.BOX: "So it is \\boxed{34}.",
+    templates.ANSWER_LINE: "So it is.\nAnswer: 34",
+    templates.HASHES: "So it is.\n#### 34",
+}
+# Grader -> a right answer, and the gold it is right for.
+ANSWERS = {graders.countdown: ("40 - 6", '{"numbers": [6, 40], "target": 34}')}
+
+
+class Recorder:
+    """Stands for a verifier: notes what it is asked, and says "right" for one gold."""
+
+    def __init__(self, right=None):
+        self.right, self.asked = right, []
+
+    def grade(self, texts, golds):
+        self.asked += zip(texts, golds, strict=True)
+        outcomes = ["correct" if gold == self.right else "wrong" for gold in golds]
+        return [Verdict(outcome, None, "") for outcome in outcomes]
+
+
+def test_responses_meet_their_own_answers_without_padding():
+    texts = [f"{number}+1" for number in range(16)]
+    rows = [TOKENIZER.encode(text) for text in texts]
+    response = np.full((16, 6), TOKENIZER.encode("9")[0], np.int32)
+    mask = np.zeros((16, 6), bool)
+    for number, row in enumerate(rows):
+        response[number, : len(row)], mask[number, : len(row)] = row, True
+    sequences = distributed.shard_rows(
+        Sequences(response, mask, response, mask), mesh_of(4, 2)
+    )
+    problems = [Problem(str(n), "?", f"gold {n}") for n in range(4)]
+    verifier = Recorder()
+    grade(verifier, TOKENIZER, problems, sequences)
+    assert verifier.asked == [
+        (text, f"gold {number // 4}") for number, text in enumerate(texts)
+    ]
+
+
+def test_rows_that_only_fill_the_devices_do_not_count():
+    config = DecoderConfig(TOKENIZER.size, width=16, depth=1)
+    policy = jax.jit(lambda: Decoder(config, nnx.Rngs(0)))()
+    problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
+    decoding = SamplingParams(
+        responses=2, length=4, eos_tokens=TOKENIZER.eos_tokens, pad=TOKENIZER.pad
+    )
+    responder = Responder(
+        template=templates.PLAIN,
+        tokenizer=TOKENIZER,
+        prompt_length=6,
+        decoding=decoding,
+        verifier=Recorder(right="gold 2"),  # it fills the other five devices
+        mesh=mesh_of(8, 1),
+        key=jax.random.key(0),
+    )
+    numbers = accuracy(responder, policy, problems)
+    assert numbers["accuracy"] == 1 / 3
+
+
+def sequences(template, *responses):
+    """Returns `Sequences` of one prompt and its responses, as a sampler draws them."""
+    problems = [
+        Problem(str(n), "What?", "34", response) for n, response in enumerate(responses)
+    ]
+    drawn = pipeline.demonstrate(problems, template, BYTES, 256, 256)
+    return distributed.shard_rows(drawn, mesh_of(1, 1))
+
+
+def graded(template, *responses, grader=None):
+    """Returns the texts that reach a grader."""
+    seen = []
+
+    def record(response, gold):
+        assert gold == "34"
+        seen.append(response)
+        return Verdict("wrong", None, "")
+
+    drawn = sequences(template, *responses)
+    problems = [Problem("0", "What?", "34")]
+    grade(Each(grader or record), BYTES, problems, drawn)
+    return seen
+
+
+def test_a_response_is_graded_whole_but_for_reasoning_that_it_opens():
+    responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34", "<think> 34")
+    expected = ["Hm.</think> 34", " 34", "34", ""]
+    assert graded(templates.BOXED, *responses) == expected
+
+
+@pytest.mark.parametrize("after", ["<think>\n", "<think>", "<think>\n\n"])
+def test_behind_an_opened_reasoning_only_what_follows_it_is_graded(after):
+    template = dataclasses.replace(THINKING, after=f"<｜Assistant｜>{after}")
+    responses = ("\\boxed{1} Hm.</think>\n\\boxed{34}", "\\boxed{34} and so", "")
+    assert graded(template, *responses) == ["\n\\boxed{34}", "", ""]
+
+
+def test_a_question_about_reasoning_opens_none():
+    template = templates.Template("talk", "What does <think> mean", "?")
+    assert graded(template, "\\boxed{34}") == ["\\boxed{34}"]
+
+
+def test_every_prompt_opens_its_own_reasoning():
+    mixed = [
+        pipeline.demonstrate(
+            [Problem("0", "What?", "34", "Hm. \\boxed{34}")] * 2,
+            template,
+            BYTES,
+            256,
+            256,
+        )
+        for template in (THINKING, templates.BOXED)
+    ]
+    drawn = jax.tree.map(lambda *rows: np.concatenate(rows), *mixed)
+    drawn = distributed.shard_rows(drawn, mesh_of(1, 1))
+    problems = [Problem(str(n), "What?", "34") for n in range(2)]
+    with Verifier() as verifier:
+        verdicts = grade(verifier, BYTES, problems, drawn)
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes == ["no_answer"] * 2 + ["correct"] * 2
+
+
+@pytest.mark.parametrize(
+    "template", [t for t in templates.ALL if t.answer], ids=lambda t: t.name
+)
+@pytest.mark.parametrize("grader", validation.READS, ids=lambda g: g.__name__)
+def test_a_right_answer_is_accepted_exactly_where_the_grader_reads_its_form(
+    template, grader
+):
+    answer, gold = ANSWERS.get(grader, ("34", "34"))
+    verdict = grader(FORMS[template.answer].replace("34", answer), gold)
+    reads = template.answer in validation.READS[grader]
+    assert (verdict.outcome == "correct") == reads
+
+
+def test_every_grader_by_name_is_in_the_table():
+    public = {
+        getattr(graders, name)
+        for name in vars(graders)
+        if not name.startswith("_")
+        and getattr(getattr(graders, name), "__module__", "") == graders.__name__
+    }
+    assert public - {graders.Tolerant} == set(validation.READS) - {graders.grade}
+
+
+def test_an_experiment_grades_with_the_grader_it_names():
+    with make_verifier(Grading()) as verifier:
+        assert isinstance(verifier, Verifier)
+    with make_verifier(Grading(graders.gsm8k)) as verifier:
+        verdicts = verifier.grade([*FORMS.values()], ["34"] * 3)
+    assert [v.outcome for v in verdicts] == ["no_answer", "no_answer", "correct"]
+
+
+HOSTILE = ["spin", "loop in C", "ignore signals", "take memory"]
+
+
+@pytest.mark.parametrize(
+    "grader, near", [(graders.grade, "wrong"), (graders.Tolerant(0.1), "correct")]
+)
+def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
+    monkeypatch, grader, near
+):
+    """Every answer is checked in a worker, and does there what it says."""
+    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    service = functools.partial(Service, check="support.faulty_checks:judge")
+    monkeypatch.setattr(verifiers, "Service", service)
+    answers = [*HOSTILE, "34", "34.1", "40", *HOSTILE]
+    responses = [rf"\boxed{{{answer}}}" for answer in answers]
+    begun = time.monotonic()
+    with make_verifier(Grading(grader, workers=4, deadline=0.3)) as verifier:
+        verdicts = verifier.grade(responses, ["34"] * len(answers))
+    assert time.monotonic() - begun < 10
+    outcomes = [verdict.outcome for verdict in verdicts]
+    assert outcomes[:3] == outcomes[7:10] == ["timeout"] * 3
+    assert outcomes[3] == outcomes[10] == "error"
+    assert outcomes[4:7] == ["correct", near, "wrong"]
+    assert verifier.counts["timeout"] == 6, "of equal checks, each counts"
+
+
+def test_a_tolerance_leaves_the_deadline_of_the_experiment():
+    responses = [r"\boxed{\sum_{k=1}^{\infty} \frac{1}{k^4}}", r"\boxed{1.09}"]
+    grading = Grading(graders.Tolerant(0.1), workers=1, deadline=0.001)
+    with make_verifier(grading) as verifier:
+        verdicts = verifier.grade(responses, [r"\frac{\pi^4}{90}", "1.00"])
+    assert [verdict.outcome for verdict in verdicts] == ["timeout", "correct"]
+
+
+def test_a_fault_of_the_last_word_is_counted_and_ends_nothing():
+    def amend(verdict, gold):
+        raise RecursionError(gold)
+
+    with Verifier(amend=amend) as verifier:
+        verdicts = verifier.grade(["\\boxed{34}", "34"], ["34"] * 2)
+    assert [verdict.outcome for verdict in verdicts] == ["error"] * 2
+    assert verdicts[0].rule == "RecursionError: 34" and verifier.counts["error"] == 2

@@ -1,0 +1,79 @@
+"""What a person sees: never nothing for long, and never markup from a response."""
+
+import io
+import time
+
+import pytest
+import rich.console
+
+from maspo_jax.runs import display as displays
+from maspo_jax.runs.display import Display
+
+
+def shown(terminal, use):
+    """Returns what a display wrote while it was used."""
+    output = io.StringIO()
+    console = rich.console.Console(
+        file=output, force_terminal=terminal, width=200, color_system=None
+    )
+    with Display(console) as display:
+        use(display)
+    return output.getvalue()
+
+
+def test_a_silence_is_broken(monkeypatch):
+    monkeypatch.setattr(displays, "SILENCE", 0.5)
+
+    def use(display):
+        display.stage("sampling")
+        deadline = time.monotonic() + 30
+        while "sampling" not in display.console.file.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    assert "... compiling, then sampling" in shown(False, use)
+
+
+def test_only_the_first_time_says_that_it_compiles():
+    def row(display):
+        return [*display._render().columns[0].cells][1]
+
+    def use(display):
+        display.begin("step", 0, 2)
+        display.stage("sampling")
+        assert "compiling, then sampling" in row(display)
+        display.stage("sampling")
+        assert "sampling" in row(display) and "compiling" not in row(display)
+        display.stage("writing")
+        assert "compiling" not in row(display)
+
+    assert "step" in shown(True, use)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_last_step_is_shown_with_its_metrics(terminal):
+    def use(display):
+        display.begin("step", 0, 2)
+        display.step(1, {"reward": 0.25, "unknown": 1.0})
+        display.show({"accuracy": 0.5})
+        display.step(2, {"reward": 0.75, "length": 12.0})
+        time.sleep(0.3 if terminal else 0)
+
+    text = shown(terminal, use)
+    assert "0.75" in text and "50.0%" in text and "12.0" in text
+    assert "unknown" not in text
+
+
+def test_the_time_left_is_judged_by_the_steps_behind_the_first(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(displays.time, "monotonic", lambda: now[0])
+    display = Display(rich.console.Console(file=io.StringIO()))
+    display.begin("step", 0, 10)
+    for second, left in ((50.0, ""), (52.0, "0:16 left"), (60.0, "0:35 left")):
+        now[0] = second
+        display.step(display._progress.tasks[0].completed + 1, {})
+        assert display._progress.tasks[0].fields["left"] == left
+
+
+def test_brackets_are_text():
+    assert "[bold] 1 [/]" in shown(False, lambda display: display.note("[bold] 1 [/]"))

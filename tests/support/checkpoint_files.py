@@ -1,0 +1,82 @@
+"""A small checkpoint as `transformers` writes it, and an experiment on it."""
+
+import gzip
+
+import pytest
+from conftest import ROOT
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+PROMPT_LENGTH = 352  # of the longest of the problems
+SMALL = [
+    *("--validation.problems", 8),
+    *("--sft.phases.0.updates", 12, "--sft.batch", 8),
+    *("--sft.row-length", 640, "--sft.optimization.learning-rate", 1e-2),
+    *("--sampling.prompts", 8, "--sampling.responses", 2),
+    *("--sampling.prompt-length", PROMPT_LENGTH, "--sampling.response-length", 16),
+    *("--updates.minibatches", 2, "--steps", 2),
+]
+
+
+def write_problems(shared, file):
+    """Writes a few real problems of GSM8K as released. Returns the file."""
+    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt") as lines:
+        rows = [next(lines) for _ in range(32)]
+    file.write_text("".join(row for row in rows if len(row) < 900))
+    return file
+
+
+def write_checkpoint(folder, problems):
+    """Writes a small Qwen2 in three files, and a tokenizer made for some problems."""
+    torch = pytest.importorskip("torch", reason="an oracle, from the extra `oracles`")
+    transformers = pytest.importorskip("transformers", reason="likewise")
+    import tokenizers
+
+    library = tokenizers.Tokenizer(tokenizers.models.BPE())
+    usual = transformers.Qwen2Tokenizer().backend_tokenizer
+    library.normalizer = usual.normalizer
+    library.pre_tokenizer, library.decoder = usual.pre_tokenizer, usual.decoder
+    library.train(
+        [str(problems)],
+        tokenizers.trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=SPECIALS,
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        ),
+    )
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=library, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    )
+    fast.chat_template = CHAT
+    fast.save_pretrained(folder)
+    config = transformers.Qwen2Config(
+        vocab_size=416,  # more rows than tokens, as the released ones have
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        eos_token_id=2,
+        pad_token_id=0,
+        bos_token_id=None,
+    )
+    torch.manual_seed(0)
+    model = transformers.Qwen2ForCausalLM(config)
+    model.generation_config.eos_token_id = [2, 0]
+    model.save_pretrained(folder, max_shard_size="40KB")
+    return folder
+
+
+def write_experiment(file, checkpoint, problems):
+    """Writes `experiments/checkpoint.py` for a checkpoint and a file of problems."""
+    text = (ROOT / "experiments" / "checkpoint.py").read_text()
+    text = text.replace('"checkpoint"', repr(str(checkpoint)))
+    for name in ("train.jsonl", "test.jsonl"):
+        text = text.replace(f'"{name}"', repr(str(problems)))
+    file.write_text(text)
+    return file
