@@ -13,7 +13,6 @@ import optax
 from flax import struct
 
 from maspo_jax import distributed
-from maspo_jax.models import sharding
 from maspo_jax.objectives import diagnostics, summaries, terms
 from maspo_jax.objectives.surrogate import (
     details,
@@ -21,7 +20,7 @@ from maspo_jax.objectives.surrogate import (
     gate_values,
     negative_log_likelihood,
 )
-from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.rollout.logprobs import sharded_logprobs
 from maspo_jax.types import TrainState
 
 
@@ -81,11 +80,15 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         mine = distributed.pcast_varying(policy)
         pieces = _split(batch, microbatches)
         if microbatches > 1 and terms.fits_batch(method):
-            scores = lambda rows: _logprobs(mine, rows.sequences, specs, temperature)
+            scores = lambda rows: sharded_logprobs(
+                mine, rows.sequences, specs, temperature
+            )
             method = _fit_first(scores, pieces, method)
 
         def objective(policy, rows):
-            logprob, entropy = _logprobs(policy, rows.sequences, specs, temperature)
+            logprob, entropy = sharded_logprobs(
+                policy, rows.sequences, specs, temperature
+            )
             return loss(logprob, entropy, rows, method)
 
         def accumulate(total, rows):
@@ -140,7 +143,7 @@ def make_logprobs(mesh, specs, temperature=1.0, pieces=1):
 
     def score(policy, sequences):
         def one(_, rows):
-            return None, _logprobs(policy, rows, specs, temperature)[0]
+            return None, sharded_logprobs(policy, rows, specs, temperature)[0]
 
         return _join(jax.lax.scan(one, None, _split(sequences, pieces))[1])
 
@@ -157,15 +160,6 @@ def _fit_first(scores, pieces, method):
     ]
     rows = terms.shape(_join(entropy), _join(pieces), method)
     return method.replace(gate=fit(method.gate, _join(logprob), rows, everywhere))
-
-
-def _logprobs(policy, sequences, specs, temperature):
-    """Completes a policy from its shards and scores responses, per device."""
-    whole = distributed.all_gather_params(policy, sharding.stem_specs(specs))
-    unshard = functools.partial(
-        distributed.all_gather_params, specs=sharding.layer_specs(specs.blocks)
-    )
-    return response_logprobs(whole, sequences, temperature, unshard)
 
 
 def _split(tree, pieces):

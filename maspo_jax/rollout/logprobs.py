@@ -10,6 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from maspo_jax import distributed
+from maspo_jax.models import sharding
 from maspo_jax.models.decoder import causal, packed, positions
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
@@ -47,6 +49,22 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
     )
     keep = lambda x: jnp.where(sequences.mask, x.reshape(shape), 0)
     return keep(logprob), keep(entropy)
+
+
+def sharded_logprobs(policy, sequences, specs, temperature):
+    """Returns what `response_logprobs` does for a policy in shards, per device.
+
+    Args:
+        policy: a `Decoder` of shards; gathered where it is used, a layer at a time.
+        sequences: `Sequences`, the rows of this device.
+        specs: the `PartitionSpec` of every leaf of the policy.
+        temperature: divides the logits.
+    """
+    whole = distributed.all_gather_params(policy, sharding.stem_specs(specs))
+    unshard = functools.partial(
+        distributed.all_gather_params, specs=sharding.layer_specs(specs.blocks)
+    )
+    return response_logprobs(whole, sequences, temperature, unshard)
 
 
 def token_logprobs(hidden, matrix, token, temperature=1.0, columns=None):
