@@ -29,14 +29,16 @@ class Prompts:
 class Sequences:
     """Prompts side by side with one response each, or rows packed with several texts.
 
-    A packed row splits anywhere into `prompt` and `response`; its `mask` is true on
-    every token to be scored.
+    A packed row splits anywhere into `prompt` and `response`; its `response_mask` is
+    true on every token to be scored.
     """
 
     prompt: jax.Array  # [N, L] int32, left-padded
     prompt_mask: jax.Array  # [N, L] bool
     response: jax.Array  # [N, T] int32, right-padded
-    mask: jax.Array  # [N, T] bool, true on the response, its end token included
+    response_mask: (
+        jax.Array
+    )  # [N, T] bool, true on the response, its end token included
     segment: jax.Array | None = None  # [N, L + T] int32, the text in a packed row, or 0
 
 
@@ -45,7 +47,7 @@ class Rollout:
     """Responses drawn from the policy, and how likely each token was."""
 
     sequences: Sequences
-    logprob: jax.Array  # [N, T] float32, of the distribution sampled from
+    sampler_logprob: jax.Array  # [N, T] float32, of the distribution sampled from
 
 
 @struct.dataclass
@@ -63,11 +65,11 @@ class TrainBatch:
     advantage: jax.Array  # [N, T]
     weight: jax.Array  # [N, T]
     # What only some objectives need:
-    kept: jax.Array | None = None  # [N, T] bool, the tokens that share the weight
-    factor: jax.Array | None = None  # [N, T] of the loss, to correct the sampler
+    loss_mask: jax.Array | None = None  # [N, T] bool, the tokens that share the weight
+    correction: jax.Array | None = None  # [N, T] of the loss, to correct the sampler
     reference_logprob: jax.Array | None = None  # [N, T] under the reference policy
-    right: jax.Array | None = None  # [N] bool, right answers
-    right_weight: jax.Array | None = None  # [N, T], the weight shared among them
+    correct: jax.Array | None = None  # [N] bool, correct answers
+    correct_weight: jax.Array | None = None  # [N, T], the weight shared among them
 
 
 @struct.dataclass

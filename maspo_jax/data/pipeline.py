@@ -122,7 +122,7 @@ def packed_demonstrations(
             prompt=tokens[:, :1],
             prompt_mask=segment[:, :1] > 0,
             response=tokens[:, 1:],
-            mask=scored[:, 1:] > 0,
+            response_mask=scored[:, 1:] > 0,
             segment=segment.astype(np.int32),
         )
 

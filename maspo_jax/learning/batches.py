@@ -24,7 +24,7 @@ class Scored:
     logprob: jax.Array  # [N, T] by the trainer
     reward: jax.Array  # [P, G]
     penalty: jax.Array  # [P, G], added to it: that of overlong responses, or zero
-    right: jax.Array  # [N] bool, right answers
+    correct: jax.Array  # [N] bool, correct answers
     reference_logprob: jax.Array | None = None  # [N, T], if the objective needs it
     history: Any = None  # an `advantages.PromptStats` of [P], likewise
 
@@ -65,13 +65,13 @@ def make_assemble(objective, ends, mesh):
 
     def assemble(scored):
         rollout, logprob = scored.rollout, scored.logprob
-        mask, reward = rollout.sequences.mask, scored.reward + scored.penalty
+        mask, reward = rollout.sequences.response_mask, scored.reward + scored.penalty
         finished = mask & ~cut_off(rollout.sequences, ends)[:, None]
         overlong, kept = objective.overlong_filter, mask
         if overlong is not None:
             kept = finished
         if objective.rejection is not None:
-            kept = kept & objective.rejection(logprob, rollout.logprob, mask)
+            kept = kept & objective.rejection(logprob, rollout.sampler_logprob, mask)
         if objective.kl_in_reward is not None:
             reward = kl.in_reward(
                 reward, logprob, scored.reference_logprob, mask, objective.kl_in_reward
@@ -80,16 +80,16 @@ def make_assemble(objective, ends, mesh):
         advantage, history = compare(reward, compared, scored.history)
         factor = None
         if objective.correction is not None:
-            factor = objective.correction(logprob, rollout.logprob, mask)
+            factor = objective.correction(logprob, rollout.sampler_logprob, mask)
         batch = TrainBatch(
             rollout.sequences,
-            logprob if objective.anchor == "trainer" else rollout.logprob,
+            logprob if objective.anchor == "trainer" else rollout.sampler_logprob,
             advantage,
             weight=None,
-            kept=kept,
-            factor=factor,
+            loss_mask=kept,
+            correction=factor,
             reference_logprob=scored.reference_logprob,
-            right=scored.right if objective.imitation else None,
+            correct=scored.correct if objective.imitation else None,
         )
         return batch, history, _describe(scored, kept, factor, objective.correction)
 
@@ -102,8 +102,8 @@ def make_assemble(objective, ends, mesh):
 
 def _describe(scored, kept, factor, correction):
     """Returns the metrics of a batch before its first update, all scalars."""
-    mask = scored.rollout.sequences.mask
-    tokens = scored.logprob, scored.rollout.logprob, mask
+    mask = scored.rollout.sequences.response_mask
+    tokens = scored.logprob, scored.rollout.sampler_logprob, mask
     numbers = {
         **mismatch(*tokens),
         "kept": token_mean_of(kept, mask),
@@ -123,7 +123,9 @@ def _describe(scored, kept, factor, correction):
 
 def cut_off(sequences, ends):
     """Returns which responses reached the limit without an end token. [N] bool."""
-    return sequences.mask[:, -1] & ~jnp.isin(sequences.response[:, -1], jnp.array(ends))
+    return sequences.response_mask[:, -1] & ~jnp.isin(
+        sequences.response[:, -1], jnp.array(ends)
+    )
 
 
 def make_take(weight, responses, mesh):
@@ -151,10 +153,10 @@ def make_take(weight, responses, mesh):
 
 def _weigh(batch, weight):
     """Returns the batch with its weights."""
-    value, right = weight(batch.kept), None
-    if batch.right is not None:
-        right = weight(batch.kept & batch.right[:, None])
-    return batch.replace(weight=value, right_weight=right)
+    value, correct = weight(batch.loss_mask), None
+    if batch.correct is not None:
+        correct = weight(batch.loss_mask & batch.correct[:, None])
+    return batch.replace(weight=value, correct_weight=correct)
 
 
 def make_merge(responses, mesh):
@@ -186,6 +188,6 @@ def rows_of(prompts, responses):
 
 def demonstration_batch(sequences, weight):
     """Returns worked solutions as a `TrainBatch` of NumPy, for supervised updates."""
-    zeros = np.zeros(sequences.mask.shape, np.float32)
-    weights = np.asarray(weight(sequences.mask), np.float32)
+    zeros = np.zeros(sequences.response_mask.shape, np.float32)
+    weights = np.asarray(weight(sequences.response_mask), np.float32)
     return TrainBatch(sequences, zeros, zeros, weights)

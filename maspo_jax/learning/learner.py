@@ -155,7 +155,7 @@ class Algorithm:
 
     def overlong_penalty(self, rollout):
         """Returns what is added to each reward, [rows of this process] float32."""
-        length = distributed.local_rows(rollout.sequences.mask).sum(-1)
+        length = distributed.local_rows(rollout.sequences.response_mask).sum(-1)
         penalty = self.experiment.objective.overlong_penalty
         if penalty is None:
             return np.zeros(length.shape, np.float32)

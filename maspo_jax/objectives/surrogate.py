@@ -61,7 +61,7 @@ def surrogate(logprob, batch, gate):
     ratio = jnp.exp(log_ratios(logprob, batch))
     advantage = trained(batch.advantage, batch)
     gain = gate_values(logprob, batch, gate) * ratio * advantage
-    factor = 1 if batch.factor is None else trained(batch.factor, batch)
+    factor = 1 if batch.correction is None else trained(batch.correction, batch)
     return -jnp.sum(batch.weight * factor * gain)
 
 

@@ -63,8 +63,8 @@ def loss(logprob, entropy, batch, terms):
         reference = trained(batch.reference_logprob, batch)
         price = terms.kl(trained(logprob, batch), reference)
         value = value + jnp.sum(batch.weight * price)
-    if batch.right_weight is not None:
-        right = batch.replace(weight=batch.right_weight)
-        likelihood = jnp.sum(batch.right_weight * trained(logprob, right))
+    if batch.correct_weight is not None:
+        right = batch.replace(weight=batch.correct_weight)
+        likelihood = jnp.sum(batch.correct_weight * trained(logprob, right))
         value = value - terms.imitation * likelihood
     return value

@@ -61,7 +61,7 @@ def texts_of(tokenizer, sequences):
         sequences: `Sequences` of all N rows, split over the processes by rows.
     """
     tail = sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:]
-    drawn = distributed.local_rows((*tail, sequences.response, sequences.mask))
+    drawn = distributed.local_rows((*tail, sequences.response, sequences.response_mask))
     texts = []
     for asked, shown, row, mask in zip(*drawn, strict=True):
         thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)

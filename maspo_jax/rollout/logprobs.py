@@ -33,7 +33,9 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
     tokens = jnp.concatenate([sequences.prompt, sequences.response], axis=-1)
     tokens = tokens[:, :-1]  # nothing follows the last one
     if sequences.segment is None:
-        mask = jnp.concatenate([sequences.prompt_mask, sequences.mask], axis=-1)
+        mask = jnp.concatenate(
+            [sequences.prompt_mask, sequences.response_mask], axis=-1
+        )
         fed = mask[:, :-1]
         position, visible = positions(fed), causal(fed)
     else:
@@ -47,7 +49,7 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
         sequences.response.reshape(-1),
         temperature,
     )
-    keep = lambda x: jnp.where(sequences.mask, x.reshape(shape), 0)
+    keep = lambda x: jnp.where(sequences.response_mask, x.reshape(shape), 0)
     return keep(logprob), keep(entropy)
 
 

@@ -96,7 +96,7 @@ def _informative(graded, responses):
 def describe(experiment, rollout, verdicts, reward):
     """Returns metrics of a rollout batch, over all processes."""
     drawn = distributed.local_rows(rollout.sequences)
-    length = drawn.mask.sum(axis=-1)
+    length = drawn.response_mask.sum(axis=-1)
     groups = reward.reshape(-1, experiment.sampling.responses)
     of_each = lambda group: np.repeat(group, experiment.sampling.responses)
     columns = {

@@ -160,7 +160,7 @@ def write_rollouts(folder, step, experiment, problems, rewards, seen):
 
 def response_record(row, batch, trace, tokenizer):
     """Returns a response and what an update saw of its tokens, as plain data."""
-    mask = batch.sequences.mask[row]
+    mask = batch.sequences.response_mask[row]
     tokens = batch.sequences.response[row][mask]
     old_logprob = batch.old_logprob[row][mask]
     difference = trace.logprob[row][mask] - old_logprob

@@ -33,7 +33,9 @@ def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
         batches.append(batch)
         states.append(reader.get_state())
         tokens = np.concatenate([batch.prompt, batch.response], axis=1)
-        scored = np.concatenate([0 * batch.prompt, batch.mask], axis=1).astype(bool)
+        scored = np.concatenate([0 * batch.prompt, batch.response_mask], axis=1).astype(
+            bool
+        )
         assert tokens.shape == batch.segment.shape == (rows, length)
         assert (tokens[batch.segment == 0] == tokenizer.pad).all()
         for row in range(rows):

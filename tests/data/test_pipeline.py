@@ -41,15 +41,15 @@ def test_demonstrations_are_right_padded_solutions_with_their_end():
     by_question = {problem.question: problem for problem in SOURCE}
     for batch in take(iter(demonstrate()), 5):
         chex.assert_shape([batch.prompt, batch.prompt_mask], (4, L))
-        chex.assert_shape([batch.response, batch.mask], (4, T))
-        assert (batch.response.dtype, batch.mask.dtype) == (np.int32, bool)
+        chex.assert_shape([batch.response, batch.response_mask], (4, T))
+        assert (batch.response.dtype, batch.response_mask.dtype) == (np.int32, bool)
         for n in range(4):
             question = TOKENIZER.decode(batch.prompt[n][batch.prompt_mask[n]])
             solution = TOKENIZER.encode(by_question[question].solution)
             size = len(solution) + 1
             assert list(batch.response[n][:size]) == [*solution, TOKENIZER.eos_token]
             assert np.all(batch.response[n][size:] == TOKENIZER.pad)
-            assert list(batch.mask[n]) == [True] * size + [False] * (T - size)
+            assert list(batch.response_mask[n]) == [True] * size + [False] * (T - size)
 
 
 def test_a_masked_position_is_told_from_the_end_token_that_pads():
@@ -58,7 +58,9 @@ def test_a_masked_position_is_told_from_the_end_token_that_pads():
 
     tokenizer = EndPads(TOKENIZER.pieces)
     batch = next(iter(demonstrate(tokenizer=tokenizer)))
-    ends = np.take_along_axis(batch.response, batch.mask.sum(1)[:, None] - 1, 1)
+    ends = np.take_along_axis(
+        batch.response, batch.response_mask.sum(1)[:, None] - 1, 1
+    )
     assert np.all(ends == tokenizer.eos_token)
 
 

@@ -63,7 +63,7 @@ def test_what_fits_exactly_passes():
     sizes = {"prompt_length": 5, "response_length": size}
     pipeline.check([GOOD], templates.PLAIN, ByteTokenizer(), **sizes)
     batch = next(iter(demonstrate([GOOD], tokenizer=ByteTokenizer(), **sizes)))
-    assert batch.mask.all() and batch.prompt_mask.all()
+    assert batch.response_mask.all() and batch.prompt_mask.all()
 
 
 def test_solutions_are_checked_only_where_they_are_used():

@@ -61,7 +61,9 @@ def update(tiny_config, tiny_policy):
 
 
 def weighed(batch, weight):
-    return batch.replace(weight=np.asarray(weight(batch.sequences.mask), np.float32))
+    return batch.replace(
+        weight=np.asarray(weight(batch.sequences.response_mask), np.float32)
+    )
 
 
 def assert_same(found, expected):
@@ -93,7 +95,7 @@ def test_the_order_of_rows(update, batch, gate, weight):
 def test_what_stands_on_padding(update, batch, gate, weight):
     """Not even NaN there changes one bit."""
     batch = weighed(batch, weight)
-    mask, sequences = batch.sequences.mask, batch.sequences
+    mask, sequences = batch.sequences.response_mask, batch.sequences
     garbage = batch.replace(
         old_logprob=np.where(mask, batch.old_logprob, np.nan),
         advantage=np.where(mask, batch.advantage, np.inf),
@@ -118,7 +120,7 @@ def test_the_length_a_batch_is_padded_to(update, batch, gate, weight):
             prompt=before(sequences.prompt),
             prompt_mask=before(sequences.prompt_mask),
             response=after(sequences.response),
-            mask=after(sequences.mask),
+            response_mask=after(sequences.response_mask),
         ),
         old_logprob=after(batch.old_logprob),
         advantage=after(batch.advantage),
@@ -136,7 +138,7 @@ def test_on_policy_every_gate_makes_the_same_update(update, batch, tiny_policy):
     batch = batch.replace(old_logprob=np.asarray(logprob))
     expected, metrics, _ = update(batch, gates.Clip())
     assert metrics["grad_norm"] > 0.01
-    mask = batch.sequences.mask
+    mask = batch.sequences.response_mask
     for gate in GATES:
         for layout in (PLAIN, SPLIT):
             policy, _, value = update(batch, gate, layout)

@@ -47,7 +47,7 @@ END = 9  # of responses: row n says n, so that only row 9 ends with its last tok
 
 
 def scored(rollout, logprob, reward, **more):
-    more = {"penalty": np.zeros_like(reward), "right": reward.reshape(-1) > 0, **more}
+    more = {"penalty": np.zeros_like(reward), "correct": reward.reshape(-1) > 0, **more}
     return batches.Scored(rollout, logprob, reward, **more)
 
 
@@ -70,19 +70,19 @@ REWARD = np.arange(16, dtype=np.float32).reshape(4, 4) ** 2
 @pytest.mark.parametrize("data", [1, 4])
 def test_a_minibatch_holds_whole_groups_whose_weights_sum_to_one(rollout, weight, data):
     objective = Objective(gates.Clip(), weight=weight)
-    whole, _ = assembled(objective, rollout, rollout.logprob - 1, REWARD, data)
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob - 1, REWARD, data)
     part = taken(objective, whole, 3, 1, data=data)
     rows = [12, 13, 14, 15, 4, 5, 6, 7]
     np.testing.assert_array_equal(part.sequences.prompt[:, 0], rows)
     np.testing.assert_allclose(part.weight.sum(), 1, rtol=1e-6)
-    assert (part.weight[~part.sequences.mask] == 0).all()
+    assert (part.weight[~part.sequences.response_mask] == 0).all()
     np.testing.assert_array_equal(part.advantage, np.asarray(whole.advantage)[rows])
     np.testing.assert_array_equal(part.old_logprob, np.asarray(whole.old_logprob)[rows])
 
 
 def test_demonstrations_are_weighed_over_the_whole_batch(rollout):
     batch = batches.demonstration_batch(rollout.sequences, token_mean)
-    mask = rollout.sequences.mask
+    mask = rollout.sequences.response_mask
     np.testing.assert_allclose(batch.weight[mask], 1 / mask.sum(), rtol=1e-6)
     assert (batch.weight[~mask] == 0).all()
 
@@ -91,20 +91,22 @@ def test_a_correction_stays_with_its_tokens(rollout):
     """The sampler was half as sure of everything as the trainer is."""
     objective = Objective(gates.Clip(), correction=TokenTruncated(1.5))
     half = np.where(np.arange(16) < 8, np.log(2), np.log(1.2)).astype(np.float32)
-    whole, _ = assembled(objective, rollout, rollout.logprob + half[:, None], REWARD)
+    whole, _ = assembled(
+        objective, rollout, rollout.sampler_logprob + half[:, None], REWARD
+    )
     part = taken(objective, whole, 3, 1)
-    mask = part.sequences.mask
+    mask = part.sequences.response_mask
     expected = np.where(np.arange(8) < 4, 1.2, 1.5)[:, None] * mask / mask.sum()
-    np.testing.assert_allclose(part.weight * part.factor, expected, rtol=1e-5)
+    np.testing.assert_allclose(part.weight * part.correction, expected, rtol=1e-5)
     np.testing.assert_allclose(part.weight, mask / mask.sum(), rtol=1e-5)
 
 
 def test_rejected_tokens_leave_the_loss_and_its_denominator(rollout):
     objective = Objective(gates.Clip(), rejection=RejectTokens(0.5, 1.5))
     far = np.where(np.arange(5) == 1, np.log(2), 0.0).astype(np.float32)
-    whole, _ = assembled(objective, rollout, rollout.logprob + far, REWARD)
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob + far, REWARD)
     part = taken(objective, whole, 3, 1)
-    expected = part.sequences.mask & (np.arange(5) != 1)
+    expected = part.sequences.response_mask & (np.arange(5) != 1)
     np.testing.assert_allclose(part.weight, expected / expected.sum(), rtol=1e-6)
 
 
@@ -117,8 +119,11 @@ def test_a_rejection_and_the_overlong_filter_both_hold(rollout):
     kept = [
         np.asarray(
             assembled(
-                Objective(gates.Clip(), **parts), rollout, rollout.logprob + far, REWARD
-            )[0].kept
+                Objective(gates.Clip(), **parts),
+                rollout,
+                rollout.sampler_logprob + far,
+                REWARD,
+            )[0].loss_mask
         )
         for parts in (*alone, alone[0] | alone[1])
     ]
@@ -129,20 +134,22 @@ def test_a_rejection_and_the_overlong_filter_both_hold(rollout):
 @pytest.mark.parametrize("anchor, shift", [("trainer", -1.0), ("sampler", 0.0)])
 def test_ratios_are_anchored_where_the_experiment_says(rollout, anchor, shift):
     objective = Objective(gates.Clip(), anchor=anchor)
-    whole, _ = assembled(objective, rollout, rollout.logprob - 1, REWARD)
-    np.testing.assert_array_equal(whole.old_logprob, rollout.logprob + shift)
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob - 1, REWARD)
+    np.testing.assert_array_equal(whole.old_logprob, rollout.sampler_logprob + shift)
 
 
 @pytest.mark.parametrize("in_group", [True, False])
 def test_responses_that_were_cut_off_do_not_train(rollout, in_group):
     """They have all five tokens, and none of them but row 9 ends."""
     objective = Objective(gates.Clip(), overlong_filter=OverlongFilter(in_group))
-    full = rollout.sequences.mask.all(1) & (np.arange(16) != END)
-    assert full.any() and rollout.sequences.mask[END].all()
-    whole, _ = assembled(objective, rollout, rollout.logprob, REWARD)
-    np.testing.assert_array_equal(whole.kept, rollout.sequences.mask & ~full[:, None])
-    finished = rollout.sequences.mask & ~full[:, None]
-    compared = rollout.sequences.mask if in_group else finished
+    full = rollout.sequences.response_mask.all(1) & (np.arange(16) != END)
+    assert full.any() and rollout.sequences.response_mask[END].all()
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob, REWARD)
+    np.testing.assert_array_equal(
+        whole.loss_mask, rollout.sequences.response_mask & ~full[:, None]
+    )
+    finished = rollout.sequences.response_mask & ~full[:, None]
+    compared = rollout.sequences.response_mask if in_group else finished
     expected = group_normalized(REWARD, compared)
     chex.assert_trees_all_close(whole.advantage, expected, atol=1e-6)
     part = taken(objective, whole, 0, 1, 2, 3)
@@ -153,11 +160,11 @@ def test_distance_from_the_reference_costs_reward(rollout):
     objective = Objective(
         gates.Clip(), advantage=raw, kl_in_reward=kl.Penalty(0.1, kl.k1)
     )
-    far = rollout.logprob - 0.5
+    far = rollout.sampler_logprob - 0.5
     whole, _ = assembled(
-        objective, rollout, rollout.logprob, REWARD, reference_logprob=far
+        objective, rollout, rollout.sampler_logprob, REWARD, reference_logprob=far
     )
-    mask = rollout.sequences.mask
+    mask = rollout.sequences.response_mask
     cost = 0.1 * 0.5 * mask.sum(1, keepdims=True)
     expected = np.where(mask, REWARD.reshape(-1, 1) - cost, 0)
     np.testing.assert_allclose(whole.advantage, expected, rtol=1e-5)
@@ -167,20 +174,20 @@ def test_distance_from_the_reference_costs_reward(rollout):
 def test_right_answers_share_a_weight_of_their_own(rollout):
     objective = Objective(gates.Clip(), imitation=0.1)
     reward = (np.arange(16) % 3 == 0).astype(np.float32).reshape(4, 4)
-    whole, _ = assembled(objective, rollout, rollout.logprob, reward)
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob, reward)
     part = taken(objective, whole, 3, 1)
     rows = np.array([12, 13, 14, 15, 4, 5, 6, 7])
-    right = part.sequences.mask & (rows % 3 == 0)[:, None]
-    np.testing.assert_allclose(part.right_weight, right / right.sum(), rtol=1e-6)
+    right = part.sequences.response_mask & (rows % 3 == 0)[:, None]
+    np.testing.assert_allclose(part.correct_weight, right / right.sum(), rtol=1e-6)
 
 
 def test_an_advantage_that_remembers_is_given_its_history(rollout):
     objective = Objective(gates.Clip(), remembering=smoothed)
     before = PromptStats(*np.float32([[0, 3, 0, 0], [0, 50, 0, 0], [0, 9, 0, 0]]))
     whole, after = assembled(
-        objective, rollout, rollout.logprob, REWARD, history=before, data=4
+        objective, rollout, rollout.sampler_logprob, REWARD, history=before, data=4
     )
-    mask = rollout.sequences.mask
+    mask = rollout.sequences.response_mask
     expected, expected_after = smoothed(REWARD, mask, before)
     chex.assert_trees_all_close((whole.advantage, after), (expected, expected_after))
     np.testing.assert_array_equal(after.visits, [1, 4, 1, 1])

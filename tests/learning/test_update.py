@@ -85,7 +85,7 @@ def test_a_mean_per_device_would_be_noticed(run, batch):
     for half in (slice(0, 8), slice(8, 16)):
         part = jax.tree.map(lambda x, half=half: x[half], batch)
         part = part.replace(
-            weight=np.asarray(token_mean(part.sequences.mask), np.float32)
+            weight=np.asarray(token_mean(part.sequences.response_mask), np.float32)
         )
         halves.append(run(part, gates.Maspo())[1]["loss"])
     assert abs(np.mean(halves) - whole) > 1e-3

@@ -166,6 +166,6 @@ def test_gradient_with_the_factor(method):
         )
         weight = np.asarray(mask / mask.sum())
         batch, logprob = reference.batch(inputs, weight=weight)
-        batch = batch.replace(factor=factor)
+        batch = batch.replace(correction=factor)
         grads = jax.grad(surrogate)(logprob, batch, reference.gate_of(method))
     np.testing.assert_allclose(grads, arrays["grad_token-mean"], **reference.FLOAT64)

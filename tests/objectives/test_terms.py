@@ -30,7 +30,7 @@ def test_each_term_adds_its_gradient():
     batch, logprob = random_batch()
     entropy, gate = entropy_like(logprob), gates.Dgpo()
     far, right = logprob - 0.3, batch.weight * (np.arange(8) % 2)[:, None]
-    batch = batch.replace(reference_logprob=far, right_weight=right)
+    batch = batch.replace(reference_logprob=far, correct_weight=right)
     terms = LossTerms(gate, None, 0.1, kl.Penalty(0.5, kl.k2), 0.2)
     by_logprob, by_entropy = jax.grad(loss, (0, 1))(logprob, entropy, batch, terms)
     plain = jax.grad(surrogate)(logprob, batch, gate)
@@ -59,7 +59,7 @@ def test_padding_may_hold_anything(junk):
     )
     spoil = lambda x: jnp.where(batch.weight == 0, junk, x)
     entropy, far = entropy_like(logprob), logprob - 0.3
-    clean = batch.replace(reference_logprob=far, right_weight=batch.weight)
+    clean = batch.replace(reference_logprob=far, correct_weight=batch.weight)
     spoiled = clean.replace(
         reference_logprob=spoil(far),
         old_logprob=spoil(batch.old_logprob),
@@ -81,7 +81,7 @@ def test_coefficients_do_not_compile_again():
         traces.append(terms)
         return loss(logprob, entropy_like(logprob), batch, terms)
 
-    batch = batch.replace(reference_logprob=logprob - 0.3, right_weight=batch.weight)
+    batch = batch.replace(reference_logprob=logprob - 0.3, correct_weight=batch.weight)
     shaping, penalty = advantages.EntropyAdvantage, kl.Penalty
     value(LossTerms(gates.Clip(), shaping(), 0.0, penalty(0.01, kl.k3), 0.0))
     value(

@@ -45,13 +45,13 @@ def rollout(draw):
 
 
 def test_some_rows_end_early_and_some_do_not(rollout):
-    lengths = rollout.sequences.mask.sum(axis=-1)
+    lengths = rollout.sequences.response_mask.sum(axis=-1)
     assert lengths.min() < 12 < lengths.max() == 24
 
 
 def test_the_end_token_is_part_of_the_response(rollout):
     for tokens, mask in zip(
-        rollout.sequences.response, rollout.sequences.mask, strict=True
+        rollout.sequences.response, rollout.sequences.response_mask, strict=True
     ):
         length = mask.sum()
         assert mask[:length].all()
@@ -66,14 +66,16 @@ def test_a_row_ends_at_whichever_end_it_draws_first(draw, rollout):
     last = []
     for n in range(32):
         # The same draws, cut behind the first of the ends.
-        drawn = before.response[n][before.mask[n]]
+        drawn = before.response[n][before.response_mask[n]]
         stops = np.flatnonzero(np.isin(drawn, (1, 5, 9)))
         length = stops[0] + 1 if len(stops) else len(drawn)
-        assert after.mask[n].sum() == length
+        assert after.response_mask[n].sum() == length
         chex.assert_trees_all_equal(after.response[n][:length], drawn[:length])
         assert (after.response[n][length:] == DECODING.pad).all()
         chex.assert_trees_all_close(
-            several.logprob[n][:length], rollout.logprob[n][:length], atol=1e-5
+            several.sampler_logprob[n][:length],
+            rollout.sampler_logprob[n][:length],
+            atol=1e-5,
         )
         last.append(drawn[length - 1])
     assert {1, 5, 9} <= set(last)
@@ -93,16 +95,18 @@ def test_log_probabilities_equal_those_of_the_trainer(draw, tiny_policy, tempera
     score = jax.jit(response_logprobs, static_argnums=2)
     logprob, _ = score(tiny_policy, sequences, temperature)
     chex.assert_trees_all_close(
-        rollout.logprob, np.asarray(logprob), rtol=1e-5, atol=1e-5
+        rollout.sampler_logprob, np.asarray(logprob), rtol=1e-5, atol=1e-5
     )
-    assert (rollout.logprob[~rollout.sequences.mask] == 0).all()
+    assert (rollout.sampler_logprob[~rollout.sequences.response_mask] == 0).all()
 
 
 def test_greedy_rows_take_the_likeliest_token_at_every_step(draw, tiny_policy):
     rollout = draw(decoding=dataclasses.replace(DECODING, temperature=0.0))
     sequences = rollout.sequences
     tokens = np.concatenate([sequences.prompt, sequences.response], axis=1)
-    mask = jnp.asarray(np.concatenate([sequences.prompt_mask, sequences.mask], axis=1))
+    mask = jnp.asarray(
+        np.concatenate([sequences.prompt_mask, sequences.response_mask], axis=1)
+    )
 
     @jax.jit
     def best(policy):
@@ -111,7 +115,8 @@ def test_greedy_rows_take_the_likeliest_token_at_every_step(draw, tiny_policy):
 
     likeliest = np.asarray(best(tiny_policy))
     chex.assert_trees_all_equal(
-        sequences.response[sequences.mask], likeliest[sequences.mask].astype(np.int32)
+        sequences.response[sequences.response_mask],
+        likeliest[sequences.response_mask].astype(np.int32),
     )
 
 
@@ -120,7 +125,9 @@ def test_a_row_does_not_depend_on_the_others(draw, rollout, rows):
     fewer = draw(rows=rows)
     expected = jax.tree.map(lambda x: x[: rows * 4], rollout)
     chex.assert_trees_all_equal(fewer.sequences, expected.sequences)
-    chex.assert_trees_all_close(fewer.logprob, expected.logprob, atol=1e-5)
+    chex.assert_trees_all_close(
+        fewer.sampler_logprob, expected.sampler_logprob, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -141,12 +148,14 @@ def test_a_row_with_a_key_of_its_own_is_the_same_in_any_batch(
         jax.tree.map(lambda x: x[rows], rollout),
     )
     chex.assert_trees_all_equal(got.sequences, expected.sequences)
-    chex.assert_trees_all_close(got.logprob, expected.logprob, atol=1e-5)
+    chex.assert_trees_all_close(
+        got.sampler_logprob, expected.sampler_logprob, atol=1e-5
+    )
 
 
 def test_a_longer_limit_only_appends(draw, rollout):
     longer = draw(decoding=dataclasses.replace(DECODING, length=30))
-    mask = rollout.sequences.mask
+    mask = rollout.sequences.response_mask
     chex.assert_trees_all_equal(
         longer.sequences.response[:, :24][mask], rollout.sequences.response[mask]
     )
@@ -158,14 +167,18 @@ def test_padding_of_prompts_changes_nothing(draw, rollout, prompts):
     )
     padded = draw(prompts=wider)
     chex.assert_trees_all_equal(padded.sequences.response, rollout.sequences.response)
-    chex.assert_trees_all_close(padded.logprob, rollout.logprob, atol=1e-5)
+    chex.assert_trees_all_close(
+        padded.sampler_logprob, rollout.sampler_logprob, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("data, fsdp", [(8, 1), (4, 2), (1, 8), (2, 1)])
 def test_devices_draw_what_one_device_draws(draw, rollout, data, fsdp):
     spread = draw(mesh=mesh_of(data, fsdp))
     chex.assert_trees_all_equal(spread.sequences, rollout.sequences)
-    chex.assert_trees_all_close(spread.logprob, rollout.logprob, atol=1e-5)
+    chex.assert_trees_all_close(
+        spread.sampler_logprob, rollout.sampler_logprob, atol=1e-5
+    )
 
 
 def test_responses_and_keys_differ(draw, rollout):

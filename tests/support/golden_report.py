@@ -24,7 +24,7 @@ def deviation(method, dtype):
         share = np.asarray(token_weights.sequence_mean(mask)) * mask.any(1).mean()
         weight, expected = share, arrays["official_grad"]
     batch, logprob = reference.batch(inputs, dtype, weight)
-    batch = batch.replace(factor=factor)
+    batch = batch.replace(correction=factor)
     gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
     ours = np.asarray(jax.grad(surrogate)(logprob, batch, gate), np.float64)
     # Where advantages differ within a response, the code of GMPO averages them first.
