@@ -164,10 +164,8 @@ def check_fits(
             or the source is empty.
     """
     _check_not_empty(source)
-    _ = (
-        tokenizer.eos_tokens,
-        tokenizer.pad_token_id,
-    )  # refused now if they cannot be found
+    # Refused now, if they cannot be found.
+    _ = tokenizer.eos_tokens, tokenizer.pad_token_id
     lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
     longest = {}  # part -> (number of tokens, problem)
     for problem in problems_to_check(source):
@@ -177,9 +175,8 @@ def check_fits(
         if response_length is not None:
             tokens["response"] = render.response_tokens(problem, tokenizer)
         if row_length is not None:
-            tokens = {
-                "row": [*tokens["prompt"], *render.response_tokens(problem, tokenizer)]
-            }
+            response = render.response_tokens(problem, tokenizer)
+            tokens = {"row": [*tokens["prompt"], *response]}
         for part, row in tokens.items():
             if part not in longest or len(row) > longest[part][0]:
                 longest[part] = len(row), problem

@@ -9,8 +9,8 @@ makes one on the spot, and the selections (`First`, `Sample`, `Distinct`, `Fitti
 experiment holds them and writes them as JSON.
 """
 
-from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.data.sources.arithmetic import Chains
+from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.data.sources.hub import HubProblems
 from maspo_jax.data.sources.problem import Problem, Source
 from maspo_jax.data.sources.schemas import Columns
