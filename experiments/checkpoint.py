@@ -19,10 +19,8 @@ from maspo_jax.config import (
     Updates,
     Validation,
 )
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.chat import template_of
-from maspo_jax.data.prompts.tokenizer import FileTokenizer
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.prompts import FileTokenizer, template_of, templates
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.models.huggingface.load import Checkpoint
 from maspo_jax.objectives import gates
 

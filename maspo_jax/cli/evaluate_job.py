@@ -12,7 +12,7 @@ from maspo_jax import distributed
 from maspo_jax.cli.console import fail
 from maspo_jax.config import validation
 from maspo_jax.data import pipeline
-from maspo_jax.data.prompts.templates import Template
+from maspo_jax.data.prompts import Template
 from maspo_jax.evaluation import (
     benchmarks,
     evaluation_folder,
@@ -141,7 +141,7 @@ def check(policy, evaluation, read, batch, mesh):
             benchmark.problems,
             benchmark.name,
         )
-        pipeline.check(
+        pipeline.check_fits(
             benchmark.problems,
             policy.template,
             policy.tokenizer,

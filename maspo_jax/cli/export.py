@@ -51,7 +51,7 @@ def main(words=None):
                 mesh = distributed.make_mesh(fsdp=jax.device_count())
                 policy = policies.open_policy(arguments.run, mesh, arguments.step)
             with status(f"writing {folder}"):
-                tokenizer_files.check(policy.tokenizer)
+                tokenizer_files.check_exportable(policy.tokenizer)
                 export(
                     policy.decoder,
                     folder,
@@ -61,7 +61,9 @@ def main(words=None):
                     source=policy.source,
                     dtype=arguments.dtype,
                 )
-                tokenizer_files.write(policy.tokenizer, folder, policy.template)
+                tokenizer_files.write_tokenizer(
+                    policy.tokenizer, folder, policy.template
+                )
         except (ValueError, OSError) as error:
             return fail(error)
         except safetensors.SafetensorError as error:  # of a full disk, for example

@@ -13,7 +13,6 @@ from maspo_jax import distributed
 from maspo_jax.cli.console import fail
 from maspo_jax.config import loading, validation
 from maspo_jax.data import pipeline
-from maspo_jax.data.sources.arithmetic import Chains
 from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.reports.figures.training_curves import draw_learning_curves
@@ -115,15 +114,13 @@ def check_problems(experiment):
         longest = None if row else longest or sampling.response_length
         asked += [(phase.source, length, longest, row) for phase in sft.phases]
     for source, prompt_length, response_length, row_length in asked:
-        pipeline.check(
+        pipeline.check_fits(
             source,
             experiment.template,
             experiment.tokenizer,
             prompt_length=prompt_length,
             response_length=response_length,
             row_length=row_length,
-            # Problems made on the spot are all alike; those of a file are not.
-            rows=256 if isinstance(source, Chains) else None,
         )
     if len(experiment.validation.source) < experiment.validation.problems:
         raise ValueError(

@@ -7,9 +7,8 @@ import types
 import typing
 
 from maspo_jax.config import serialization
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.tokenizer import FileTokenizer
-from maspo_jax.data.sources.arithmetic import Chains
+from maspo_jax.data.prompts import FileTokenizer, templates
+from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
 from maspo_jax.objectives.gates.settings import within
 from maspo_jax.rewards import countdown, grade, graders
@@ -26,7 +25,6 @@ READS = {
     graders.countdown: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
 }
 PADDING = 1024  # rows of an embedding that stand for no token, at most
-ALIKE = 256  # problems looked at of a source that makes them on the spot
 
 # Setting -> the interval it lives in. Those of the warm-up's optimization, too.
 LIMITS = {
@@ -177,8 +175,7 @@ def _check_graders(experiment):
         ("train_set", experiment.train_set),
         ("validation.source", experiment.validation.source),
     ):
-        rows = min(len(source), ALIKE) if isinstance(source, Chains) else len(source)
-        problems = (source[index] for index in range(rows))
+        problems = problems_to_check(source)
         check_grader(experiment.template, experiment.grading.grader, problems, name)
 
 

@@ -110,7 +110,7 @@ def _found(name, step, dtype, template):
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
     return _of_checkpoint(
-        str(name), dtype or "float32", templates.named(template or "boxed")
+        str(name), dtype or "float32", templates.template_named(template or "boxed")
     )
 
 

@@ -1,6 +1,6 @@
 """Answers of a policy to problems, graded: one path for training and evaluation.
 
-Problems --pipeline--> Prompts --sampler--> Sequences --grading--> Answer
+Problems --render--> Prompts --sampler--> Sequences --grading--> Answer
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from maspo_jax import distributed
-from maspo_jax.data import pipeline
+from maspo_jax.data.prompts.render import render_prompts
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout.generate import SamplingParams, sample_with_keys
 from maspo_jax.rollout.grading import grade_texts, texts_of
@@ -50,7 +50,7 @@ class Responder:
                 drawn, whatever else is in the batch.
         """
         own = distributed.host_slice(len(problems))
-        prompts = pipeline.ask(
+        prompts = render_prompts(
             problems[own], self.template, self.tokenizer, self.prompt_length
         )
         rollout = draw(

@@ -1,5 +1,6 @@
 """Notebooks run from a clean kernel, hold no logic and no outputs."""
 
+import importlib.util
 import json
 import pathlib
 import re
@@ -52,6 +53,25 @@ def test_the_notebook_of_gates_shows_every_figure():
     text = (FOLDER / "gates.ipynb").read_text()
     drawn = {draw.__name__ for draw in figures.GATES}
     assert set(re.findall(r"show\(\w+\.(\w+)\)", text)) == drawn
+
+
+@every_notebook
+@pytest.mark.parametrize("place", ["clone", "elsewhere"])
+def test_its_first_cell_installs_from_its_clone_or_asks(
+    path, place, tmp_path, monkeypatch
+):
+    cell = "".join(code_of(path)[0]["source"])
+    assert "%pip install -q {SOURCE}" in cell
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.chdir(FOLDER if place == "clone" else tmp_path)
+    names = {}
+    run = lambda: exec(cell.replace("%pip install -q {SOURCE}", "pass"), names)
+    if place == "clone":
+        run()
+        assert names["SOURCE"] == ".."
+    else:
+        with pytest.raises(SystemExit, match=r"set SOURCE .* git\+https"):
+            run()
 
 
 @pytest.mark.slow

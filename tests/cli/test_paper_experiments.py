@@ -62,7 +62,7 @@ def machine(tmp_path_factory):
         fetched[name] = folder / size
         fetched[name].mkdir()
         write_hollow(fetched[name], shape)
-        tokenizer_files.write(arithmetic.tokenizer(), fetched[name])
+        tokenizer_files.write_tokenizer(arithmetic.tokenizer(), fetched[name])
         fill(fetched[name] / "tokenizer.json")
         (fetched[name] / "chat_template.jinja").write_text("{{ messages[0].content }}")
     (folder / "data").mkdir()

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from maspo_jax.data.sources import arithmetic
-from maspo_jax.data.sources.arithmetic import Chains
+from maspo_jax.data.sources import Chains, arithmetic
 
 sources = pytest.mark.parametrize(
     "source",

@@ -7,9 +7,7 @@ import pytest
 import tokenizers as library
 
 from maspo_jax.config import serialization
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.chat import ChatTemplate
-from maspo_jax.data.prompts.tokenizer import FileTokenizer
+from maspo_jax.data.prompts import ChatTemplate, FileTokenizer, templates
 
 # Written for these tests, after what the checkpoints are known to render: the default
 # system turn of Qwen2.5, the reasoning of earlier turns and the switch of Qwen3, the
@@ -203,7 +201,7 @@ def test_r1_is_asked_what_real_rows_ask(make, shared):
         prompt = json.loads(line)["prompt_text"]
         if prompt.endswith("<｜Assistant｜><think>\n"):
             # Some of these rows begin with a line break of their own.
-            asked = chat.render(templates.bare(prompt))
+            asked = chat.render(templates.strip_instructions(prompt))
             assert asked == BEGIN + prompt.removeprefix("\n")
             checked += 1
     assert checked == 96

@@ -6,9 +6,8 @@ import pytest
 from conftest import SHARED
 
 from maspo_jax.cli.contamination import main
-from maspo_jax.data.sources import contamination
+from maspo_jax.data.sources import Problem, ProblemFile, contamination
 from maspo_jax.data.sources.contamination import Finding, compare
-from maspo_jax.data.sources.file import Problem, ProblemFile
 
 DATA = SHARED / "data"
 

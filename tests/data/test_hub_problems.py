@@ -10,9 +10,7 @@ from conftest import ROOT
 from support.hub_server import COMMIT, hub_of
 
 from maspo_jax.config import serialization
-from maspo_jax.data.sources.file import ProblemFile
-from maspo_jax.data.sources.hub import HubProblems
-from maspo_jax.data.sources.schemas import Columns
+from maspo_jax.data.sources import Columns, HubProblems, ProblemFile
 from maspo_jax.runs import provenance
 
 ROWS = [
@@ -38,7 +36,7 @@ def test_a_set_is_read_like_its_file(folder):
     assert list(source) == list(ProblemFile(f"{folder}/train.jsonl"))
     assert source[2].answer == "6000"
     assert len(HubProblems(folder, first=2)) == 2
-    named = HubProblems(folder, layout=Columns("question", "id"))
+    named = HubProblems(folder, schema=Columns("question", "id"))
     assert named[1].answer == "2"
 
 
@@ -69,8 +67,8 @@ def test_two_readings_of_one_set_are_told_apart(folder, tmp_path):
         {"subset": "main"},
         {"subset": "other"},
         {"subset": "main", "first": 2},
-        {"subset": "main", "layout": "gsm8k"},
-        {"subset": "main", "layout": Columns("question", "id")},
+        {"subset": "main", "schema": "gsm8k"},
+        {"subset": "main", "schema": Columns("question", "id")},
     )
     sources = tuple(HubProblems(folder, **change) for change in changes)
     found = provenance.digests(sources)
@@ -78,7 +76,7 @@ def test_two_readings_of_one_set_are_told_apart(folder, tmp_path):
     assert set(found.values()) >= {
         digest for source in sources for digest in source.digests.values()
     }
-    assert len(set(found.values())) == 4, "the two layouts read the same"
+    assert len(set(found.values())) == 4, "the two schemas read the same"
 
 
 def load(name, home, hub, **variables):
@@ -127,7 +125,7 @@ def test_what_cannot_be_loaded_or_read_is_refused(folder):
     for source, message in (
         (HubProblems("nobody/nothing"), "nobody/nothing .*cannot be loaded.*network"),
         (HubProblems(folder, split="dev"), "split dev.*cannot be loaded"),
-        (HubProblems(folder, layout="verl"), "train row 1: `prompt`"),
+        (HubProblems(folder, schema="verl"), "train row 1: `prompt`"),
     ):
         with pytest.raises(ValueError, match=message):
             len(source)
@@ -140,7 +138,7 @@ def test_without_the_library_the_remedy_is_named(monkeypatch):
 
 
 def test_an_experiment_can_hold_it():
-    source = HubProblems("openai/gsm8k", "main", "test", layout=Columns("q", "a"))
+    source = HubProblems("openai/gsm8k", "main", "test", schema=Columns("q", "a"))
     again = serialization.from_json(
         json.loads(json.dumps(serialization.to_json(source)))
     )
@@ -149,6 +147,6 @@ def test_an_experiment_can_hold_it():
 
 def test_bad_settings_are_refused_before_anything_is_loaded():
     with pytest.raises(ValueError, match="'gsm' is unknown"):
-        HubProblems("openai/gsm8k", layout="gsm")
+        HubProblems("openai/gsm8k", schema="gsm")
     with pytest.raises(ValueError, match="first=0"):
         HubProblems("openai/gsm8k", first=0)

@@ -56,11 +56,10 @@ def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
 
 def test_a_text_longer_than_a_row_is_refused():
     with pytest.raises(ValueError, match="its row has .* the row length is 20"):
-        pipeline.check(
+        pipeline.check_fits(
             arithmetic.Chains(numbers=6),
             templates.PLAIN,
             arithmetic.tokenizer(),
             prompt_length=1,
             row_length=20,
-            rows=4,
         )

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from support.streams import SOURCE, TOKENIZER, L, T, ask, demonstrate, take
 
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.tokenizer import FileTokenizer, PieceTokenizer
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.prompts import FileTokenizer, PieceTokenizer, templates
+from maspo_jax.data.sources import ProblemFile
 
 both = pytest.mark.parametrize("stream", [ask, demonstrate])
 

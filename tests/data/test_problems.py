@@ -6,8 +6,8 @@ import pathlib
 import pytest
 
 from maspo_jax.config import serialization
-from maspo_jax.data.sources.file import ProblemFile
-from maspo_jax.data.sources.schemas import LAYOUTS, Columns
+from maspo_jax.data.sources import ProblemFile
+from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 
 def refuse(source, *words, error=ValueError):
@@ -64,7 +64,7 @@ def test_a_damaged_parquet_file_is_named(write, tmp_path, keep):
 
 def test_a_parquet_file_of_other_columns_is_refused_with_their_names(write):
     path = write({"text": "1+1=2", "score": 0.5}, name="other.parquet")
-    refuse(ProblemFile(path), f"{path}, row 1", "text, score", *LAYOUTS, "Columns(")
+    refuse(ProblemFile(path), f"{path}, row 1", "text, score", *SCHEMAS, "Columns(")
 
 
 def test_the_row_of_a_parquet_file_is_named(write):
@@ -135,11 +135,11 @@ def test_an_empty_file_is_refused(write, lines):
     refuse(ProblemFile(path), path, "is empty")
 
 
-def test_an_unknown_layout_lists_columns_and_layouts(write):
+def test_an_unknown_schema_lists_columns_and_schemas(write):
     path = write({"text": "1+1=2", "score": 1})
-    refuse(ProblemFile(path), "line 1", "text, score", *LAYOUTS)
+    refuse(ProblemFile(path), "line 1", "text, score", *SCHEMAS)
     with pytest.raises(ValueError, match="'gsm'.*verl, .*gsm8k"):
-        ProblemFile(path, layout="gsm")
+        ProblemFile(path, schema="gsm")
 
 
 def test_the_first_rows_are_read_alone(write):

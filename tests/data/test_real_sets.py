@@ -3,9 +3,7 @@
 import pytest
 from conftest import SHARED
 
-from maspo_jax.data.sources import containers, schemas
-from maspo_jax.data.sources.file import ProblemFile
-from maspo_jax.data.sources.selections import Distinct
+from maspo_jax.data.sources import Distinct, ProblemFile, containers, schemas
 
 DATA = SHARED / "data"
 pytestmark = pytest.mark.shared
@@ -63,7 +61,7 @@ def test_real_sets_are_read_whole(name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_toy_rows_of_every_layout_hold_the_same_problems(name):
+def test_toy_rows_of_every_schema_hold_the_same_problems(name):
     source = Distinct(ProblemFile(str(DATA / name)))
     assert len({problem.id for problem in source}) == len(source)
     if stem(name) not in OTHERS:
@@ -84,8 +82,10 @@ def test_toy_rows_of_other_content():
 
 
 def test_the_toy_rows_cover_what_rows_are_recognized_as():
-    found = {schemas.find(next(containers.rows(str(DATA / n)))[1]) for n in FORMATS}
-    assert set(schemas.LAYOUTS) - found == {"messages", "forms"}
+    found = {
+        schemas.recognize(next(containers.rows(str(DATA / n)))[1]) for n in FORMATS
+    }
+    assert set(schemas.SCHEMAS) - found == {"messages", "forms"}
 
 
 def test_gsm8k_with_its_line_separator():

@@ -8,15 +8,15 @@ import pytest
 
 from maspo_jax.config import serialization
 from maspo_jax.data import pipeline
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.tokenizer import ByteTokenizer
-from maspo_jax.data.sources.arithmetic import Chains
-from maspo_jax.data.sources.file import Problem, ProblemFile
-from maspo_jax.data.sources.selections import (
+from maspo_jax.data.prompts import ByteTokenizer, templates
+from maspo_jax.data.sources import (
+    Chains,
     Distinct,
     First,
     Fitting,
     Mixture,
+    Problem,
+    ProblemFile,
     Sample,
     Unseen,
 )

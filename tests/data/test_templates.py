@@ -5,8 +5,7 @@ import json
 import pytest
 
 from maspo_jax.config import serialization
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.templates import Template
+from maspo_jax.data.prompts import Template, templates
 
 every_template = pytest.mark.parametrize(
     "template", templates.ALL, ids=lambda t: t.name
@@ -30,7 +29,7 @@ def test_the_question_survives_as_it_is(template, question):
 
 @every_template
 def test_a_prompt_of_any_template_is_bared_once(template):
-    assert templates.bare(template.render(QUESTIONS[1])) == QUESTIONS[1]
+    assert templates.strip_instructions(template.render(QUESTIONS[1])) == QUESTIONS[1]
 
 
 @every_template
@@ -42,7 +41,7 @@ def test_a_template_that_names_a_form_of_answer_writes_it(template):
 
 def test_text_of_no_template_is_left_alone():
     assert templates.DAPO.question(QUESTIONS[0]) is None
-    assert templates.bare(QUESTIONS[0]) == QUESTIONS[0]
+    assert templates.strip_instructions(QUESTIONS[0]) == QUESTIONS[0]
 
 
 def test_before_and_after_may_not_overlap():
@@ -78,7 +77,7 @@ RENDERED = (
 def test_the_markup_of_a_rendered_prompt_is_taken_off(frame, question):
     question = question.rstrip()  # a line break there may belong to an instruction
     for asked in (question, templates.BOXED.render(question)):
-        assert templates.bare(frame.replace("{}", asked)) == question
+        assert templates.strip_instructions(frame.replace("{}", asked)) == question
 
 
 def test_names_are_unique():

@@ -9,16 +9,15 @@ import tokenizers as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maspo_jax.data import pipeline
-from maspo_jax.data.prompts import templates
-from maspo_jax.data.prompts.chat import ChatTemplate
-from maspo_jax.data.prompts.tokenizer import (
+from maspo_jax.data.prompts import (
     ByteTokenizer,
+    ChatTemplate,
     FileTokenizer,
     PieceTokenizer,
+    templates,
 )
-from maspo_jax.data.sources import arithmetic
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.prompts.render import prompt_tokens
+from maspo_jax.data.sources import Fitting, Problem, arithmetic
 
 CORPUS = ("A box holds 17 red pens and 25 blue pens.", "So $x = \\boxed{42}$.\n", "<u>")
 
@@ -269,6 +268,10 @@ def test_a_plain_prompt_begins_as_in_the_library(tmp_path, begin, chat):
     style = templates.Template("own", before="b ")
     template = ChatTemplate(str(tmp_path), style) if chat else style
     problem = Problem("1", "a", "b")
-    got = pipeline._prompt(problem, template, FileTokenizer(str(tmp_path)))
+    tokenizer = FileTokenizer(str(tmp_path))
+    got = prompt_tokens(problem, template, tokenizer)
     assert got == ([0, 3, 2] if chat else fast("b a")["input_ids"])
     assert got == [0, 3, 2][not (begin or chat) :]
+    assert len(Fitting([problem], template, tokenizer, len(got))) == 1
+    with pytest.raises(ValueError, match=f"the shortest has {len(got)} tokens"):
+        len(Fitting([problem], template, tokenizer, len(got) - 1))

@@ -4,9 +4,13 @@ import json
 
 import pytest
 
-from maspo_jax.data.prompts import templates, tokenizer_files
+from maspo_jax.data.prompts import (
+    ByteTokenizer,
+    FileTokenizer,
+    templates,
+    tokenizer_files,
+)
 from maspo_jax.data.prompts.chat import ChatTemplate, template_of
-from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
 from maspo_jax.data.sources import arithmetic
 
 OWN = "<{{ messages[0].content }}>"
@@ -17,7 +21,7 @@ OTHER = "({{ messages[0].content }}){% if add_generation_prompt %}é{% endif %}"
     "tokenizer", [arithmetic.tokenizer(), ByteTokenizer()], ids=["pieces", "bytes"]
 )
 def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
-    tokenizer_files.write(tokenizer, tmp_path)
+    tokenizer_files.write_tokenizer(tokenizer, tmp_path)
     again = FileTokenizer(str(tmp_path))
     texts = ["3+8-2=?", "\\boxed{11} x = y.\n"]
     if isinstance(tokenizer, ByteTokenizer):
@@ -34,7 +38,7 @@ def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
 
 def test_a_tokenizer_of_your_own_is_not_exported(tmp_path):
     with pytest.raises(ValueError, match="a object cannot be written as files"):
-        tokenizer_files.write(object(), tmp_path)
+        tokenizer_files.write_tokenizer(object(), tmp_path)
 
 
 @pytest.fixture(params=["chat_template.jinja", "tokenizer_config.json"])
@@ -42,7 +46,7 @@ def folder(request, tmp_path):
     """A checkpoint's tokenizer with a chat template, in one of two places."""
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    tokenizer_files.write(ByteTokenizer(), folder)
+    tokenizer_files.write_tokenizer(ByteTokenizer(), folder)
     place(folder / request.param, OWN)
     return folder
 
@@ -64,7 +68,7 @@ def other(tmp_path):
 def written(tokenizer, template, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    tokenizer_files.write(tokenizer, out, template)
+    tokenizer_files.write_tokenizer(tokenizer, out, template)
     return out
 
 

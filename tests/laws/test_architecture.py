@@ -90,9 +90,8 @@ def test_nothing_is_left_over(path):
         ("maspo_jax.cli.evaluate", {"jax", "matplotlib", "sympy"}),
         ("maspo_jax.objectives.gates", {"sympy", "grain", "matplotlib"}),
         ("maspo_jax.learning.loop", {"sympy", "matplotlib"}),
-        ("maspo_jax.data.sources.file", {"jax", "pyarrow", "tokenizers"}),
-        ("maspo_jax.data.prompts.chat", {"jax", "jinja2", "transformers"}),
-        ("maspo_jax.data.sources.hub", {"jax", "datasets"}),
+        ("maspo_jax.data.sources", {"jax", "pyarrow", "tokenizers", "datasets"}),
+        ("maspo_jax.data.prompts", {"jax", "jinja2", "tokenizers", "transformers"}),
     ],
 )
 def test_a_room_loads_only_what_it_needs(module, absent):

@@ -4,8 +4,7 @@ import itertools
 
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import templates
-from maspo_jax.data.sources import arithmetic
-from maspo_jax.data.sources.arithmetic import Chains
+from maspo_jax.data.sources import Chains, arithmetic
 
 SOURCE = Chains(size=10)
 TOKENIZER = arithmetic.tokenizer()

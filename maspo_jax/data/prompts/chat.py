@@ -44,6 +44,7 @@ class ChatTemplate:
     system: str | None = None
     enable_thinking: bool | None = None
     revision: str | None = None
+    add_bos = False  # the checkpoint's template writes what it needs
 
     @property
     def answer(self) -> str | None:

@@ -32,6 +32,7 @@ class Template:
     before: str = ""
     after: str = ""
     answer: str | None = None
+    add_bos = True  # the begin token of the tokenizer's file stands before it
 
     def render(self, question: str) -> str:
         """Returns the prompt for a question."""
@@ -112,14 +113,14 @@ ABEL = Template(
     "abel", before="Question:\n", after="\nAnswer:\nLet's think step by step.\n"
 )
 
-# The longer of two endings first: `bare` takes off the first that fits.
+# The longer of two endings first: `strip_instructions` takes off the first that fits.
 ALL = (
     PLAIN, BOXED_PARAGRAPH, BOXED, BOXED_INLINE, DAPO, SLIME, GSM8K_HASH, DEEPSCALER,
     TUNIX, NEMO, AREAL, ABEL,
 )  # fmt: skip
 
 
-def named(name: str) -> Template:
+def template_named(name: str) -> Template:
     """Returns the template of a name.
 
     Raises:
@@ -144,7 +145,7 @@ _RENDERED = tuple(
 )
 
 
-def bare(prompt: str) -> str:
+def strip_instructions(prompt: str) -> str:
     """Returns a prompt without the markup and the instructions around its question."""
     return _without(ALL, _without(_RENDERED, prompt))
 

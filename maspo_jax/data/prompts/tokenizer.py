@@ -1,10 +1,10 @@
 """Text to tokens and back.
 
 Every tokenizer obeys one law: `decode(encode(text)) == text` for any text it accepts.
-Encoding adds nothing: the begin token of a plain prompt and the end token are the
-pipeline's to add, an end the sampler's to draw. Decoding drops pad and every end token,
-and never fails on what a policy drew: a token that no text has, such as a row that only
-pads the embedding, is U+FFFD.
+Encoding adds nothing: `render` adds the begin token of a plain prompt and the end
+token of a demonstration, and the sampler draws an end. Decoding drops pad and every
+end token, and never fails on what a policy drew: a token that no text has, such as a
+row that only pads the embedding, is U+FFFD.
 
 Tokenizers are frozen dataclasses that hold their definition, not their tables, so that
 an experiment can hold one and write it as JSON; tables are built on first use.
@@ -39,6 +39,10 @@ class Tokenizer(Protocol):
         """Every token that ends a response, `eos_token_id` first."""
 
     @property
+    def bos_tokens(self) -> tuple[int, ...]:
+        """The tokens before a prompt that no chat template wrote; often none."""
+
+    @property
     def pad_token_id(self) -> int:
         """The token on masked positions; it may be the end token."""
 
@@ -60,6 +64,7 @@ class PieceTokenizer:
     pad_token_id = 0
     eos_token_id = 1
     eos_tokens = (1,)
+    bos_tokens = ()
 
     def __post_init__(self):
         if not self.pieces or "" in self.pieces:
@@ -113,6 +118,7 @@ class ByteTokenizer:
     pad_token_id = 256
     eos_token_id = 257
     eos_tokens = (257,)
+    bos_tokens = ()
 
     def encode(self, text: str) -> list[int]:
         """Returns the bytes of the text."""
@@ -160,12 +166,12 @@ class FileTokenizer:
     @property
     def eos_token_id(self) -> int:
         """The token that ends a demonstration."""
-        return self._ends[0]
+        return self._eos_tokens[0]
 
     @property
     def eos_tokens(self) -> tuple[int, ...]:
         """Every token that ends a response, `eos_token_id` first."""
-        return self._ends
+        return self._eos_tokens
 
     @property
     def pad_token_id(self) -> int:
@@ -178,7 +184,7 @@ class FileTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text, special tokens other than pad and ends included."""
-        kept, text, silent = [], "", {self._pad, *self._ends}
+        kept, text, silent = [], "", {self._pad, *self._eos_tokens}
         for token in (int(t) for t in tokens if t not in silent):
             if token < self._size:
                 kept.append(token)
@@ -190,7 +196,7 @@ class FileTokenizer:
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
 
     @functools.cached_property
-    def begin(self) -> tuple[int, ...]:
+    def bos_tokens(self) -> tuple[int, ...]:
         """The tokens that the file's own post-processor puts before a text."""
         text = self.encode("a")
         whole = self._tokenizer.encode("a", add_special_tokens=True).ids
@@ -242,10 +248,10 @@ class FileTokenizer:
         return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
 
     @functools.cached_property
-    def _ends(self) -> tuple[int, ...]:
+    def _eos_tokens(self) -> tuple[int, ...]:
         name = self.eos_token or self._configured("eos_token")
         first = () if name is None else (self._token_of(name, "eos_token"),)
-        ends = (*first, *self._generated_ends())
+        ends = (*first, *self._generation_eos_tokens())
         if not ends:
             raise ValueError(
                 f"{self.file} does not say which token ends a response: "
@@ -258,7 +264,7 @@ class FileTokenizer:
         name = self.pad_token or self._configured("pad_token")
         return self.eos_token_id if name is None else self._token_of(name, "pad_token")
 
-    def _generated_ends(self) -> tuple[int, ...]:
+    def _generation_eos_tokens(self) -> tuple[int, ...]:
         """Returns the tokens that end what the checkpoint generates, if it says so."""
         config = self._beside("generation_config.json")
         ends = config.get("eos_token_id")

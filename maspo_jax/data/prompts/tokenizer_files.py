@@ -25,17 +25,17 @@ COPIED = (
 )
 
 
-def check(tokenizer):
-    """Refuses a tokenizer that `write` cannot write."""
+def check_exportable(tokenizer):
+    """Refuses a tokenizer that `write_tokenizer` cannot write."""
     known = (FileTokenizer, PieceTokenizer, ByteTokenizer)
     if not isinstance(tokenizer, known):
         raise ValueError(
             f"a {type(tokenizer).__name__} cannot be written as files of Hugging Face; "
-            "use one of maspo_jax.data.tokenizer"
+            "use one of maspo_jax.data.prompts"
         )
 
 
-def write(tokenizer, folder, template=PLAIN):
+def write_tokenizer(tokenizer, folder, template=PLAIN):
     """Writes `tokenizer.json` and what belongs to it; text and tokens stay the same.
 
     Args:
@@ -45,7 +45,7 @@ def write(tokenizer, folder, template=PLAIN):
             `PLAIN` keeps that of the tokenizer's folder; any other `Template` was used
             without a chat template, and none is written.
     """
-    check(tokenizer)
+    check_exportable(tokenizer)
     folder = pathlib.Path(folder)
     if isinstance(tokenizer, FileTokenizer):
         shutil.copyfile(tokenizer.file, folder / "tokenizer.json")

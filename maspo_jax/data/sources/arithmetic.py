@@ -13,7 +13,7 @@ import random
 import string
 
 from maspo_jax.data.prompts.tokenizer import PieceTokenizer
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources.problem import Problem
 
 SPLITS = ("train", "test")
 TEST_SHARE = 8  # one question in so many is never drawn for training
@@ -46,6 +46,7 @@ class Chains:
     split: str = "train"
     seed: int = 0
     size: int = 65536
+    uniform = True  # of all sources; see `Source`
 
     def __post_init__(self):
         if self.numbers < 2:

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import re
 
-from maspo_jax.data.sources.file import Problem, Source
+from maspo_jax.data.sources.problem import Problem, Source
 
 WORDS = 8  # n, of an n-gram
 SHARE = 0.5  # of a problem's n-grams, from which it counts as found

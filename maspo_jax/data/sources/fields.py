@@ -36,7 +36,7 @@ def question(value: Any, field: str) -> str:
     A system turn and the instructions of known templates are left out: how a problem
     is asked is the experiment's choice, and asking twice confuses a policy.
     """
-    return templates.bare(text(_asked(value, field), field))
+    return templates.strip_instructions(text(_asked(value, field), field))
 
 
 def _asked(value: Any, field: str) -> Any:
@@ -66,7 +66,7 @@ def answer(value: Any, field: str) -> str:
     if isinstance(value, list) and len(value) > 1:
         raise ValueError(
             f"`{field}` is a list of {len(value)} answers, expected one: write them "
-            "as one, or use layout 'forms' if they are forms of the same answer"
+            "as one, or use schema 'forms' if they are forms of the same answer"
         )
     if isinstance(value, dict) and "target" in value:
         return countdown(value)

@@ -1,13 +1,4 @@
-"""Problems with answers that can be checked, and where they come from.
-
-    file --containers--> rows --layouts--> Problem --templates, pipeline--> Prompts
-
-A *source* of problems has a length and gives a `Problem` for every index below it:
-`ProblemFile` reads one from a file, `HubProblems` from the Hugging Face Hub,
-`arithmetic.Chains` makes one on the spot, and those of `selections` are made of
-others. Sources are frozen dataclasses: an experiment holds them and writes them as
-JSON.
-"""
+"""Problems of a file, in any of the schemas that published sets follow."""
 
 import dataclasses
 import functools
@@ -15,34 +6,14 @@ import logging
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import Protocol
 
 from maspo_jax import storage
 from maspo_jax.data.sources import containers, schemas
 from maspo_jax.data.sources.fields import Unanswered
-from maspo_jax.data.sources.schemas import LAYOUTS, Columns
+from maspo_jax.data.sources.problem import Problem
+from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """A question, its checkable answer and, where known, a worked solution."""
-
-    id: str
-    question: str
-    answer: str
-    solution: str | None = None
-
-
-class Source(Protocol):
-    """Anything that holds problems: the only thing a pipeline asks of its data."""
-
-    def __len__(self) -> int:
-        """Returns the number of problems, at least one."""
-
-    def __getitem__(self, index: int) -> Problem:
-        """Returns the same problem for the same index, always."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +21,11 @@ class ProblemFile:
     """Problems of a file: JSON lines, a JSON array, either with gzip, or parquet.
 
     The file is read, and every row of it checked, when its length or a problem is
-    first asked for. All rows have one layout, that of the first unless named.
+    first asked for. All rows follow one schema, that of the first unless named.
 
     Attributes:
         path: of the file; `.gz` and `.parquet` are known by their ending.
-        layout: a key of `layouts.LAYOUTS`, or the `Columns` of a file that follows
+        schema: a key of `schemas.SCHEMAS`, or the `Columns` of a file that follows
             none; None recognizes it by the columns.
         first: read only so many problems, from the start of the file.
         unanswered: how many rows without an answer are known and left out; any
@@ -62,13 +33,13 @@ class ProblemFile:
     """
 
     path: str
-    layout: str | Columns | None = None
+    schema: str | Columns | None = None
     first: int | None = None
     unanswered: int = 0
 
     def __post_init__(self):
         object.__setattr__(self, "path", os.fspath(self.path))  # for who gives a `Path`
-        check_reading(self)
+        check_settings(self)
 
     def __len__(self) -> int:
         return len(self._problems)
@@ -83,14 +54,14 @@ class ProblemFile:
 
     @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
-        return read(containers.rows(self.path), self.path, self)
+        return parse_rows(containers.rows(self.path), self.path, self)
 
 
-def check_reading(source) -> None:
+def check_settings(source) -> None:
     """Refuses settings of a source of rows that name nothing to read."""
-    if isinstance(source.layout, str) and source.layout not in LAYOUTS:
+    if isinstance(source.schema, str) and source.schema not in SCHEMAS:
         raise ValueError(
-            f"layout {source.layout!r} is unknown: give one of {', '.join(LAYOUTS)}, "
+            f"schema {source.schema!r} is unknown: give one of {', '.join(SCHEMAS)}, "
             "or Columns(question=..., answer=...), or None to recognize it"
         )
     if source.first is not None and source.first < 1:
@@ -99,45 +70,47 @@ def check_reading(source) -> None:
         raise ValueError(f"unanswered={source.unanswered}: give at least 0")
 
 
-def read(rows: Iterable[containers.Row], name: str, source) -> tuple[Problem, ...]:
+def parse_rows(
+    rows: Iterable[containers.Row], name: str, source
+) -> tuple[Problem, ...]:
     """Returns the problems of rows, or says which row is at fault and why.
 
     Args:
         rows: places in words, and rows.
         name: of all of them together.
-        source: has the attributes `layout`, `first` and `unanswered`, as described
+        source: has the attributes `schema`, `first` and `unanswered`, as described
             at `ProblemFile`.
     """
-    problems, layout, unanswered = [], source.layout, []
+    problems, schema, unanswered = [], source.schema, []
     for number, (place, row) in enumerate(rows, 1):
-        layout = layout or _recognize(row, place)
-        reader = LAYOUTS[layout] if isinstance(layout, str) else layout
+        schema = schema or _schema_of(row, place)
+        parser = SCHEMAS[schema] if isinstance(schema, str) else schema
         try:
-            question, answer, solution = reader.read(row)
+            question, answer, solution = parser.parse(row)
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
         except ValueError as error:
             raise ValueError(
-                f"{place}: {error} (read as layout {layout!r}). Correct or remove "
-                f"this row, or name another layout: {', '.join(LAYOUTS)}"
+                f"{place}: {error} (read as schema {schema!r}). Correct or remove "
+                f"this row, or name another schema: {', '.join(SCHEMAS)}"
             ) from error
         id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
         problems.append(Problem(id, question, answer, solution))
         if len(problems) == source.first:
             break
-    _account(unanswered, source.unanswered, name, layout)
+    _account(unanswered, source.unanswered, name, schema)
     if not problems:
         raise ValueError(f"{name} is empty: it holds no problem")
     return tuple(problems)
 
 
-def _account(unanswered: list[str], expected: int, name: str, layout) -> None:
+def _account(unanswered: list[str], expected: int, name: str, schema) -> None:
     """Refuses rows without an answer that nobody knows of; says which are left out."""
     if len(unanswered) != expected:
         first = unanswered[0] if unanswered else name
         raise ValueError(
-            f"{first} (read as layout {layout!r}). {len(unanswered)} rows have no "
+            f"{first} (read as schema {schema!r}). {len(unanswered)} rows have no "
             f"answer, unanswered={expected} are expected. Correct or remove this row, "
             f"or leave such rows out with unanswered={len(unanswered)}"
         )
@@ -147,14 +120,14 @@ def _account(unanswered: list[str], expected: int, name: str, layout) -> None:
         )
 
 
-def _recognize(row: dict, place: str) -> str:
-    """Returns the name of the first layout that a row follows."""
-    name = schemas.find(row)
+def _schema_of(row: dict, place: str) -> str:
+    """Returns the name of the first schema that a row follows."""
+    name = schemas.recognize(row)
     if name is None:
         raise ValueError(
-            f"{place}: unknown layout. Columns found: {', '.join(row) or 'none'}. "
-            f"Layouts known: {', '.join(LAYOUTS)}. Name the columns: "
-            "layout=Columns(question=..., answer=...)"
+            f"{place}: unknown schema. Columns found: {', '.join(row) or 'none'}. "
+            f"Schemas known: {', '.join(SCHEMAS)}. Name the columns: "
+            "schema=Columns(question=..., answer=...)"
         )
     return name
 

@@ -6,7 +6,8 @@ import pathlib
 import re
 
 from maspo_jax import storage
-from maspo_jax.data.sources.file import Problem, check_reading, read
+from maspo_jax.data.sources.file import check_settings, parse_rows
+from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import Columns
 
 
@@ -19,20 +20,22 @@ class HubProblems:
         subset: its configuration, such as "main"; None where it has only one.
         split: "train", "test" ...
         revision: a commit, so that the problems cannot change under a run.
-        layout: as in `ProblemFile`, like the two that follow.
-        first: as there.
-        unanswered: as there.
+        schema: a key of `schemas.SCHEMAS`, or the `Columns` of a set that follows
+            none; None recognizes it by the columns.
+        first: read only so many problems, from the start of the split.
+        unanswered: how many rows without an answer are known and left out; any
+            other number of them is an error.
     """
 
     name: str
     subset: str | None = None
     split: str = "train"
     revision: str | None = None
-    layout: str | Columns | None = None
+    schema: str | Columns | None = None
     first: int | None = None
     unanswered: int = 0
 
-    __post_init__ = check_reading
+    __post_init__ = check_settings
 
     def __len__(self) -> int:
         return len(self._problems)
@@ -46,7 +49,7 @@ class HubProblems:
 
         Named by all that chooses them: a mixture may hold several readings of one set.
         """
-        chosen = ("subset", "revision", "layout", "first")
+        chosen = ("subset", "revision", "schema", "first")
         given = {name: getattr(self, name) for name in chosen}
         said = ", ".join(f"{k}={v}" for k, v in given.items() if v is not None)
         name = f"{self.name}:{self.split}" + (f" ({said})" if said else "")
@@ -66,7 +69,7 @@ class HubProblems:
     def _problems(self) -> tuple[Problem, ...]:
         place = f"{self.name}, {self.split} row"
         rows = ((f"{place} {n}", row) for n, row in enumerate(self._rows, 1))
-        return read(rows, f"{self.name}:{self.split}", self)
+        return parse_rows(rows, f"{self.name}:{self.split}", self)
 
     @functools.cached_property
     def _rows(self):

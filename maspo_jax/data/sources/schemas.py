@@ -1,8 +1,8 @@
 """The conventions of columns that files of problems follow.
 
-    row --detect--> Layout --read--> question, answer, solution
+    row --detect--> Schema --parse--> question, answer, solution
 
-Supporting another is a row of `LAYOUTS`; a file that follows none can name its
+Supporting another is a row of `SCHEMAS`; a file that follows none can name its
 columns with `Columns`.
 """
 
@@ -17,20 +17,20 @@ Parts = tuple[str, str, str | None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class Schema:
     """One convention of columns.
 
-    `detect` says whether a row follows it; `read` returns the parts of a row, or
+    `detect` says whether a row follows it; `parse` returns the parts of a row, or
     raises a ValueError that names the field at fault.
     """
 
     detect: Callable[[dict], bool]
-    read: Callable[[dict], Parts]
+    parse: Callable[[dict], Parts]
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """The columns of a file that follows no known layout.
+    """The columns of a file that follows no known schema.
 
     The question may be text or a chat, the answer text or a number.
     """
@@ -39,28 +39,28 @@ class Columns:
     answer: str
     solution: str = "solution"  # may be absent
 
-    def read(self, row: dict) -> Parts:
+    def parse(self, row: dict) -> Parts:
         """Returns the parts of a row."""
         asked = fields.question(row.get(self.question), self.question)
         gold = fields.answer(row.get(self.answer), self.answer)
         return asked, gold, fields.worked(row.get(self.solution))
 
 
-def find(row: dict) -> str | None:
-    """Returns the name of the first layout that a row follows, None for none."""
-    return next((name for name, known in LAYOUTS.items() if known.detect(row)), None)
+def recognize(row: dict) -> str | None:
+    """Returns the name of the first schema that a row follows, None for none."""
+    return next((name for name, known in SCHEMAS.items() if known.detect(row)), None)
 
 
 def _has(*columns: str) -> Callable[[dict], bool]:
     return lambda row: row.keys() >= set(columns)
 
 
-def _follows(first: str, second: str) -> Layout:
-    """The layout of a question and a final answer in two columns."""
-    return Layout(_has(first, second), Columns(first, second).read)
+def _follows(first: str, second: str) -> Schema:
+    """The schema of a question and a final answer in two columns."""
+    return Schema(_has(first, second), Columns(first, second).parse)
 
 
-def _read_verl(row: dict) -> Parts:
+def _parse_verl(row: dict) -> Parts:
     """Rows prepared for verl: a chat, and the gold of a rule."""
     rule, extra = row.get("reward_model"), row.get("extra_info")
     gold = rule.get("ground_truth") if isinstance(rule, dict) else None
@@ -74,7 +74,7 @@ def _read_verl(row: dict) -> Parts:
     return asked, gold, fields.worked(extra.get("answer"))
 
 
-def _read_countdown(row: dict) -> Parts:
+def _parse_countdown(row: dict) -> Parts:
     """Countdown: any expression of the numbers that makes the target is right."""
     gold = fields.countdown(row)
     asked = row.get("problem") or (
@@ -84,14 +84,14 @@ def _read_countdown(row: dict) -> Parts:
     return fields.text(asked, "problem"), gold, None
 
 
-def _read_boba(row: dict) -> Parts:
+def _parse_boba(row: dict) -> Parts:
     """AReaL's boba set: a rendered prompt, and a list of one boxed solution."""
     boxed = fields.answer(row.get("solutions"), "solutions")
     gold = fields.last_box(boxed, "solutions")
     return fields.question(row.get("prompt"), "prompt"), gold, None
 
 
-def _read_dialog(row: dict) -> Parts:
+def _parse_dialog(row: dict) -> Parts:
     """NeMo-RL's dialogs: what the assistant says is the gold."""
     turns = row.get("messages")
     asked = fields.question(turns, "messages")
@@ -106,23 +106,23 @@ def _read_dialog(row: dict) -> Parts:
     return asked, fields.answer(said, "messages"), None
 
 
-def _read_worked(question: str, answer: str) -> Callable[[dict], Parts]:
+def _parse_worked(question: str, answer: str) -> Callable[[dict], Parts]:
     """GSM8K as released: the answer is a worked solution that ends `#### N`."""
 
-    def read(row):
+    def parse(row):
         gold = fields.after_hashes(row.get(answer), answer)
         return fields.question(row.get(question), question), gold, row[answer]
 
-    return read
+    return parse
 
 
-def _read_boxed(row: dict) -> Parts:
+def _parse_boxed(row: dict) -> Parts:
     """MATH as released: the answer is boxed in the solution."""
     gold = fields.last_box(row.get("solution"), "solution")
     return fields.question(row.get("problem"), "problem"), gold, row["solution"]
 
 
-def _read_trl(row: dict) -> Parts:
+def _parse_trl(row: dict) -> Parts:
     """TRL: the solution is a worked one with a box, or only the final answer."""
     asked = fields.question(row.get("prompt"), "prompt")
     solution = fields.answer(row.get("solution"), "solution")
@@ -133,25 +133,25 @@ def _read_trl(row: dict) -> Parts:
     return asked, solution, None
 
 
-def _read_olympiad(row: dict) -> Parts:
+def _parse_olympiad(row: dict) -> Parts:
     """OlympiadBench: some questions refer to a context in a column of its own."""
-    asked, gold, solution = Columns("question", "final_answer").read(row)
+    asked, gold, solution = Columns("question", "final_answer").parse(row)
     context = fields.worked(row.get("context"))
     return (f"{context}\n{asked}" if context else asked), gold, solution
 
 
-def _read_problem(row: dict) -> Parts:
+def _parse_problem(row: dict) -> Parts:
     """A final answer, or where there is one its normalized form."""
     answer = "answer_norm" if "answer_norm" in row else "answer"
-    return Columns("problem", answer).read(row)
+    return Columns("problem", answer).parse(row)
 
 
-def _read_forms(row: dict) -> Parts:
+def _parse_forms(row: dict) -> Parts:
     """The first of several forms of one answer."""
     forms = row.get("answer")
     if isinstance(forms, list):
         row = {**row, "answer": forms[:1]}
-    return Columns("problem", "answer").read(row)
+    return Columns("problem", "answer").parse(row)
 
 
 def _ends_in_hashes(*columns: str) -> Callable[[dict], bool]:
@@ -160,36 +160,36 @@ def _ends_in_hashes(*columns: str) -> Callable[[dict], bool]:
 
 
 def _never(row: dict) -> bool:
-    """For what no row says about itself: such a layout is only ever named."""
+    """For what no row says about itself: such a schema is only ever named."""
     del row
     return False
 
 
-# Earlier rows win: the first layout that recognizes a file reads it.
-LAYOUTS = {
-    "countdown": Layout(_has("target", "nums"), _read_countdown),
-    "verl": Layout(_has("prompt", "reward_model"), _read_verl),
-    "areal_boba": Layout(_has("prompt", "solutions"), _read_boba),
+# Earlier rows win: the first schema that recognizes a file reads it.
+SCHEMAS = {
+    "countdown": Schema(_has("target", "nums"), _parse_countdown),
+    "verl": Schema(_has("prompt", "reward_model"), _parse_verl),
+    "areal_boba": Schema(_has("prompt", "solutions"), _parse_boba),
     "roll": _follows("prompt", "ground_truth"),
     "slime": _follows("prompt", "label"),
     "prompt": _follows("prompt", "answer"),  # TTRL, SimpleRL, verifiers
-    "trl": Layout(_has("prompt", "solution"), _read_trl),
-    "areal": Layout(
-        _ends_in_hashes("messages", "answer"), _read_worked("messages", "answer")
+    "trl": Schema(_has("prompt", "solution"), _parse_trl),
+    "areal": Schema(
+        _ends_in_hashes("messages", "answer"), _parse_worked("messages", "answer")
     ),
     "messages": _follows("messages", "answer"),
-    "nemo_dialog": Layout(_has("messages"), _read_dialog),
+    "nemo_dialog": Schema(_has("messages"), _parse_dialog),
     "nemo": _follows("problem", "expected_answer"),
-    "gsm8k": Layout(
-        _ends_in_hashes("question", "answer"), _read_worked("question", "answer")
+    "gsm8k": Schema(
+        _ends_in_hashes("question", "answer"), _parse_worked("question", "answer")
     ),
     # MATH-500, DeepScaleR, AMC, and what this package writes.
-    "problem": Layout(_has("problem", "answer"), _read_problem),
-    "aime": Layout(
-        _has("Problem", "Answer"), Columns("Problem", "Answer", "Solution").read
+    "problem": Schema(_has("problem", "answer"), _parse_problem),
+    "aime": Schema(
+        _has("Problem", "Answer"), Columns("Problem", "Answer", "Solution").parse
     ),
-    "olympiadbench": Layout(_has("question", "final_answer"), _read_olympiad),
+    "olympiadbench": Schema(_has("question", "final_answer"), _parse_olympiad),
     "question": _follows("question", "answer"),  # OpenRLHF, verifiers, Minerva
-    "math": Layout(_has("problem", "solution"), _read_boxed),  # and Qwen's Minerva
-    "forms": Layout(_never, _read_forms),
+    "math": Schema(_has("problem", "solution"), _parse_boxed),  # and Qwen's Minerva
+    "forms": Schema(_never, _parse_forms),
 }

@@ -2,7 +2,10 @@
 
     Mixture((Distinct(ProblemFile(...)), First(ProblemFile(...), 1000)), (3, 1))
 
-Each is deterministic, and what one leaves out it counts and says, once.
+Each is deterministic, and what one leaves out it counts and says, once. They are
+random-access like every source. Grain's `shuffle` would draw other orders than those
+of recorded runs, and its `mix` ends with the source that is used up first; here no
+problem of a mixture is left out.
 """
 
 import dataclasses
@@ -14,30 +17,36 @@ from typing import Any
 import numpy as np
 
 from maspo_jax.data.sources import contamination
-from maspo_jax.data.sources.file import Problem, Source
+from maspo_jax.data.sources.problem import Problem, Source, is_uniform
 
 MOST = 10_000_000  # problems in an epoch of a mixture, which take a gigabyte
 
 _log = logging.getLogger(__name__)
 
 
-def _count(self) -> int:
-    """The length of a selection: it keeps the problems with the numbers `_kept`."""
-    return len(self._kept)
+class _Selection:
+    """A source that keeps the problems of `source` with the numbers `_kept`."""
 
+    source: Source
 
-def _problem(self, index: int) -> Problem:
-    return self.source[int(self._kept[_within(index, len(self))])]
+    @property
+    def uniform(self) -> bool:
+        """Whether the problems are all alike: as those they are chosen from."""
+        return is_uniform(self.source)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Problem:
+        return self.source[int(self._kept[_within(index, len(self))])]
 
 
 @dataclasses.dataclass(frozen=True)
-class First:
+class First(_Selection):
     """The first `count` problems of a source."""
 
     source: Any
     count: int
-
-    __len__, __getitem__ = _count, _problem
 
     def __post_init__(self):
         _check_count(self.count)
@@ -48,14 +57,12 @@ class First:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class Sample(_Selection):
     """`count` problems of a source, drawn without replacement; `seed` draws others."""
 
     source: Any
     count: int
     seed: int = 0
-
-    __len__, __getitem__ = _count, _problem
 
     def __post_init__(self):
         _check_count(self.count)
@@ -67,7 +74,7 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Distinct:
+class Distinct(_Selection):
     """A source without the problems that repeat the question of an earlier one.
 
     Questions are the same if they differ in white space and case only. Some sets
@@ -76,8 +83,6 @@ class Distinct:
     """
 
     source: Any
-
-    __len__, __getitem__ = _count, _problem
 
     @functools.cached_property
     def _kept(self) -> list[int]:
@@ -91,7 +96,7 @@ class Distinct:
             elif earlier.answer != problem.answer:
                 contradicted.add(earlier.id)
         listed = f": {', '.join(sorted(contradicted)[:5])}" if contradicted else ""
-        return _said(
+        return _log_left_out(
             kept,
             self.source,
             "problems repeat an earlier one and are left out; "
@@ -101,7 +106,7 @@ class Distinct:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fitting:
+class Fitting(_Selection):
     """The problems of a source whose prompts have at most `length` tokens.
 
     Attributes:
@@ -116,8 +121,6 @@ class Fitting:
     tokenizer: Any
     length: int
 
-    __len__, __getitem__ = _count, _problem
-
     @functools.cached_property
     def _kept(self) -> list[int]:
         sizes = [self._size(self.source[index]) for index in range(len(self.source))]
@@ -127,7 +130,7 @@ class Fitting:
                 f"length={self.length}: none of the {len(sizes)} problems of "
                 f"{_name(self.source)} fits; the shortest has {min(sizes)} tokens"
             )
-        return _said(
+        return _log_left_out(
             kept,
             self.source,
             f"prompts have more than {self.length} tokens, up to {max(sizes)}, and "
@@ -135,11 +138,14 @@ class Fitting:
         )
 
     def _size(self, problem: Problem) -> int:
-        return len(self.tokenizer.encode(self.template.render(problem.question)))
+        # Imported here: it loads jax, and a description of a source needs none.
+        from maspo_jax.data.prompts.render import prompt_tokens
+
+        return len(prompt_tokens(problem, self.template, self.tokenizer))
 
 
 @dataclasses.dataclass(frozen=True)
-class Unseen:
+class Unseen(_Selection):
     """A source without the problems that are found in sets it is measured on.
 
     Attributes:
@@ -152,8 +158,6 @@ class Unseen:
     benchmarks: tuple[Any, ...]
     words: int = contamination.WORDS
 
-    __len__, __getitem__ = _count, _problem
-
     @functools.cached_property
     def _kept(self) -> list[int]:
         seen = contamination.Index(dict(enumerate(self.benchmarks)), self.words)
@@ -165,7 +169,7 @@ class Unseen:
                 "benchmarks: train on another set"
             )
         said = "problems are found in a benchmark and are left out"
-        return _said(kept, self.source, said)
+        return _log_left_out(kept, self.source, said)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +226,7 @@ class Mixture:
         return np.stack([source, item], axis=1)[np.argsort(when, kind="stable")]
 
 
-def _said(kept: list[int], source: Source, why: str) -> list[int]:
+def _log_left_out(kept: list[int], source: Source, why: str) -> list[int]:
     """Returns what is kept of a source, having said how many others there are."""
     size = len(source)
     if len(kept) < size:

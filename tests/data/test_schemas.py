@@ -1,12 +1,12 @@
-"""Rows of every layout give bare questions and checkable answers, or say why not."""
+"""Rows of every schema give bare questions and checkable answers, or say why not."""
 
 import json
 
 import pytest
 
 from maspo_jax.data.prompts import templates
-from maspo_jax.data.sources.file import ProblemFile
-from maspo_jax.data.sources.schemas import LAYOUTS, Columns
+from maspo_jax.data.sources import ProblemFile
+from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 QUESTION = "How many bolts are $\\frac{1}{2}$ of {2,500}?"
 WORKED = "Half of 2500 is <<2500/2=1250>>1,250 bolts.\n#### 1,250"
@@ -29,7 +29,7 @@ def gold(answer):
     return {"reward_model": {"style": "rule", "ground_truth": answer}}
 
 
-# Name of a layout, a row of it, and the answer and solution to be read from the row.
+# Name of a schema, a row of it, and the answer and solution to be read from the row.
 ROWS = [
     ("gsm8k", {"question": QUESTION, "answer": WORKED}, "1250", WORKED),
     ("math", {"problem": QUESTION, "solution": BOXED}, HALF, BOXED),
@@ -113,8 +113,8 @@ ROWS = [
         None,
     ),
 ]
-every_row = pytest.mark.parametrize("layout, row, answer, solution", ROWS)
-# Where a layout keeps its gold; elsewhere in `answer`.
+every_row = pytest.mark.parametrize("schema, row, answer, solution", ROWS)
+# Where a schema keeps its gold; elsewhere in `answer`.
 GOLD = {
     "math": "solution",
     "verl": "reward_model",
@@ -141,24 +141,24 @@ def parts(problem):
     return problem.question, problem.answer, problem.solution
 
 
-def test_every_layout_is_tested():
-    assert {layout for layout, *_ in ROWS} | {"forms"} == set(LAYOUTS)
+def test_every_schema_is_tested():
+    assert {schema for schema, *_ in ROWS} | {"forms"} == set(SCHEMAS)
 
 
 @every_row
 @pytest.mark.parametrize(
     "name", ["some.jsonl", "some.jsonl.gz", "some.json", "some.parquet"]
 )
-def test_rows_are_recognized_and_read(write, layout, row, answer, solution, name):
+def test_rows_are_recognized_and_read(write, schema, row, answer, solution, name):
     path = write(row, row, name=name)
-    for source in (ProblemFile(path), ProblemFile(path, layout)):
+    for source in (ProblemFile(path), ProblemFile(path, schema)):
         assert len(source) == 2
         assert parts(source[1]) == (QUESTION, answer, solution)
 
 
 @every_row
-def test_a_row_without_its_gold_is_refused(write, layout, row, answer, solution):
-    field = "answer_norm" if "answer_norm" in row else GOLD.get(layout, "answer")
+def test_a_row_without_its_gold_is_refused(write, schema, row, answer, solution):
+    field = "answer_norm" if "answer_norm" in row else GOLD.get(schema, "answer")
     empty = {"reward_model": gold("")["reward_model"]}.get(field, " ")
     bad = [{k: v for k, v in row.items() if k != field}]
     bad += [{**row, field: value} for value in (None, empty, {"a": 1}, True)]
@@ -169,12 +169,12 @@ def test_a_row_without_its_gold_is_refused(write, layout, row, answer, solution)
 
 
 @every_row
-def test_a_row_without_its_question_is_refused(write, layout, row, answer, solution):
+def test_a_row_without_its_question_is_refused(write, schema, row, answer, solution):
     columns = ("prompt", "problem", "question", "messages", "Problem")
     field = next(column for column in columns if column in row)
     for value in (None, "", 7):
         # Countdown asks for itself where nobody else does.
-        if layout == "countdown" and not value:
+        if schema == "countdown" and not value:
             continue
         path = write(row, {**row, field: value, "extra_info": None})
         refuse(ProblemFile(path), path, "line 2", f"`{field}`")
@@ -234,9 +234,9 @@ def test_a_context_stands_before_its_question(write):
     assert ProblemFile(write(row))[0].question == "Let $x=1$.\nSo?"
 
 
-@pytest.mark.parametrize("layout", [None, "countdown"])
-def test_countdown_asks_for_itself(write, layout):
-    problem = ProblemFile(write({"target": 98, "nums": [44, 19, 35]}), layout)[0]
+@pytest.mark.parametrize("schema", [None, "countdown"])
+def test_countdown_asks_for_itself(write, schema):
+    problem = ProblemFile(write({"target": 98, "nums": [44, 19, 35]}), schema)[0]
     assert "[44, 19, 35]" in problem.question and "98" in problem.question
 
 
