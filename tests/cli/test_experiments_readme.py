@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import test_gate_nature
+from laws import test_gate_nature
+from laws.test_gate_nature import Nature
 from support.members import random_batch
-from test_gate_nature import Nature
 
 from maspo_jax.config import loading, validation
 from maspo_jax.objectives import advantages, kl, terms
