@@ -63,7 +63,7 @@ def validate_gate(gate):
 def _validate_term(name, term):
     """Tries a loss term, one of yours included, on tokens of all that it may need."""
     kind = type(term).__name__
-    if jax.tree_util.all_leaves([term]) and jax.tree.leaves(term):
+    if jax.tree_util.all_leaves([term]):
         raise ValueError(
             f"{name}: JAX does not know {kind} as a tree of settings; make it a "
             "@flax.struct.dataclass instead of a plain class or function"
