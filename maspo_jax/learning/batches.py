@@ -10,9 +10,10 @@ from flax import struct
 
 from maspo_jax import distributed
 from maspo_jax.objectives import kl
-from maspo_jax.objectives.advantages import forgetful
+from maspo_jax.objectives.advantages import with_stats
 from maspo_jax.objectives.correction import Truncating
-from maspo_jax.objectives.ratios import effective_share, mismatch, token_mean_of
+from maspo_jax.objectives.metrics import effective_share, rollout_correction
+from maspo_jax.objectives.ratios import token_mean_of
 from maspo_jax.types import Rollout, TrainBatch
 
 
@@ -61,7 +62,7 @@ def make_assemble(objective, ends, mesh):
         ends: the tokens that end a response.
         mesh: the mesh everything is split over by rows.
     """
-    compare = objective.remembering or forgetful(objective.advantage)
+    compare = with_stats(objective.advantage)
 
     def assemble(scored):
         rollout, logprob = scored.rollout, scored.logprob
@@ -89,7 +90,7 @@ def make_assemble(objective, ends, mesh):
             loss_mask=kept,
             correction=factor,
             reference_logprob=scored.reference_logprob,
-            correct=scored.correct if objective.imitation else None,
+            correct=scored.correct if "correct" in objective.needs else None,
         )
         return batch, history, _describe(scored, kept, factor, objective.correction)
 
@@ -105,7 +106,7 @@ def _describe(scored, kept, factor, correction):
     mask = scored.rollout.sequences.response_mask
     tokens = scored.logprob, scored.rollout.sampler_logprob, mask
     numbers = {
-        **mismatch(*tokens),
+        **rollout_correction(*tokens),
         "kept": token_mean_of(kept, mask),
         "overlong_penalty": jnp.mean(scored.penalty),
     }

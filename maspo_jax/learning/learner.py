@@ -17,12 +17,9 @@ from maspo_jax.learning import batches
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.batches import Scored
 from maspo_jax.learning.optimizer import make_optimizer
-from maspo_jax.learning.update import (
-    TokenTrace,
-    make_logprobs,
-    make_update,
-    policy_loss,
-)
+from maspo_jax.learning.update import make_logprobs, make_update
+from maspo_jax.objectives.metrics import over_updates
+from maspo_jax.objectives.surrogate import TokenTrace, policy_loss
 from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.shaping import overlong_penalty
@@ -30,9 +27,6 @@ from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.grading import grade
 from maspo_jax.runs.keys import key_for
 from maspo_jax.types import Rollout, TrainBatch, TrainState
-
-# How metrics of several updates that end so become one; of others it is the mean.
-EXTREMES = {"max": np.max, "min": np.min}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +109,7 @@ class Algorithm:
             state, metrics, trace = self.update(state, batch, method)
             history.append(metrics)
         numbers, history = jax.tree.map(float, jax.device_get((numbers, history)))
-        for name in history[-1]:
-            combine = EXTREMES.get(name.rsplit("_", 1)[-1], np.mean)
-            numbers[name] = float(combine([metrics[name] for metrics in history]))
-        numbers["out_of_band_last"] = history[-1]["out_of_band"]
+        numbers |= over_updates(history)
         return state, numbers, StepRecord(history, prompts, batch, trace)
 
     def prepare(self, policy, graded, visits, reference):
@@ -131,7 +122,7 @@ class Algorithm:
             # where two programs overlap that both talk between them.
             jax.block_until_ready(logprob)
             beside = self.score(reference, rollout.sequences)
-        if objective.remembering:
+        if "prompt_stats" in objective.needs:
             own = distributed.host_slice(len(graded.problems))
             history = distributed.shard_rows(
                 visits.before(graded.problems[own]), self.mesh
@@ -149,7 +140,7 @@ class Algorithm:
                 history,
             )
         )
-        if objective.remembering:
+        if "prompt_stats" in objective.needs:
             visits.record(graded.problems, distributed.local_rows(history))
         return batch, numbers
 

@@ -88,7 +88,7 @@ def reference_of(run, algorithm, done, policy):
         policy: of the first step, or of a later one if the run goes on: the
             reference was saved before the first update then.
     """
-    if not run.experiment.objective.has_reference:
+    if "reference_logprob" not in run.experiment.objective.needs:
         return None
     folder = run.folder / "checkpoints" / "reference"
     with Checkpoints(folder) as saved:  # on leaving, it is on disk

@@ -10,49 +10,13 @@ import functools
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from maspo_jax import distributed
-from maspo_jax.objectives import diagnostics, summaries, terms
-from maspo_jax.objectives.surrogate import (
-    details,
-    fit,
-    gate_values,
-    negative_log_likelihood,
-)
+from maspo_jax.objectives import metrics as objective_metrics
+from maspo_jax.objectives import terms
+from maspo_jax.objectives.surrogate import fit
 from maspo_jax.rollout.logprobs import sharded_logprobs
 from maspo_jax.types import TrainState
-
-
-@struct.dataclass
-class TokenTrace:
-    """What an update saw of each token, before it changed the policy."""
-
-    logprob: jax.Array  # [N, T]
-    gate: jax.Array  # [N, T]
-
-
-def policy_loss(logprob, entropy, batch, method):
-    """The loss of reinforcement learning, with what to measure and a `TokenTrace`."""
-    rows = terms.shape(entropy, batch, method)
-    gate = fit(method.gate, logprob, rows, everywhere)
-    value = gate_values(logprob, rows, gate)
-    of_gate = details(rows, gate)
-    measured = diagnostics.diagnose(logprob, entropy, value, rows, of_gate)
-    loss = terms.loss(logprob, entropy, batch, method.replace(gate=gate))
-    return loss, (measured, TokenTrace(logprob, value))
-
-
-def sft_loss(logprob, entropy, batch, method):
-    """The loss of supervised training, with what to measure and a `TokenTrace`."""
-    del method
-    value = jnp.ones_like(logprob)
-    on_policy = batch.replace(old_logprob=logprob)
-    measured = diagnostics.diagnose(logprob, entropy, value, on_policy)
-    return negative_log_likelihood(logprob, batch), (
-        measured,
-        TokenTrace(logprob, value),
-    )
 
 
 def everywhere(number):
@@ -67,8 +31,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     change without compiling again.
 
     Args:
-        loss: `policy_loss` or `sft_loss`: a function of [N, T] log-probabilities,
-            [N, T] entropies, the batch and the method.
+        loss: `surrogate.policy_loss` or `surrogate.sft_loss`.
         optimizer: an Optax transformation.
         mesh: the mesh the batch is split over by rows.
         specs: the `PartitionSpec` of every leaf of the policy.
@@ -89,7 +52,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             logprob, entropy = sharded_logprobs(
                 policy, rows.sequences, specs, temperature
             )
-            return loss(logprob, entropy, rows, method)
+            return loss(logprob, entropy, rows, method, everywhere)
 
         def accumulate(total, rows):
             (value, (measured, trace)), grads = jax.value_and_grad(
@@ -99,7 +62,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
 
         zeros = jax.tree.map(jnp.zeros_like, mine)
         grads, (values, measured, trace) = jax.lax.scan(accumulate, zeros, pieces)
-        measured = diagnostics.combine(measured, distributed.AXES)
+        measured = objective_metrics.combine(measured, distributed.AXES)
         return (
             (everywhere(values.sum()), measured),
             _join(trace),
@@ -124,7 +87,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             "grad_norm": optax.tree.norm(grads),
             "update_norm": update_norm,
             "update_ratio": update_norm / optax.tree.norm(state.policy),
-            **summaries.summarize(measured),
+            **objective_metrics.summarize(measured),
         }
         return TrainState(policy, opt_state), metrics, trace
 

@@ -12,6 +12,7 @@ from maspo_jax.learning import batches
 from maspo_jax.objectives import gates, kl
 from maspo_jax.objectives.advantages import PromptStats, group_normalized, raw, smoothed
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
+from maspo_jax.objectives.terms import Imitation
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.types import Rollout, Sequences
 
@@ -172,7 +173,7 @@ def test_distance_from_the_reference_costs_reward(rollout):
 
 
 def test_right_answers_share_a_weight_of_their_own(rollout):
-    objective = Objective(gates.Clip(), imitation=0.1)
+    objective = Objective(gates.Clip(), terms=(Imitation(0.1),))
     reward = (np.arange(16) % 3 == 0).astype(np.float32).reshape(4, 4)
     whole, _ = assembled(objective, rollout, rollout.sampler_logprob, reward)
     part = taken(objective, whole, 3, 1)
@@ -182,7 +183,7 @@ def test_right_answers_share_a_weight_of_their_own(rollout):
 
 
 def test_an_advantage_that_remembers_is_given_its_history(rollout):
-    objective = Objective(gates.Clip(), remembering=smoothed)
+    objective = Objective(gates.Clip(), advantage=smoothed)
     before = PromptStats(*np.float32([[0, 3, 0, 0], [0, 50, 0, 0], [0, 9, 0, 0]]))
     whole, after = assembled(
         objective, rollout, rollout.sampler_logprob, REWARD, history=before, data=4

@@ -12,11 +12,12 @@ from maspo_jax.config import Optimization
 from maspo_jax.distributed import BATCH
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import make_optimizer
-from maspo_jax.learning.update import make_update, policy_loss
+from maspo_jax.learning.update import make_update
 from maspo_jax.models import presets
 from maspo_jax.models.huggingface import load
 from maspo_jax.models.huggingface.save import tensors_of
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.types import Sequences, TrainBatch
 
