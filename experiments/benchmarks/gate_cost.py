@@ -22,9 +22,10 @@ from flax import nnx
 
 from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.update import TokenTrace, make_update, policy_loss
+from maspo_jax.learning.update import make_update
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.objectives import diagnostics, gates, terms
+from maspo_jax.objectives.surrogate import TokenTrace, policy_loss
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.types import Sequences, TrainBatch
@@ -47,8 +48,9 @@ GATES = [CLIP] + [
 ROUNDS = 9
 
 
-def unmeasured(logprob, entropy, batch, method):
+def unmeasured(logprob, entropy, batch, method, total):
     """`policy_loss` without its measurements: zeros in their place."""
+    del total
     shapes = jax.eval_shape(diagnostics.diagnose, logprob, entropy, entropy, batch)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) * logprob[0, 0], shapes)
     loss = terms.loss(logprob, entropy, batch, method)

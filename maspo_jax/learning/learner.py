@@ -17,12 +17,8 @@ from maspo_jax.learning import batches
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.batches import Scored
 from maspo_jax.learning.optimizer import make_optimizer
-from maspo_jax.learning.update import (
-    TokenTrace,
-    make_logprobs,
-    make_update,
-    policy_loss,
-)
+from maspo_jax.learning.update import make_logprobs, make_update
+from maspo_jax.objectives.surrogate import TokenTrace, policy_loss
 from maspo_jax.objectives.terms import terms_of
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.shaping import overlong_penalty

@@ -7,7 +7,8 @@ from maspo_jax.data import pipeline
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.batches import demonstration_batch
 from maspo_jax.learning.optimizer import make_optimizer
-from maspo_jax.learning.update import make_update, sft_loss
+from maspo_jax.learning.update import make_update
+from maspo_jax.objectives.surrogate import sft_loss
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.runs.metrics_log import refuse_non_finite
 

@@ -3,6 +3,7 @@
 import chex
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.ratios import clamped
@@ -80,3 +81,38 @@ def trained(values, batch):
     """Returns values with zeros where nothing is trained. [N, T], at least float32."""
     values = jnp.where(batch.weight != 0, values, 0)
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
+@struct.dataclass
+class TokenTrace:
+    """What an update saw of each token, before it changed the policy."""
+
+    logprob: jax.Array  # [N, T]
+    gate: jax.Array  # [N, T]
+
+
+def policy_loss(logprob, entropy, batch, method, total):
+    """The loss of reinforcement learning, with what to measure and a `TokenTrace`."""
+    from maspo_jax.objectives import diagnostics, terms
+
+    rows = terms.shape(entropy, batch, method)
+    gate = fit(method.gate, logprob, rows, total)
+    value = gate_values(logprob, rows, gate)
+    of_gate = details(rows, gate)
+    measured = diagnostics.diagnose(logprob, entropy, value, rows, of_gate)
+    loss = terms.loss(logprob, entropy, batch, method.replace(gate=gate))
+    return loss, (measured, TokenTrace(logprob, value))
+
+
+def sft_loss(logprob, entropy, batch, method, total):
+    """The loss of supervised training, with what to measure and a `TokenTrace`."""
+    from maspo_jax.objectives import diagnostics
+
+    del method, total
+    value = jnp.ones_like(logprob)
+    on_policy = batch.replace(old_logprob=logprob)
+    measured = diagnostics.diagnose(logprob, entropy, value, on_policy)
+    return negative_log_likelihood(logprob, batch), (
+        measured,
+        TokenTrace(logprob, value),
+    )

@@ -13,8 +13,9 @@ from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.update import make_update, policy_loss
+from maspo_jax.learning.update import make_update
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.testbeds.study import OneOf

@@ -13,11 +13,11 @@ from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.update import make_logprobs, make_update, policy_loss, sft_loss
+from maspo_jax.learning.update import make_logprobs, make_update
 from maspo_jax.models import sharding
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.advantages import EntropyAdvantage
-from maspo_jax.objectives.surrogate import fit, surrogate
+from maspo_jax.objectives.surrogate import fit, policy_loss, sft_loss, surrogate
 from maspo_jax.objectives.terms import LossTerms, shape
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.rollout.logprobs import response_logprobs
