@@ -84,6 +84,8 @@ class TrainBatch:
     reference_logprob: jax.Array | None = None  # [N, T] under the reference policy
     correct: jax.Array | None = None  # [N] bool, correct answers
     correct_weight: jax.Array | None = None  # [N, T], the weight shared among them
+    # What only the record of a step needs:
+    row: jax.Array | None = None  # [N] int32, of the rollout batch of the step
     policy_version: jax.Array | None = None  # [N] int32, of the policy that drew
 
 
