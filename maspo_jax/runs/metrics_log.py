@@ -10,7 +10,6 @@ import time
 import jax
 import tensorboardX
 
-
 # What stages were called in runs of earlier versions.
 RENAMED_STAGES = {"warm_up": "sft", "held_out": "validation"}
 

@@ -6,13 +6,13 @@ import pathlib
 
 import jax
 
-from maspo_jax.config import serialization
 from maspo_jax import config
+from maspo_jax.config import serialization
 from maspo_jax.runs import provenance
 from maspo_jax.runs.display import Display
+from maspo_jax.runs.folder import Kind
 from maspo_jax.runs.interrupts import Interrupted, Interrupts
 from maspo_jax.runs.metrics_log import RENAMED_STAGES, Clock, MetricsLog, read_lines
-from maspo_jax.runs.folder import Kind
 
 RUN = Kind("run", "config.json", "--run", {"class": str})
 

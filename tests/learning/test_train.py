@@ -264,11 +264,17 @@ def test_without_words_the_command_explains_itself():
     assert status == 0 and "--objective.gate.alpha" in output
 
 
-def test_an_update_that_is_not_finite_stops_the_run(tmp_path):
-    words = ["--sft.optimization.learning-rate", 1e38]
+@pytest.mark.parametrize(
+    "settings, stage",
+    [("sft.optimization", "sft"), ("optimization", "reinforcement")],
+)
+def test_an_update_that_is_not_finite_stops_the_run(tmp_path, settings, stage):
+    words = [f"--{settings}.learning-rate", 1e38]
     status, output = command(TINY, "--run", tmp_path / "run", *words)
     assert status == 1
-    assert "Lower sft.optimization.learning_rate" in output
+    assert f"Lower {settings}.learning_rate" in output
+    saved = tmp_path / "run" / "checkpoints" / stage
+    assert not [path for path in saved.iterdir() if path.name.isdecimal()]
 
 
 def test_real_problems_run_from_the_file_to_the_metrics(shared, tmp_path):
