@@ -11,12 +11,7 @@ def learning_rate(settings, updates):
         settings: an `Optimization`.
         updates: how many there will be; where a linear or cosine schedule ends.
     """
-    return schedule(settings, updates, settings.learning_rate)
-
-
-def schedule(settings, updates, peak):
-    """Returns `learning_rate` with another peak, a number or a scalar array."""
-    rise = settings.warmup_updates
+    peak, rise = settings.learning_rate, settings.warmup_updates
     length = max(updates - rise, 1)
     fall = {
         "constant": optax.constant_schedule(peak),
@@ -35,12 +30,15 @@ def make_optimizer(settings, updates):
     that `jax.vmap` over states sweeps them. A schedule follows the learning rate found
     there, which is that of its peak.
     """
+    schedule = learning_rate(settings, updates)
 
     def adamw(learning_rate, weight_decay, max_grad_norm):
+        # Exactly one where nothing is swept: the schedule is that of the settings then.
+        share = learning_rate / settings.learning_rate
         return optax.chain(
             optax.clip_by_global_norm(max_grad_norm),
             optax.adamw(
-                schedule(settings, updates, learning_rate),
+                lambda update: share * schedule(update),
                 b1=settings.beta1,
                 b2=settings.beta2,
                 eps=settings.epsilon,
