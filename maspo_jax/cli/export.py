@@ -57,7 +57,7 @@ def main(words=None):
                     folder,
                     longest=policy.prompt_length + policy.response_length,
                     eos_tokens=policy.tokenizer.eos_tokens,
-                    pad=policy.tokenizer.pad,
+                    pad=policy.tokenizer.pad_token_id,
                     source=policy.source,
                     dtype=arguments.dtype,
                 )

@@ -188,7 +188,7 @@ def sampling_params(experiment):
         sampling.responses,
         sampling.response_length,
         tokenizer.eos_tokens,
-        tokenizer.pad,
+        tokenizer.pad_token_id,
         sampling.temperature,
     )
 
