@@ -19,7 +19,7 @@ experiment = dataclasses.replace(
     train_set=dataclasses.replace(base.train_set, size=128),
     objective=Objective(
         gate=gates.Dac(),
-        remembering=advantages.smoothed,
+        advantage=advantages.smoothed,
         weight=token_weights.token_mean,  # OTM, as the released code computes it
     ),
 )

@@ -24,8 +24,8 @@ from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.update import make_update
 from maspo_jax.models.decoder import Decoder, DecoderConfig
-from maspo_jax.objectives import diagnostics, gates, terms
-from maspo_jax.objectives.surrogate import TokenTrace, policy_loss
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import TokenTrace, policy_loss, surrogate
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.types import Sequences, TrainBatch
@@ -51,10 +51,11 @@ ROUNDS = 9
 def unmeasured(logprob, entropy, batch, method, total):
     """`policy_loss` without its measurements: zeros in their place."""
     del total
-    shapes = jax.eval_shape(diagnostics.diagnose, logprob, entropy, entropy, batch)
+    whole = lambda *tokens: policy_loss(*tokens, batch, method, lambda number: number)
+    shapes = jax.eval_shape(whole, logprob, entropy)[1][0]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype) * logprob[0, 0], shapes)
-    loss = terms.loss(logprob, entropy, batch, method)
-    return loss, (zeros, TokenTrace(logprob, logprob))
+    loss, value = surrogate(logprob, batch, method.gate)
+    return loss, (zeros, TokenTrace(logprob, value))
 
 
 def random_batch(rows=32, prompt=16, length=64):

@@ -14,6 +14,7 @@ from maspo_jax.data.prompts import templates
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.models.huggingface.load import Checkpoint, config_of
 from maspo_jax.objectives import advantages, kl, token_weights
+from maspo_jax.objectives.terms import needs_of
 from maspo_jax.rewards import grade
 
 
@@ -101,11 +102,9 @@ class Objective:
     """What is ascended. Parts that are None are off."""
 
     gate: Any  # a gate from `objectives.gates`, or one of yours
-    # From `objectives.advantages`: how much better than its group a response is.
+    # From `objectives.advantages`, or one of yours: how much better than its group a
+    # response, or each token of it, is. `advantages.smoothed` remembers earlier visits.
     advantage: tyro.conf.Fixed[Callable] = advantages.group_normalized
-    # Instead of `advantage`, one that remembers earlier visits to a prompt:
-    # `advantages.smoothed`.
-    remembering: tyro.conf.Fixed[Callable | None] = None
     # From `objectives.token_weights`: how much each token counts.
     weight: tyro.conf.Fixed[Callable] = token_weights.token_mean
     # Whose log-probabilities the ratio is anchored to: those the trainer computes
@@ -118,20 +117,19 @@ class Objective:
     rejection: Any = None
     overlong_penalty: OverlongPenalty | None = None
     overlong_filter: OverlongFilter | None = None
-    # Distance from the policy at the start of reinforcement learning.
+    # A price on the distance from the policy at the start of reinforcement learning.
     kl_in_reward: kl.Penalty | None = None
-    kl_in_loss: kl.Penalty | None = None
     # Of the advantage, at every update.
     shaping: advantages.EntropyAdvantage | None = None
-    entropy_bonus: float = 0.0  # times the mean entropy of tokens, in nats
-    # Times the mean log-likelihood of right answers: the positive_loss_coeff of
-    # Klear-Reasoner, arXiv 2508.07629, which takes 0.1 along with `gates.Gppo`.
-    imitation: float = 0.0
+    # Added to the loss, see `objectives.terms`: `kl.Penalty`, `terms.EntropyBonus`,
+    # `terms.Imitation`, or one of yours.
+    terms: tuple = ()
 
     @property
-    def has_reference(self):
-        """Whether the policy at the start of reinforcement learning is needed."""
-        return self.kl_in_reward is not None or self.kl_in_loss is not None
+    def needs(self):
+        """What its parts say they need: a set of names out of `terms.NEEDS`."""
+        parts = (self.gate, self.advantage, self.kl_in_reward, self.shaping)
+        return {name for part in (*parts, *self.terms) for name in needs_of(part)}
 
 
 @dataclasses.dataclass(frozen=True)

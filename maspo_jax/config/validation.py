@@ -72,7 +72,7 @@ def validate(experiment, devices):
     settings = serialization.leaves(serialization.to_json(experiment))
     _check_finite(settings)
     _check_limits(settings)
-    validation.check_objective(experiment.objective, sampling.response_length)
+    validation.validate_objective(experiment.objective, sampling.response_length)
     if experiment.decoder.dtype != "float32":
         raise ValueError(
             f"policy.dtype={experiment.decoder.dtype!r}: small updates would vanish in "

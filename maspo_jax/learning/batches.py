@@ -2,16 +2,20 @@
 
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from maspo_jax import distributed
 from maspo_jax.objectives import kl
-from maspo_jax.objectives.advantages import forgetful
+from maspo_jax.objectives.advantages import (
+    outcome_rewards,
+    token_rewards,
+    with_stats,
+)
 from maspo_jax.objectives.correction import Truncating
-from maspo_jax.objectives.ratios import effective_share, mismatch, token_mean_of
+from maspo_jax.objectives.metrics import effective_share, rollout_correction
+from maspo_jax.objectives.ratios import token_mean_of
 from maspo_jax.objectives.shaping import overlong_penalty
 from maspo_jax.rollout.worker import rows_of, truncated
 from maspo_jax.types import TrainBatch
@@ -50,7 +54,7 @@ def make_assemble(objective, sampling, mesh):
         sampling: the `SamplingParams` that responses were drawn with.
         mesh: the mesh everything is split over by rows.
     """
-    compare = objective.remembering or forgetful(objective.advantage)
+    compare = with_stats(objective.advantage)
 
     def assemble(
         rollout, logprob, reward, correct, reference_logprob=None, history=None
@@ -66,10 +70,13 @@ def make_assemble(objective, sampling, mesh):
             history: the `PromptStats` of the P prompts before, if they are needed.
         """
         mask = rollout.sequences.response_mask
-        reward = outcome(reward, mask, sampling.responses)
-        length = jnp.sum(mask, axis=-1)
-        penalty = overlong(objective, length, sampling.length).reshape(reward.shape)
-        reward = reward + penalty
+        penalty = overlong(objective, jnp.sum(mask, axis=-1), sampling.length)
+        added = penalty.reshape(-1, sampling.responses)
+        if "token_reward" in objective.needs:
+            reward, added = token_rewards(reward, mask), token_rewards(added, mask)
+        else:
+            reward = outcome_rewards(reward, mask, sampling.responses)
+        reward = reward + added
         if objective.kl_in_reward is not None:
             reward = kl.in_reward(
                 reward, logprob, reference_logprob, mask, objective.kl_in_reward
@@ -96,7 +103,7 @@ def make_assemble(objective, sampling, mesh):
             loss_mask=loss_mask,
             correction=correction,
             reference_logprob=reference_logprob,
-            correct=correct if objective.imitation else None,
+            correct=correct if "correct" in objective.needs else None,
             row=jnp.arange(len(mask), dtype=jnp.int32),
             policy_version=rollout.policy_version,
         )
@@ -108,21 +115,6 @@ def make_assemble(objective, sampling, mesh):
         for spec in (distributed.BATCH, distributed.REPLICATED)
     )
     return jax.jit(assemble, out_shardings=(rows, rows, whole))
-
-
-def outcome(reward, mask, responses):
-    """Returns what each response earned, [P, G], of rewards [P, G] or [N, T].
-
-    Args:
-        reward: of each response, or of each of its tokens.
-        mask: [N, T] bool.
-        responses: G.
-    """
-    groups = mask.shape[0] // responses, responses
-    if reward.shape == groups:
-        return reward
-    chex.assert_equal_shape([reward, mask])
-    return jnp.sum(jnp.where(mask, reward, 0), axis=-1).reshape(groups)
 
 
 def overlong(objective, length, limit):
@@ -138,7 +130,7 @@ def _describe(objective, rollout, logprob, batch):
     mask, correction = rollout.sequences.response_mask, batch.correction
     tokens = logprob, rollout.sampler_logprob, mask
     metrics = {
-        **mismatch(*tokens),
+        **rollout_correction(*tokens),
         "kept": token_mean_of(batch.loss_mask, mask),
     }
     if batch.reference_logprob is not None:

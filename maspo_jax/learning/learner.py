@@ -105,7 +105,7 @@ class Learner:
         )
 
     def _history_before(self, problems):
-        if not self.experiment.objective.remembering:
+        if "prompt_stats" not in self.experiment.objective.needs:
             return None
         own = problems[distributed.host_slice(len(problems))]
         return distributed.shard_rows(self.prompt_history.before(own), self.mesh)

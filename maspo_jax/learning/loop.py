@@ -13,7 +13,6 @@ import functools
 import math
 
 import jax
-import numpy as np
 
 from maspo_jax import distributed
 from maspo_jax.data import pipeline
@@ -21,6 +20,7 @@ from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.learning.sft import sft
+from maspo_jax.objectives.metrics import over_updates
 from maspo_jax.objectives.surrogate import TokenTrace
 from maspo_jax.rewards.verdict import Alarm
 from maspo_jax.rollout import worker as workers
@@ -35,8 +35,6 @@ from maspo_jax.runs.state import RunState
 from maspo_jax.types import TrainBatch
 
 OVERHEAD = ("reading problems", "grading", "writing", "saving")
-# How metrics of several updates that end so become one; of others it is the mean.
-EXTREMES = {"max": np.max, "min": np.min}
 
 
 def train(experiment, folder, verifier, evaluate, display):
@@ -108,7 +106,7 @@ def reference_of(run, learner, done, policy):
         policy: of the first step, or of a later one if the run goes on: the
             reference was saved before the first update then.
     """
-    if not run.experiment.objective.has_reference:
+    if "reference_logprob" not in run.experiment.objective.needs:
         return None
     folder = run.folder / "checkpoints" / "reference"
     with Checkpoints(folder) as saved:  # on leaving, it is on disk
@@ -217,7 +215,7 @@ class Journal:
                 float, jax.device_get((record.metrics, record.updates))
             )
         with run.clock("writing"):
-            metrics |= of_step(updates)
+            metrics |= over_updates(updates)
             metrics_log.refuse_non_finite(f"step {step}", metrics, "optimization")
             self._warn(step, rollout)
             per_step = run.experiment.updates_per_step
@@ -249,15 +247,6 @@ class Journal:
                 "nothing. Raise it or sampling.responses, or give other problems. This "
                 "is said once: see groups_informative in the metrics"
             )
-
-
-def of_step(updates):
-    """Returns the metrics of a step, from those of its updates."""
-    metrics = {}
-    for name in updates[-1]:
-        combine = EXTREMES.get(name.rsplit("_", 1)[-1], np.mean)
-        metrics[name] = float(combine([update[name] for update in updates]))
-    return metrics | {"out_of_band_last": updates[-1]["out_of_band"]}
 
 
 def timing(run, record, metrics):

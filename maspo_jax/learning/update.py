@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from maspo_jax import distributed
-from maspo_jax.objectives import diagnostics, summaries, terms
+from maspo_jax.objectives import metrics as objective_metrics
+from maspo_jax.objectives import terms
 from maspo_jax.objectives.surrogate import fit
 from maspo_jax.rollout.logprobs import sharded_logprobs
 from maspo_jax.types import TrainState
@@ -58,7 +59,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
 
         zeros = jax.tree.map(jnp.zeros_like, varying_policy)
         grads, (values, measured, trace) = jax.lax.scan(microbatch, zeros, pieces)
-        measured = diagnostics.combine(measured, distributed.AXES)
+        measured = objective_metrics.combine(measured, distributed.AXES)
         return (
             (_psum(values.sum()), measured),
             _join(trace),
@@ -83,7 +84,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             "grad_norm": optax.tree.norm(grads),
             "update_norm": update_norm,
             "update_ratio": update_norm / optax.tree.norm(state.policy),
-            **summaries.summarize(measured),
+            **objective_metrics.summarize(measured),
         }
         return TrainState(policy, opt_state), metrics, trace
 

@@ -6,6 +6,13 @@ on padding. Rewards are constants to the gradient. A response without any token 
 not count: it leaves the statistics of its group. None learns from a group of one,
 except `raw` and `whitened`, which compare with no group, and `smoothed`, which
 compares with earlier visits.
+
+One of yours may give every token a number of its own. An attribute `needs`, a tuple,
+says what else it is called with:
+
+    "prompt_stats"   (reward, mask, stats) -> (advantage, stats): the `PromptStats` of
+                     these prompts before and after this visit
+    "token_reward"   the reward is that of every token, [N, T]; see `token_rewards`
 """
 
 import chex
@@ -107,16 +114,61 @@ class PromptStats:
     deviation: jax.Array  # [P]
 
 
-def forgetful(advantage):
-    """Returns an advantage that, like `smoothed`, takes and returns a history.
+def with_stats(advantage):
+    """Returns an advantage that is called as its `needs` say, in one way for all.
 
     Args:
-        advantage: a function of the reward and the mask; the history is passed on.
+        advantage: a function of this module, or one of yours.
+
+    Returns:
+        A function of the reward, [P, G], the mask, [N, T], and the `PromptStats`, or
+        None where none are needed, that returns the advantage, [N, T], and the
+        `PromptStats` with this visit. The reward may be per token, [N, T], where
+        `advantage` needs "token_reward".
     """
-    return lambda reward, mask, history: (advantage(reward, mask), history)
+    needs = getattr(advantage, "needs", ())
+
+    def compare(reward, mask, stats):
+        if "token_reward" in needs:
+            reward = token_rewards(reward, mask)
+        if "prompt_stats" in needs:
+            return advantage(reward, mask, stats)
+        return advantage(reward, mask), stats
+
+    return compare
 
 
-def smoothed(reward, mask, history):
+def token_rewards(reward, mask):
+    """Returns rewards per token: those of responses stand on their last token.
+
+    Args:
+        reward: [P, G], or already [N, T].
+        mask: [N, T] bool.
+    """
+    if reward.shape == mask.shape:
+        return jnp.where(mask, reward, 0)
+    length = mask.shape[-1]
+    last = length - 1 - jnp.argmax(mask[:, ::-1], axis=-1, keepdims=True)
+    return _per_token(reward, mask & (jnp.arange(length) == last))
+
+
+def outcome_rewards(reward, mask, responses):
+    """Returns rewards of whole responses, [P, G]: sums over their tokens.
+
+    For advantages that compare responses, where rewards are per token.
+
+    Args:
+        reward: [N, T], or already [P, G].
+        mask: [N, T] bool.
+        responses: G.
+    """
+    if reward.shape == (len(mask) // responses, responses):
+        return reward
+    chex.assert_equal_shape([reward, mask])
+    return jnp.sum(jnp.where(mask, reward, 0), axis=-1).reshape(-1, responses)
+
+
+def smoothed(reward, mask, stats):
     """Advantages smoothed over the visits to a prompt (SAS of DCPO).
 
     With i the number of visits, this one included: of the mixtures
@@ -128,20 +180,20 @@ def smoothed(reward, mask, history):
     Args:
         reward: [P, G].
         mask: [N, T] bool.
-        history: the `PromptStats` of these prompts before this visit.
+        stats: the `PromptStats` of these prompts before this visit.
 
     Returns:
         The advantage of every token, [N, T], and the `PromptStats` with this visit. A
         group of which no response counts has not been visited.
     """
     counted = _counted(reward, mask)
-    visits = history.visits + 1
+    visits = stats.visits + 1
     new_mean = _mean(reward, counted)[:, 0]
     new_deviation = _deviation(_centered(reward, counted), counted, ddof=1)[:, 0]
-    old = history.visits / visits  # zero on the first visit
-    mean = old * history.mean + new_mean / visits
-    moved = old * jnp.square(new_mean - history.mean)
-    squares = jnp.square(history.deviation) * history.visits + jnp.square(new_deviation)
+    old = stats.visits / visits  # zero on the first visit
+    mean = old * stats.mean + new_mean / visits
+    moved = old * jnp.square(new_mean - stats.mean)
+    squares = jnp.square(stats.deviation) * stats.visits + jnp.square(new_deviation)
     deviation = jnp.sqrt((squares + moved) / visits)
 
     def standardized(mean, deviation):
@@ -161,9 +213,12 @@ def smoothed(reward, mask, history):
     after = jax.tree.map(
         lambda new, old: jnp.where(visited, new, old),
         PromptStats(visits, mean, deviation),
-        history,
+        stats,
     )
     return _per_token(smaller, mask), after
+
+
+smoothed.needs = ("prompt_stats",)
 
 
 @struct.dataclass

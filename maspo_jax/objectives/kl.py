@@ -55,29 +55,38 @@ def k3_plus(logprob, reference):
 class Penalty:
     """A price on the distance from the reference, per nat.
 
+    In the reward, and in the loss, where it is a term as `objectives.terms` has them.
     The released configurations that use one take `k3` at 0.001 in the loss; in the
     reward it is usually `k1`. Both papers use none.
     """
 
+    needs = ("reference_logprob",)
+
     coefficient: float = setting(interval="[0, inf)")
     estimator: Callable = struct.field(pytree_node=False)
 
-    def __call__(self, logprob, reference):
+    def __call__(self, tokens):
+        """Returns the loss of each token, [N, T], for their `Tokens`."""
+        return self.price(tokens.logprob, tokens.reference_logprob)
+
+    def price(self, logprob, reference):
         """Returns the price of each token, [...]."""
         return self.coefficient * self.estimator(logprob, reference)
 
 
 def in_reward(reward, logprob, reference, mask, penalty):
-    """Returns rewards less the penalty of each response, summed over its tokens.
+    """Returns rewards less the penalty: of each token, or summed over a response.
 
     Args:
-        reward: [P, G].
+        reward: [P, G], of whole responses, or [N, T], of tokens.
         logprob: [N, T] of the sampled tokens before the first update.
         reference: [N, T] of the same tokens.
         mask: [N, T] bool.
         penalty: the `Penalty`.
     """
-    price = jnp.where(mask, penalty(logprob, reference), 0)
+    price = jnp.where(mask, penalty.price(logprob, reference), 0)
+    if reward.shape == mask.shape:
+        return reward - price
     return reward - jnp.sum(price, axis=-1).reshape(reward.shape)
 
 

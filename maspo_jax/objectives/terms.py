@@ -1,70 +1,132 @@
-"""The whole objective: the surrogate, and what may be added to it."""
+"""Loss terms: what may be added to the surrogate, each a small value of its own.
 
-from typing import Any
+A term is a frozen `flax.struct.dataclass` whose settings are pytree leaves:
 
+    term(tokens) -> [N, T]        the loss of each token, for the `Tokens` of a batch
+
+It is summed with the weights of the batch. Two class attributes, both optional, say
+the rest:
+
+    needs   a tuple of names out of `NEEDS`: fields of `Tokens` that are None unless
+            something asks for them
+    over    "all", or "correct": summed with the weights shared among the tokens of
+            correct responses, and zero where those are zero
+
+Nothing else has to know a term. `kl.Penalty` is one, too.
+"""
+
+from typing import Any, Protocol
+
+import jax
 import jax.numpy as jnp
 from flax import struct
 
 from maspo_jax.objectives import gates
-from maspo_jax.objectives.surrogate import surrogate, trained
+from maspo_jax.objectives.gates.settings import setting
+from maspo_jax.objectives.tokens import Tokens, tokens_of, trained
+
+OVER = ("all", "correct")
+# What a part of an objective may need -> what it is given then.
+NEEDS = {
+    "reference_logprob": "log-probabilities of the policy at the start of the run",
+    "correct": "which responses are correct",
+    "prompt_stats": "an advantage: what earlier visits to a prompt were rewarded",
+    "token_reward": "an advantage: the reward of each token, not of each response",
+}
+
+
+class Term(Protocol):
+    """What the loss asks of a term."""
+
+    def __call__(self, tokens: Tokens) -> jax.Array:
+        """Returns the loss of each token, [N, T]."""
+
+
+@struct.dataclass
+class EntropyBonus:
+    """-coefficient times the entropy: a reward for uncertainty, per nat."""
+
+    coefficient: float = setting()
+
+    def __call__(self, tokens):
+        """Returns the loss of each token, [N, T]."""
+        return -self.coefficient * tokens.entropy
+
+
+@struct.dataclass
+class Imitation:
+    """-coefficient times the log-likelihood of correct responses.
+
+    The positive_loss_coeff of Klear-Reasoner, which takes 0.1 along with `gates.Gppo`
+    (arXiv 2508.07629); the positive-example LM loss of VAPO (arXiv 2504.05118).
+    """
+
+    needs = ("correct",)
+    over = "correct"
+
+    # Below zero, correct answers would be unlearned.
+    coefficient: float = setting(0.1, "[0, inf)")
+
+    def __call__(self, tokens):
+        """Returns the loss of each token, [N, T]."""
+        return -self.coefficient * tokens.logprob
 
 
 @struct.dataclass
 class LossTerms:
-    """A gate, and what else is optimized; None and zero for nothing.
+    """A method: the gate, and what else is optimized; None and () for nothing.
 
     All numbers are pytree leaves, as the settings of the gate are.
     """
 
     gate: Any  # from `objectives.gates`
     shaping: Any = None  # an `advantages.EntropyAdvantage`
-    entropy_bonus: float = 0.0  # times the weighted mean entropy, in nats
-    kl: Any = None  # a `kl.Penalty`
-    imitation: float = 0.0  # times the mean log-likelihood of right answers
+    terms: tuple = ()
 
 
 def terms_of(objective):
     """Returns the `LossTerms` of a `config.Objective`."""
-    return LossTerms(
-        objective.gate,
-        objective.shaping,
-        objective.entropy_bonus,
-        objective.kl_in_loss,
-        objective.imitation,
-    )
+    return LossTerms(objective.gate, objective.shaping, objective.terms)
 
 
-def fits_batch(terms):
+def needs_of(part):
+    """Returns what a part of an objective says it needs, a tuple of names."""
+    asked = tuple(getattr(part, "needs", ()))
+    return asked + ("correct",) if over(part) == "correct" else asked
+
+
+def over(term):
+    """Returns which weights a term is summed with, one of `OVER`."""
+    return getattr(term, "over", "all")
+
+
+def fits_batch(method):
     """Returns whether a gate has to see the whole batch first; None has no gate."""
-    return terms is not None and isinstance(terms.gate, gates.BatchFitted)
+    return method is not None and isinstance(method.gate, gates.BatchFitted)
 
 
-def shape(entropy, batch, terms):
+def shape(entropy, batch, method):
     """Returns the batch with the advantages that the surrogate is to see."""
-    if terms.shaping is None:
+    if method.shaping is None:
         return batch
-    advantage = terms.shaping(trained(batch.advantage, batch), trained(entropy, batch))
+    advantage = method.shaping(trained(batch.advantage, batch), trained(entropy, batch))
     return batch.replace(advantage=advantage)
 
 
 def loss(logprob, entropy, batch, terms):
-    """Returns the loss of all terms: a sum over tokens, as the surrogate is.
+    """Returns the loss of some terms: a sum over tokens, as the surrogate is.
 
     Args:
         logprob: [N, T] log-probability of each response token under the policy.
         entropy: [N, T] of the policy at each token, in nats.
         batch: the `TrainBatch` those tokens come from.
-        terms: the `LossTerms`.
+        terms: a tuple of terms.
     """
-    value = surrogate(logprob, shape(entropy, batch, terms), terms.gate)
-    bonus = jnp.sum(batch.weight * trained(entropy, batch))
-    value = value - terms.entropy_bonus * bonus
-    if terms.kl is not None:
-        reference = trained(batch.reference_logprob, batch)
-        price = terms.kl(trained(logprob, batch), reference)
-        value = value + jnp.sum(batch.weight * price)
-    if batch.correct_weight is not None:
-        right = batch.replace(weight=batch.correct_weight)
-        likelihood = jnp.sum(batch.correct_weight * trained(logprob, right))
-        value = value - terms.imitation * likelihood
+    value = jnp.float32(0)
+    for term in terms:
+        rows = batch
+        if over(term) == "correct":
+            rows = batch.replace(weight=batch.correct_weight)
+        price = term(tokens_of(logprob, entropy, rows))
+        value = value + jnp.sum(rows.weight * price)
     return value

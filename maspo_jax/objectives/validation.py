@@ -6,43 +6,43 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maspo_jax.objectives import advantages, gates
+from maspo_jax.objectives import advantages, gates, terms
+from maspo_jax.objectives.tokens import Tokens
 
-PARTS = ("correction", "rejection", "kl_in_reward", "kl_in_loss", "shaping")
+PARTS = ("correction", "rejection", "kl_in_reward", "shaping")
 
 
-def check_objective(objective, response_length):
+def validate_objective(objective, response_length):
     """Raises ValueError, naming the setting, unless an objective can work.
 
     Args:
         objective: a `config.Objective`.
         response_length: T, in tokens.
     """
-    check_gate(objective.gate)
+    validate_gate(objective.gate)
     for name in PARTS:
         if getattr(objective, name) is not None:
-            gates.check(getattr(objective, name))
+            gates.validate_settings(getattr(objective, name))
     for name in ("correction", "rejection"):
         if objective.anchor == "sampler" and getattr(objective, name) is not None:
             raise ValueError(
                 f"objective.{name}: ratios anchored to the sampler correct for it "
                 f"already; set objective.anchor to trainer or leave the {name} out"
             )
-    for name in ("entropy_bonus", "imitation"):
-        value = getattr(objective, name)
-        if not math.isfinite(value):
-            raise ValueError(f"objective.{name}={value}: must be finite")
-    if objective.imitation < 0:
+    for number, term in enumerate(objective.terms):
+        _validate_term(f"objective.terms.{number}", term)
+    unknown = objective.needs - terms.NEEDS.keys()
+    if unknown:
         raise ValueError(
-            f"objective.imitation={objective.imitation}: must not be negative, or "
-            "right answers would be unlearned"
+            f"objective: a part of it needs {', '.join(sorted(unknown))}; `needs` may "
+            f"name {', '.join(terms.NEEDS)}"
         )
-    _check_overlong(objective.overlong_penalty, response_length)
-    _check_advantage(objective)
-    _check_weight(objective.weight)
+    _validate_overlong(objective.overlong_penalty, response_length)
+    _validate_advantage(objective)
+    _validate_weight(objective.weight)
 
 
-def check_gate(gate):
+def validate_gate(gate):
     """Raises ValueError unless a gate, one of yours included, can be used."""
     name = type(gate).__name__
     if jax.tree_util.all_leaves([gate]):
@@ -50,7 +50,7 @@ def check_gate(gate):
             f"objective.gate: JAX does not know {name} as a tree of settings; make it "
             "a @flax.struct.dataclass instead of a plain class or function"
         )
-    gates.check(gate)
+    gates.validate_settings(gate)
     tokens = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     result = jax.eval_shape(lambda *arrays: gate(*arrays), tokens, tokens, tokens)
     if getattr(result, "shape", None) != tokens.shape:
@@ -60,16 +60,54 @@ def check_gate(gate):
         )
 
 
+def _validate_term(name, term):
+    """Tries a loss term, one of yours included, on tokens of all that it may need."""
+    kind = type(term).__name__
+    if jax.tree_util.all_leaves([term]):
+        raise ValueError(
+            f"{name}: JAX does not know {kind} as a tree of settings; make it a "
+            "@flax.struct.dataclass instead of a plain class or function"
+        )
+    try:
+        gates.validate_settings(term)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    if terms.over(term) not in terms.OVER:
+        raise ValueError(
+            f"{name}: {kind}.over={term.over!r}: choose one of {', '.join(terms.OVER)}"
+        )
+    number = jax.ShapeDtypeStruct((2, 3), jnp.float32)
+    asked = terms.needs_of(term)
+    tokens = Tokens(
+        *[number] * 6,
+        reference_logprob=number if "reference_logprob" in asked else None,
+        correct=jax.ShapeDtypeStruct((2, 3), bool) if "correct" in asked else None,
+    )
+    try:
+        result = jax.eval_shape(lambda tokens: term(tokens), tokens)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{name}: {kind} fails on `Tokens` with what it needs, "
+            f"{', '.join(asked) or 'nothing beside the usual'}: {error}; name what "
+            "else it reads in `needs`"
+        ) from error
+    if getattr(result, "shape", None) != number.shape:
+        raise ValueError(
+            f"{name}: {kind} returns {result} for tokens of shape {number.shape}; "
+            "return an array of that shape, the loss of each token"
+        )
+
+
 def compares(objective):
     """Returns whether an objective's advantage says nothing of a group of one."""
     reward, mask = jnp.array([[0.0], [1], [1]]), jnp.ones((3, 2), bool)
-    rule = _rule(objective)
-    _, visited = rule(1 - reward, mask, _unvisited(3))
-    value, _ = rule(reward, mask, visited)
+    compare = advantages.with_stats(objective.advantage)
+    _, visited = compare(1 - reward, mask, _unvisited(3))
+    value, _ = compare(reward, mask, visited)
     return not np.any(value)
 
 
-def _check_overlong(penalty, response_length):
+def _validate_overlong(penalty, response_length):
     if penalty is None:
         return
     if not 0 < penalty.buffer <= response_length:
@@ -83,37 +121,32 @@ def _check_overlong(penalty, response_length):
         )
 
 
-def _check_advantage(objective):
+def _validate_advantage(objective):
     """Tries the advantage on groups that leave nothing to divide by."""
     reward = jnp.array([[0.0, 0, 0], [1, 1, 1], [0, 1, 0]])
     mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
-    name = "advantage" if objective.remembering is None else "remembering"
+    compare = advantages.with_stats(objective.advantage)
     try:
-        value, _ = _rule(objective)(reward, mask, _unvisited(len(reward)))
+        value, _ = compare(reward, mask, _unvisited(len(reward)))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"objective.{name}: {getattr(objective, name)} fails on rewards of shape "
+            f"objective.advantage: {objective.advantage} fails on rewards of shape "
             f"{reward.shape} and a mask of shape {mask.shape}: {error}; return one "
             "number per token, shaped like the mask"
         ) from error
     if np.shape(value) != mask.shape or not np.all(np.isfinite(value)):
         raise ValueError(
-            f"objective.{name}: {getattr(objective, name)} gives {value} for the "
+            f"objective.advantage: {objective.advantage} gives {value} for the "
             f"rewards {reward.tolist()}; return one finite number per token, "
             f"{mask.shape} here"
         )
-
-
-def _rule(objective):
-    """Returns the function of rewards, mask and history that compares."""
-    return objective.remembering or advantages.forgetful(objective.advantage)
 
 
 def _unvisited(prompts):
     return advantages.PromptStats(*jnp.zeros((3, prompts)))
 
 
-def _check_weight(weight):
+def _validate_weight(weight):
     """Tries the token weights on responses with and without tokens."""
     mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0]]).T
     for tokens in (mask, jnp.zeros_like(mask)):

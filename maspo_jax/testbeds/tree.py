@@ -124,7 +124,7 @@ def run(key, gate, regime, tree):
     def step(past, key):
         logits = past[-1]
         batch, score = _collect(key, tree, past[0], regime.noise)
-        loss = lambda logits: surrogate(score(logits), batch, gate)
+        loss = lambda logits: surrogate(score(logits), batch, gate)[0]
 
         def ascend(logits, _):
             push = -jax.grad(loss)(logits)
@@ -185,7 +185,7 @@ def push(gate, q, advantage, learning_rate, updates, share=None):
     one = lambda value: jnp.full((1, 1), value, jnp.float32)
     weight = one(q if share is None else share)
     batch = TrainBatch(None, jnp.log(one(q)), one(advantage), weight)
-    loss = lambda logit: surrogate(jax.nn.log_sigmoid(logit), batch, gate)
+    loss = lambda logit: surrogate(jax.nn.log_sigmoid(logit), batch, gate)[0]
 
     def ascend(logit, _):
         return logit - learning_rate * jax.grad(loss)(logit), logit

@@ -7,7 +7,9 @@ import math
 import pathlib
 import re
 
+import jax.numpy as jnp
 import pytest
+from flax import struct
 from support.members import every_gate
 
 from maspo_jax import config
@@ -21,7 +23,7 @@ from maspo_jax.config import (
 from maspo_jax.objectives import advantages, gates, kl, token_weights
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
-from maspo_jax.objectives.terms import terms_of
+from maspo_jax.objectives.terms import EntropyBonus, Imitation, terms_of
 from maspo_jax.objectives.token_weights import SequenceSumOver
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -200,6 +202,38 @@ def padded(mask):
     return mask + 0.1
 
 
+def entropy_of(tokens):
+    return tokens.entropy
+
+
+@struct.dataclass
+class Summed:
+    def __call__(self, tokens):
+        return jnp.sum(tokens.logprob)
+
+
+@struct.dataclass
+class Unsaid:
+    def __call__(self, tokens):
+        return tokens.logprob - tokens.reference_logprob
+
+
+@struct.dataclass
+class Nowhere:
+    over = "wrong"
+
+    def __call__(self, tokens):
+        return tokens.logprob
+
+
+@struct.dataclass
+class Greedy:
+    needs = ("values",)
+
+    def __call__(self, tokens):
+        return tokens.logprob
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -210,13 +244,27 @@ def padded(mask):
         ({"overlong_penalty": OverlongPenalty(51)}, "overlong_penalty.buffer=51"),
         ({"overlong_penalty": OverlongPenalty(8, -1.0)}, "overlong_penalty.factor=-1"),
         ({"shaping": EntropyAdvantage(kappa=1.0)}, "EntropyAdvantage.kappa=1.0"),
-        ({"kl_in_loss": kl.Penalty(-0.1, kl.k3)}, "Penalty.coefficient=-0.1"),
+        (
+            {"terms": (kl.Penalty(-0.1, kl.k3),)},
+            "objective.terms.0: Penalty.coefficient=-0.1",
+        ),
         (
             {"kl_in_reward": kl.Penalty(float("nan"), kl.k1)},
             "kl_in_reward.coefficient=nan",
         ),
-        ({"imitation": -0.1}, "objective.imitation=-0.1"),
-        ({"entropy_bonus": float("inf")}, "objective.entropy_bonus=inf"),
+        (
+            {"terms": (EntropyBonus(0.1), Imitation(-0.1))},
+            "objective.terms.1: Imitation.coefficient=-0.1",
+        ),
+        (
+            {"terms": (EntropyBonus(math.inf),)},
+            "objective.terms.0: EntropyBonus.coefficient=inf",
+        ),
+        ({"terms": (entropy_of,)}, "terms.0: JAX does not know function"),
+        ({"terms": (Summed(),)}, "terms.0: Summed returns .* the loss of each token"),
+        ({"terms": (Unsaid(),)}, "terms.0: Unsaid fails .* name what else it reads"),
+        ({"terms": (Nowhere(),)}, "terms.0: Nowhere.over='wrong': choose one of all"),
+        ({"terms": (Greedy(),)}, "needs values; `needs` may name reference_logprob"),
         ({"advantage": infinite}, "objective.advantage"),
         ({"advantage": misshapen}, "objective.advantage: .* fails on rewards of shape"),
         ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
@@ -243,7 +291,7 @@ def with_one_response(experiment, dynamic=None, **objective):
     [
         {"advantage": raw},
         {"advantage": advantages.whitened},
-        {"remembering": advantages.smoothed},  # compares with earlier visits
+        {"advantage": advantages.smoothed},  # compares with earlier visits
     ],
 )
 def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
@@ -305,14 +353,14 @@ def test_functions_come_back_from_the_command_line_as_they_were():
         changed = loading.load(ROOT / name, ["--seed", "3"])
         assert changed == dataclasses.replace(plain, seed=3)
         assert changed.objective.weight is token_weights.token_mean
-    assert changed.objective.kl_in_loss.estimator is kl.k3
+    assert changed.objective.terms[0].estimator is kl.k3
 
 
 def test_every_part_survives_the_record_and_the_command_line():
     mine = loading.load(ROOT / "tests" / "experiments" / "tiny_all.py")
     objective = mine.objective
     off = [name for name, part in vars(objective).items() if part is None]
-    assert off == [] and mine.sampling.dynamic
+    assert off == [] and len(objective.terms) == 3 and mine.sampling.dynamic
     validation.validate(mine, 1)
     assert (
         serialization.from_json(json.loads(json.dumps(serialization.to_json(mine))))
@@ -325,13 +373,13 @@ def test_every_part_survives_the_record_and_the_command_line():
         "--objective.overlong-penalty.buffer": "2",
         "--objective.overlong-filter.no-in-group": None,
         "--objective.kl-in-reward.coefficient": "0.5",
-        "--objective.kl-in-loss.coefficient": "0.25",
+        "--objective.terms.0.coefficient": "0.25",
         "--objective.shaping.alpha": "0.1",
-        "--objective.entropy-bonus": "0.01",
+        "--objective.terms.1.coefficient": "0.01",
     }
     flat = [word for pair in words.items() for word in pair if word]
     changed = loading.load(ROOT / "tests" / "experiments" / "tiny_all.py", flat)
     validation.validate(changed, 1)
     lines = differences(changed, mine)
     assert len(lines) == len(words), lines
-    assert terms_of(changed.objective).kl == kl.Penalty(0.25, kl.k3)
+    assert terms_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)

@@ -9,7 +9,7 @@ from tiny import experiment as base
 
 from maspo_jax.config import DynamicSampling, Objective, OverlongFilter, OverlongPenalty
 from maspo_jax.data.sources import arithmetic
-from maspo_jax.objectives import advantages, correction, gates, kl
+from maspo_jax.objectives import advantages, correction, gates, kl, terms
 
 experiment = dataclasses.replace(
     base,
@@ -17,15 +17,17 @@ experiment = dataclasses.replace(
     sampling=dataclasses.replace(base.sampling, dynamic=DynamicSampling(rounds=3)),
     objective=Objective(
         gate=gates.Bapo(),
-        remembering=advantages.smoothed,
+        advantage=advantages.smoothed,
         correction=correction.TokenTruncated(),
         rejection=correction.RejectTokens(),
         overlong_penalty=OverlongPenalty(buffer=4),
         overlong_filter=OverlongFilter(),
         kl_in_reward=kl.Penalty(0.01, kl.k1),
-        kl_in_loss=kl.Penalty(0.01, kl.k3),
         shaping=advantages.EntropyAdvantage(),
-        entropy_bonus=0.001,
-        imitation=0.1,
+        terms=(
+            kl.Penalty(0.01, kl.k3),
+            terms.EntropyBonus(0.001),
+            terms.Imitation(0.1),
+        ),
     ),
 )

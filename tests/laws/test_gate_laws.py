@@ -92,7 +92,7 @@ def test_the_size_of_the_advantage_matters_to_no_gate_but_maspo(gate):
 class TestCheck:
     @every_gate
     def test_defaults_are_valid(self, gate):
-        gates.check(gate)
+        gates.validate_settings(gate)
 
     @every_gate
     def test_every_setting_has_an_interval_and_nan_is_refused(self, gate):
@@ -102,7 +102,7 @@ class TestCheck:
             assert "interval" in field.metadata, field.name
             name = f"{type(gate).__name__}.{field.name}"
             with pytest.raises(ValueError, match=name):
-                gates.check(gate.replace(**{field.name: np.nan}))
+                gates.validate_settings(gate.replace(**{field.name: np.nan}))
 
     @pytest.mark.parametrize(
         "gate, name",
@@ -123,4 +123,4 @@ class TestCheck:
     )
     def test_bad_settings_are_refused_by_name(self, gate, name):
         with pytest.raises(ValueError, match=name):
-            gates.check(gate)
+            gates.validate_settings(gate)

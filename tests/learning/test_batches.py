@@ -12,6 +12,7 @@ from maspo_jax.learning import batches
 from maspo_jax.objectives import gates, kl
 from maspo_jax.objectives.advantages import PromptStats, group_normalized, raw, smoothed
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
+from maspo_jax.objectives.terms import Imitation
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.rollout import worker
 from maspo_jax.rollout.generate import SamplingParams
@@ -178,7 +179,7 @@ def test_distance_from_the_reference_costs_reward(rollout):
 
 
 def test_right_answers_share_a_weight_of_their_own(rollout):
-    objective = Objective(gates.Clip(), imitation=0.1)
+    objective = Objective(gates.Clip(), terms=(Imitation(0.1),))
     reward = (np.arange(16) % 3 == 0).astype(np.float32).reshape(4, 4)
     whole, _ = assembled(objective, rollout, rollout.sampler_logprob, reward)
     part = taken(objective, whole, 3, 1)
@@ -188,7 +189,7 @@ def test_right_answers_share_a_weight_of_their_own(rollout):
 
 
 def test_an_advantage_that_remembers_is_given_its_history(rollout):
-    objective = Objective(gates.Clip(), remembering=smoothed)
+    objective = Objective(gates.Clip(), advantage=smoothed)
     before = PromptStats(*np.float32([[0, 3, 0, 0], [0, 50, 0, 0], [0, 9, 0, 0]]))
     whole, after = assembled(
         objective, rollout, rollout.sampler_logprob, REWARD, history=before, data=4
@@ -261,3 +262,32 @@ def test_groups_of_two_rollouts_can_be_mixed(rollout):
     np.testing.assert_array_equal(
         got[[1, 3]], [[104, 105, 106, 107], [112, 113, 114, 115]]
     )
+
+
+def test_an_advantage_of_tokens_sees_where_rewards_were_earned(rollout):
+    """Outcomes, penalties and all that is per response stand on the last token."""
+
+    def of_tokens(reward, mask):
+        return reward
+
+    of_tokens.needs = ("token_reward",)
+    penalty = OverlongPenalty(buffer=4)
+    objective = Objective(
+        gates.Clip(),
+        advantage=of_tokens,
+        overlong_penalty=penalty,
+        kl_in_reward=kl.Penalty(0.1, kl.k1),
+    )
+    mask = rollout.sequences.response_mask
+    last = mask & ~np.pad(mask[:, 1:], ((0, 0), (0, 1)))
+    lost = (mask.sum(1, keepdims=True) - 1) / 4
+    earned = np.where(mask, np.arange(80).reshape(16, 5), np.nan).astype(np.float32)
+    inputs = objective, rollout, rollout.sampler_logprob
+    more = {"reference_logprob": rollout.sampler_logprob - 0.5}
+    for reward, expected in (
+        (REWARD, np.where(last, REWARD.reshape(-1, 1), 0)),
+        (earned, np.where(mask, earned, 0)),
+    ):
+        found = assembled(*inputs, reward, **more)[0]
+        expected = expected - np.where(last, lost, 0) - np.where(mask, 0.05, 0)
+        np.testing.assert_allclose(found.advantage, expected, rtol=1e-5, atol=1e-6)

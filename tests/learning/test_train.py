@@ -70,13 +70,13 @@ def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
             "entropy",
             "out_of_band_last",
             "utilization",
-            "mismatch_max",
+            "rollout_corr/logprob_diff_max",
             "verifier/timeout",
             "learning_rate",
             "time/sampling",
             "time/overhead_share",
         } <= set(line)
-        assert line["mismatch_max"] < 1e-5
+        assert line["rollout_corr/logprob_diff_max"] < 1e-5
         parts = [
             line[f"time/{name}"]
             for name in ("reading_problems", "sampling", "grading", "updating")

@@ -266,3 +266,44 @@ def test_equal_rewards_of_many_visits_teach_nothing():
 
 
 MASK5 = np.ones((5, 2), bool)
+
+
+def test_rewards_per_token_add_up_to_those_of_responses():
+    reward, mask = random_rewards()
+    spread = np.asarray(advantages.token_rewards(reward, mask))
+    last = mask.sum(1) - 1
+    np.testing.assert_array_equal(spread[np.arange(len(mask)), last], reward.ravel())
+    assert np.count_nonzero(spread) == np.count_nonzero(reward)
+    np.testing.assert_array_equal(advantages.outcome_rewards(spread, mask, 4), reward)
+    np.testing.assert_array_equal(advantages.outcome_rewards(reward, mask, 4), reward)
+    np.testing.assert_array_equal(advantages.token_rewards(spread, mask), spread)
+
+
+def test_a_response_without_tokens_earns_no_reward_per_token():
+    mask = np.array([[False, False], [True, False]])
+    spread = advantages.token_rewards(np.ones((1, 2), np.float32), mask)
+    np.testing.assert_array_equal(spread, [[0, 0], [1, 0]])
+
+
+def test_an_advantage_is_called_with_what_it_needs():
+    reward, mask = random_rewards()
+    stats = advantages.PromptStats(*np.ones((3, len(reward)), np.float32))
+
+    def of_tokens(reward, mask, stats):
+        """The reward still to come."""
+        return jnp.cumsum(reward[:, ::-1], axis=-1)[:, ::-1] * mask, "after"
+
+    of_tokens.needs = ("token_reward", "prompt_stats")
+    found, after = advantages.with_stats(of_tokens)(reward, mask, stats)
+    np.testing.assert_array_equal(found, advantages.raw(reward, mask))
+    assert after == "after"
+    plain, same = advantages.with_stats(advantages.raw)(reward, mask, stats)
+    np.testing.assert_array_equal(plain, advantages.raw(reward, mask))
+    assert same is stats
+    ours, theirs = advantages.with_stats(advantages.smoothed), advantages.smoothed
+    for left, right in zip(
+        jax.tree.leaves(ours(reward, mask, stats)),
+        jax.tree.leaves(theirs(reward, mask, stats)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(left, right)

@@ -5,7 +5,7 @@ import pytest
 from support import reference
 
 from maspo_jax.objectives import correction, gates
-from maspo_jax.objectives.ratios import effective_share
+from maspo_jax.objectives.metrics import effective_share
 from maspo_jax.objectives.surrogate import surrogate
 
 CORRECTIONS = [
@@ -67,9 +67,9 @@ def test_what_is_far_is_rejected(rule, drawn):
 
 @pytest.mark.parametrize("rule", CORRECTIONS + REJECTIONS, ids=name_of)
 def test_bad_settings_are_refused(rule):
-    gates.check(rule)
+    gates.validate_settings(rule)
     with pytest.raises(ValueError, match=type(rule).__name__):
-        gates.check(jax.tree.map(lambda _: -1.0, rule))
+        gates.validate_settings(jax.tree.map(lambda _: -1.0, rule))
 
 
 @every_correction
@@ -167,5 +167,6 @@ def test_gradient_with_the_factor(method):
         weight = np.asarray(mask / mask.sum())
         batch, logprob = reference.batch(inputs, weight=weight)
         batch = batch.replace(correction=factor)
-        grads = jax.grad(surrogate)(logprob, batch, reference.gate_of(method))
+        gate = reference.gate_of(method)
+        grads, _ = jax.grad(surrogate, has_aux=True)(logprob, batch, gate)
     np.testing.assert_allclose(grads, arrays["grad_token-mean"], **reference.FLOAT64)

@@ -72,7 +72,7 @@ class TestBapo:
         for name in ("low_step", "high_step"):
             for kind in (gates.Bapo, gates.PaperBapo):
                 with pytest.raises(ValueError, match=f"{name}=1e-09"):
-                    gates.check(kind(**{name: 1e-9}))
+                    gates.validate_settings(kind(**{name: 1e-9}))
 
     def test_the_rest_of_the_batch_counts(self):
         halves = [random_tokens(0), random_tokens(1)]

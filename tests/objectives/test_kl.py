@@ -75,3 +75,12 @@ def test_in_reward_ignores_padding():
     penalty = kl.Penalty(0.1, kl.k1)
     reward = kl.in_reward(jnp.ones((1, 2)), logprob, other, mask, penalty)
     np.testing.assert_allclose(reward, [[1 - 0.05, 1 + 0.1]], rtol=1e-6)
+
+
+def test_in_reward_of_tokens_each_pays_for_itself():
+    logprob = jnp.array([[-1.0, jnp.nan], [-2.0, -1.0]])
+    other = jnp.array([[-1.5, -1.0], [-1.0, -1.0]])
+    mask = np.array([[True, False], [True, True]])
+    earned = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    reward = kl.in_reward(earned, logprob, other, mask, kl.Penalty(0.1, kl.k1))
+    np.testing.assert_allclose(reward, [[1 - 0.05, 0], [0.1, 1]], rtol=1e-6)

@@ -3,17 +3,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from support.members import every_gate, every_weight, random_batch
 
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import (
     fit,
-    gate_values,
     negative_log_likelihood,
+    policy_loss,
     surrogate,
 )
+from maspo_jax.objectives.terms import LossTerms
 
-gradient = jax.grad(surrogate)
+
+def gradient(logprob, batch, gate):
+    return jax.grad(surrogate, has_aux=True)(logprob, batch, gate)[0]
+
+
+def value_and_gradient(logprob, batch, gate):
+    (loss, _), grads = jax.value_and_grad(surrogate, has_aux=True)(logprob, batch, gate)
+    return loss, grads
 
 
 def rows(tree, index):
@@ -34,7 +43,7 @@ def test_on_policy_every_method_is_the_policy_gradient(gate):
 @every_gate
 def test_gradient_is_gate_times_ratio_times_advantage(gate):
     batch, logprob = random_batch()
-    value = gate_values(logprob, batch, gate)
+    _, value = surrogate(logprob, batch, gate)
     ratio = np.exp(logprob - batch.old_logprob)
     chex.assert_trees_all_close(
         gradient(logprob, batch, gate),
@@ -57,13 +66,13 @@ def test_padding_may_hold_anything(gate, weight):
     batch, logprob = random_batch(weight=weight)
     pad = batch.weight == 0
     assert pad.any()
-    expected = jax.value_and_grad(surrogate)(logprob, batch, gate)
+    expected = value_and_gradient(logprob, batch, gate)
     for junk in (np.nan, np.inf, -np.inf, 1e30):
         spoil = lambda x, junk=junk: jnp.where(pad, junk, x)
         spoiled = batch.replace(
             old_logprob=spoil(batch.old_logprob), advantage=spoil(batch.advantage)
         )
-        ours = jax.value_and_grad(surrogate)(spoil(logprob), spoiled, gate)
+        ours = value_and_gradient(spoil(logprob), spoiled, gate)
         chex.assert_trees_all_equal(ours, expected)
 
 
@@ -81,10 +90,10 @@ def test_more_padding_changes_nothing(gate, weight):
 @every_weight
 def test_splitting_a_batch_does_not_change_its_gradient(gate, weight):
     batch, logprob = random_batch(weight=weight)
-    whole = jax.value_and_grad(surrogate)(logprob, batch, gate)
+    whole = value_and_gradient(logprob, batch, gate)
     gate = fit(gate, logprob, batch, total=lambda number: number)
     pieces = [
-        jax.value_and_grad(surrogate)(logprob[part], rows(batch, part), gate)
+        value_and_gradient(logprob[part], rows(batch, part), gate)
         for part in np.split(np.arange(len(logprob)), 4)
     ]
     losses, grads = zip(*pieces, strict=True)
@@ -110,7 +119,7 @@ def test_order_of_rows_does_not_matter(gate, weight):
 def test_a_batch_without_tokens_gives_zero(gate, weight):
     batch, logprob = random_batch(weight=weight)
     empty = batch.replace(weight=weight(jnp.zeros(logprob.shape, bool)))
-    loss, grads = jax.value_and_grad(surrogate)(logprob, empty, gate)
+    loss, grads = value_and_gradient(logprob, empty, gate)
     assert loss == 0 and not np.any(grads)
 
 
@@ -119,9 +128,8 @@ def test_nothing_but_the_policy_gets_a_gradient(gate):
     batch, logprob = random_batch()
 
     def loss(gate, old_logprob):
-        return jnp.sum(
-            gate_values(logprob, batch.replace(old_logprob=old_logprob), gate)
-        )
+        _, value = surrogate(logprob, batch.replace(old_logprob=old_logprob), gate)
+        return jnp.sum(value)
 
     gate_grads, old_grads = jax.grad(loss, (0, 1))(gate, batch.old_logprob)
     assert not np.any(old_grads)
@@ -132,8 +140,29 @@ def test_nothing_but_the_policy_gets_a_gradient(gate):
 def test_low_precision_is_computed_in_float32(gate):
     batch, logprob = random_batch()
     low = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.bfloat16), tree)
-    loss, grads = jax.value_and_grad(surrogate)(low(logprob), low(batch), gate)
+    loss, grads = value_and_gradient(low(logprob), low(batch), gate)
     assert loss.dtype == jnp.float32 and np.all(np.isfinite(grads.astype(np.float32)))
+
+
+def test_the_gate_is_evaluated_once():
+    """The loss, the metrics and the trace see the same values."""
+    batch, logprob = random_batch()
+    calls = []
+
+    @struct.dataclass
+    class Counting:
+        def __call__(self, log_ratio, advantage, old_logprob):
+            calls.append(log_ratio)
+            return 0.5 * jnp.ones_like(log_ratio)
+
+    (_, (measured, trace)), grads = jax.value_and_grad(policy_loss, has_aux=True)(
+        logprob, -logprob, batch, LossTerms(Counting()), total=lambda number: number
+    )
+    assert len(calls) == 1
+    np.testing.assert_array_equal(trace.gate, 0.5)
+    assert measured.sums["gate"] == 0.5 * np.sum(batch.weight != 0)
+    expected = 0.5 * gradient(logprob, batch, gates.ImportanceSampling())
+    chex.assert_trees_all_close(grads, expected, rtol=1e-6)
 
 
 def test_beyond_the_clamp_a_token_has_no_gradient():

@@ -1,6 +1,6 @@
 """Prints how far each method is from the released code, as a table.
 
-    python tests/golden_report.py > experiments/results/gates/golden.md
+    python tests/support/golden_report.py > experiments/results/gates/golden.md
 
 The deviation of a method is that of the gradient of every token, relative to the
 larger of its size and 1e-3, the worst over the batch.
@@ -26,7 +26,8 @@ def deviation(method, dtype):
     batch, logprob = reference.batch(inputs, dtype, weight)
     batch = batch.replace(correction=factor)
     gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
-    ours = np.asarray(jax.grad(surrogate)(logprob, batch, gate), np.float64)
+    ours, _ = jax.grad(surrogate, has_aux=True)(logprob, batch, gate)
+    ours = np.asarray(ours, np.float64)
     # Where advantages differ within a response, the code of GMPO averages them first.
     mixed = np.array([len(set(a[m])) > 1 for a, m in zip(*_rows(inputs), strict=True)])
     rows = ~mixed if method.startswith("gmpo") else np.ones(len(mixed), bool)

@@ -11,8 +11,8 @@ with ratio = pi / q, q the policy the ratio is anchored to. A gate is a function
 of arrays of one shape, [...]: the clamped log-ratio, the advantage and log q of
 each token. It is a constant to the gradient. A gate of one is the plain
 importance-weighted policy gradient. Settings are pytree leaves: changing a float for
-another does not recompile, and `jax.vmap` over a gate is a sweep. `check` refuses
-settings out of their range.
+another does not recompile, and `jax.vmap` over a gate is a sweep. `validate_settings`
+refuses those out of their range.
 
 A gate that looks beyond single tokens reads responses along the last axis and
 knows padding, which the surrogate replaces by zeros, from all three arrays being
@@ -35,7 +35,7 @@ from maspo_jax.objectives.gates.reweighting import (
     Reinforce,
 )
 from maspo_jax.objectives.gates.sequence import Gmpo, Gspo
-from maspo_jax.objectives.gates.settings import check, setting
+from maspo_jax.objectives.gates.settings import setting, validate_settings
 from maspo_jax.objectives.gates.soft import (
     BilateralMaspo,
     Dgpo,
@@ -66,8 +66,8 @@ __all__ = [
     "Reinforce",
     "Sapo",
     "UnilateralSapo",
-    "check",
     "setting",
+    "validate_settings",
 ]
 
 

@@ -7,7 +7,7 @@ from flax import struct
 
 
 def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
-    """Returns a field of a gate: a pytree leaf that `check` keeps in an interval.
+    """Returns a field of a gate: a pytree leaf that is kept in an interval.
 
     Args:
         default: a float; without one the setting has to be given.
@@ -19,7 +19,7 @@ def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
     return struct.field(default=default, metadata=metadata)
 
 
-def check(gate):
+def validate_settings(gate):
     """Raises ValueError, naming the setting, unless all settings of a gate are valid.
 
     A setting may be an array, for a sweep: then each of its elements must be valid.
@@ -29,7 +29,7 @@ def check(gate):
     for field in dataclasses.fields(gate):
         value = getattr(gate, field.name)
         if dataclasses.is_dataclass(value):
-            check(value)
+            validate_settings(value)
             continue
         if not field.metadata.get("pytree_node", True):
             continue

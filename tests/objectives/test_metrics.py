@@ -8,17 +8,20 @@ from support import reference
 from support.members import GATES, every_gate, random_batch
 
 from maspo_jax import distributed
-from maspo_jax.objectives import diagnostics, gates, summaries
-from maspo_jax.objectives.surrogate import details, fit, gate_values
+from maspo_jax.objectives import gates
+from maspo_jax.objectives import metrics as module
+from maspo_jax.objectives.surrogate import details, fit, surrogate
+from maspo_jax.objectives.tokens import tokens_of
 
 # Compiled once for all gates: they differ only in the values they give.
-measure = jax.jit(diagnostics.diagnose)
-summarize = jax.jit(summaries.summarize)
+measure = jax.jit(module.measure)
+summarize = jax.jit(module.summarize)
 
 
 def metrics(logprob, batch, gate):
-    value = gate_values(logprob, batch, gate)
-    return summarize(measure(logprob, np.ones_like(logprob), value, batch))
+    _, value = surrogate(logprob, batch, gate)
+    tokens = tokens_of(logprob, np.ones_like(logprob), batch)
+    return summarize(measure(tokens, value))
 
 
 @every_gate
@@ -26,26 +29,22 @@ def test_on_policy_everything_passes(gate):
     batch, _ = random_batch()
     found = metrics(batch.old_logprob, batch, gate)
     np.testing.assert_allclose(found["utilization"], 1, rtol=1e-6)
-    np.testing.assert_allclose(found["gate"], 1, rtol=1e-6)
+    np.testing.assert_allclose(found["gate/mean"], 1, rtol=1e-6)
     assert found["out_of_band"] == 0 and found["approx_kl"] == 0
 
 
 @every_gate
 def test_sums_add_over_the_parts_of_a_batch(gate):
     batch, logprob = random_batch()
-    value, entropy = gate_values(logprob, batch, gate), -logprob
-    part = lambda rows: measure(
-        logprob[rows],
-        entropy[rows],
-        value[rows],
-        jax.tree.map(lambda x: x[rows], batch),
-    )
+    _, value = surrogate(logprob, batch, gate)
+    tokens = tokens_of(logprob, -logprob, batch)
+    part = lambda rows: measure(*jax.tree.map(lambda x: x[rows], (tokens, value)))
     whole = part(slice(None))
     parts = part(slice(3)), part(slice(3, 8))
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
     mesh = mesh_of(1, 1)
     combined = jax.shard_map(
-        lambda measured: diagnostics.combine(measured, distributed.AXES),
+        lambda measured: module.combine(measured, distributed.AXES),
         mesh=mesh,
         in_specs=distributed.REPLICATED,
         out_specs=distributed.REPLICATED,
@@ -91,10 +90,10 @@ def test_utilization_of_the_golden_batch(method):
         found = metrics(logprob, batch, gate)
     for ours, theirs in (
         ("utilization", "utilisation_vs_is"),
-        ("weight_mean", "weight_mean"),
-        ("weight_max", "weight_max"),
-        ("zero_gradient_positive", "zero_grad_frac_pos"),
-        ("zero_gradient_negative", "zero_grad_frac_neg"),
+        ("weight/mean", "weight_mean"),
+        ("weight/max", "weight_max"),
+        ("zero_gradient/positive", "zero_grad_frac_pos"),
+        ("zero_gradient/negative", "zero_grad_frac_neg"),
     ):
         expected = entry["own_metrics"][theirs]
         np.testing.assert_allclose(found[ours], expected, rtol=1e-5, err_msg=ours)
@@ -106,23 +105,23 @@ def test_what_a_gate_says_of_itself():
     said = {}
     for gate in GATES:
         gate = fit(gate, logprob, batch, total=lambda x: x)
-        found = details(batch, gate)
-        value = gate_values(logprob, batch, gate)
-        numbers = summaries.summarize(
-            diagnostics.diagnose(logprob, -logprob, value, batch, found)
-        )
+        tokens = tokens_of(logprob, -logprob, batch)
+        found = details(tokens, gate)
+        _, value = surrogate(logprob, batch, gate)
+        numbers = module.summarize(module.measure(tokens, value, found))
         said[type(gate).__name__] = set(found)
         counts = batch.weight != 0
         for name, each in found.items():
             each = np.asarray(each)[counts]
-            np.testing.assert_allclose(numbers[name], each.mean(), rtol=1e-5)
             if each.dtype == bool:
-                assert f"{name}_p50" not in numbers
+                np.testing.assert_allclose(numbers[name], each.mean(), rtol=1e-5)
+                assert f"{name}/p50" not in numbers
                 continue
+            np.testing.assert_allclose(numbers[f"{name}/mean"], each.mean(), rtol=1e-5)
             assert each.min() >= 0.1  # the first level of the quantiles
             for share in (5, 50, 95):
                 exact = np.percentile(each, share, method="inverted_cdf")
-                ratio = numbers[f"{name}_p{share:02}"] / exact
+                ratio = numbers[f"{name}/p{share:02}"] / exact
                 assert 1 - 1e-5 <= ratio <= 1.13, (gate, name, share)
     assert said["Maspo"] == said["BilateralMaspo"] == {"sigma", "sigma_capped"}
     assert said["Dac"] == {"bound_lower", "bound_upper"}
@@ -142,34 +141,34 @@ def test_numbers_by_hand():
     expected = {
         "entropy": 1.0,
         "approx_kl": -np.mean(np.log(ratio)),
-        "kl_k3": np.mean(ratio - 1 - np.log(ratio)),
-        "log_ratio_abs": np.mean(np.abs(np.log(ratio))),
-        "ratio": 5.1 / 4,
-        "advantage": 0.0,
-        "advantage_std": 1.0,
-        "advantage_abs": 1.0,
-        "zero_gradient_positive": 0.5,
-        "zero_gradient_negative": 0.5,
-        "gated_positive": 0.5,
-        "gated_negative": 0.5,
-        "gated_against_positive": 0.0,
-        "gated_against_negative": 0.0,
-        "weight_mean": 3.1 / 4,
-        "weight_max": 2.0,
-        "ratio_max": 2.0,
-        "ratio_min": 0.5,
-        "steepness_max": np.log10(1 / 5e-4),
+        "approx_kl_k3": np.mean(ratio - 1 - np.log(ratio)),
+        "log_ratio/abs": np.mean(np.abs(np.log(ratio))),
+        "ratio/mean": 5.1 / 4,
+        "advantage/mean": 0.0,
+        "advantage/std": 1.0,
+        "advantage/abs": 1.0,
+        "zero_gradient/positive": 0.5,
+        "zero_gradient/negative": 0.5,
+        "clip_ratio/high": 0.5,
+        "clip_ratio/low": 0.5,
+        "clip_ratio/against_positive": 0.0,
+        "clip_ratio/against_negative": 0.0,
+        "weight/mean": 3.1 / 4,
+        "weight/max": 2.0,
+        "ratio/max": 2.0,
+        "ratio/min": 0.5,
+        "steepness/max": np.log10(1 / 5e-4),
         "utilization": 3.1 / 5.1,
-        "effective_share": 5.1**2 / (4 * np.sum(ratio**2)),
-        "gate_closed": 0.5,
-        "gate_p01": 0.0,
-        "gate_p50": 0.0,
-        "gate": 0.5,
-        "q_below_0.9_positive_share": 0.25,
-        "q_below_0.9_positive_closed": 1.0,
-        "q_below_0.1_positive_weight": 1.1,
-        "q_below_0.001_negative_weight": 2.0,
-        "q_below_1_negative_share": 0.0,
+        "ratio/eff_sample_size": 5.1**2 / (4 * np.sum(ratio**2)),
+        "gate/closed": 0.5,
+        "gate/p01": 0.0,
+        "gate/p50": 0.0,
+        "gate/mean": 0.5,
+        "q_below_0.9/positive_share": 0.25,
+        "q_below_0.9/positive_closed": 1.0,
+        "q_below_0.1/positive_weight": 1.1,
+        "q_below_0.001/negative_weight": 2.0,
+        "q_below_1/negative_share": 0.0,
     }
     for name, number in expected.items():
         np.testing.assert_allclose(found[name], number, rtol=1e-5, err_msg=name)
@@ -185,40 +184,42 @@ def test_the_dual_clip_is_seen_where_tokens_moved_against_the_advantage():
         old_logprob=old, advantage=advantage, weight=np.full_like(old, 0.2)
     )
     found = metrics(old + np.log(ratio), batch, gates.Clip())
-    assert found["gated_against_negative"] == found["zero_gradient_negative"] == 0.25
-    assert found["gated_against_positive"] == 0
+    assert (
+        found["clip_ratio/against_negative"] == found["zero_gradient/negative"] == 0.25
+    )
+    assert found["clip_ratio/against_positive"] == 0
     without = metrics(old + np.log(ratio), batch, gates.Clip(dual=np.inf))
-    assert without["gated_against_negative"] == 0
+    assert without["clip_ratio/against_negative"] == 0
 
 
 def test_quantiles_and_extremes_of_the_ratio():
     batch, logprob = random_batch(rows=32, length=64)
     found = metrics(logprob, batch, gates.Clip())
     ratio = np.exp(logprob - batch.old_logprob)[batch.weight != 0]
-    np.testing.assert_allclose(found["ratio_min"], ratio.min(), rtol=1e-5)
-    np.testing.assert_allclose(found["ratio_max"], ratio.max(), rtol=1e-5)
+    np.testing.assert_allclose(found["ratio/min"], ratio.min(), rtol=1e-5)
+    np.testing.assert_allclose(found["ratio/max"], ratio.max(), rtol=1e-5)
     for share in (1, 5, 95, 99):
         exact = np.percentile(ratio, share, method="inverted_cdf")
-        assert 1 - 1e-5 <= found[f"ratio_p{share:02}"] / exact <= 1.051, share
+        assert 1 - 1e-5 <= found[f"ratio/p{share:02}"] / exact <= 1.051, share
 
 
 def test_quantiles_of_a_soft_gate():
     batch, logprob = random_batch(rows=32, length=64)
     gate = gates.Sapo(3.0, 3.0)
-    value = np.asarray(gate_values(logprob, batch, gate))[batch.weight != 0]
+    value = np.asarray(surrogate(logprob, batch, gate)[1])[batch.weight != 0]
     found = metrics(logprob, batch, gate)
     for share in (1, 5, 50):
         exact = np.percentile(value, share, method="inverted_cdf")
-        assert 0 <= found[f"gate_p{share:02}"] - exact <= 0.0201, share
-    np.testing.assert_allclose(found["gate_closed"], np.mean(value < 0.5), rtol=1e-5)
+        assert 0 <= found[f"gate/p{share:02}"] - exact <= 0.0201, share
+    np.testing.assert_allclose(found["gate/closed"], np.mean(value < 0.5), rtol=1e-5)
 
 
 def test_beyond_the_clamp_no_token_moves():
     batch, logprob = random_batch()
     far = batch.replace(old_logprob=logprob - 29, advantage=np.full_like(logprob, -1.0))
     found = metrics(logprob, far, gates.ImportanceSampling())
-    assert found["zero_gradient_negative"] == 1 and found["utilization"] == 0
-    assert found["weight_max"] == found["weight_mean"] == found["steepness_max"] == 0
+    assert found["zero_gradient/negative"] == 1 and found["utilization"] == 0
+    assert found["weight/max"] == found["weight/mean"] == found["steepness/max"] == 0
 
 
 def test_moments_of_the_advantage():
@@ -226,9 +227,9 @@ def test_moments_of_the_advantage():
     found = metrics(logprob, batch, gates.Clip())
     advantage = batch.advantage[batch.weight != 0]
     for name, expected in (
-        ("advantage", advantage.mean()),
-        ("advantage_std", advantage.std()),
-        ("advantage_abs", np.abs(advantage).mean()),
+        ("advantage/mean", advantage.mean()),
+        ("advantage/std", advantage.std()),
+        ("advantage/abs", np.abs(advantage).mean()),
     ):
         np.testing.assert_allclose(found[name], expected, rtol=1e-4, err_msg=name)
 
@@ -240,8 +241,7 @@ def test_the_share_of_tokens_whose_width_is_capped():
         old_logprob=old, advantage=np.ones_like(old), weight=np.ones_like(old)
     )
     gate = gates.Maspo(alpha=0.5, sigma_base=0.1)  # reaches 10 where q is 1e-4
-    found = details(batch, gate)
-    numbers = summaries.summarize(
-        diagnostics.diagnose(old, old, gate_values(old, batch, gate), batch, found)
-    )
+    tokens = tokens_of(old, old, batch)
+    _, value = surrogate(old, batch, gate)
+    numbers = module.summarize(module.measure(tokens, value, details(tokens, gate)))
     assert numbers["sigma_capped"] == 0.5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support import reference
 
-from maspo_jax.objectives import ratios
+from maspo_jax.objectives import metrics
 
 
 def drawn(shift=0.1):
@@ -20,14 +20,14 @@ def drawn(shift=0.1):
 def test_mismatch_of_a_constant_shift(shift):
     """The ratio is e^shift on every token, so every number is known."""
     with jax.enable_x64(True):
-        found = ratios.mismatch(*drawn(shift))
+        found = metrics.rollout_correction(*drawn(shift))
     expected = {
-        "mismatch_max": abs(shift),
-        "mismatch_k1": -shift,
-        "mismatch_k3": np.expm1(shift) - shift,
-        "mismatch_chi2": np.expm1(2 * shift),
-        "mismatch_perplexity_ratio": np.exp(-shift),
-        "mismatch_effective_share": 1.0,
+        "rollout_corr/logprob_diff_max": abs(shift),
+        "rollout_corr/kl": -shift,
+        "rollout_corr/k3_kl": np.expm1(shift) - shift,
+        "rollout_corr/chi2_token": np.expm1(2 * shift),
+        "rollout_corr/ppl_ratio": np.exp(-shift),
+        "rollout_corr/eff_sample_size": 1.0,
     }
     assert found.keys() == expected.keys()
     for name, number in expected.items():
@@ -36,13 +36,13 @@ def test_mismatch_of_a_constant_shift(shift):
 
 def test_effective_share_by_hand():
     """Of ratios 1 and 3 over two tokens: (1 + 3)^2 / (2 (1 + 9))."""
-    share = ratios.effective_share(np.array([[1.0, 3, 7]]), np.array([[1, 1, 0]]) > 0)
+    share = metrics.effective_share(np.array([[1.0, 3, 7]]), np.array([[1, 1, 0]]) > 0)
     np.testing.assert_allclose(share, 0.8, rtol=1e-6)
 
 
 def test_a_batch_without_tokens_is_no_mismatch():
     logprob, sampled, mask = drawn()
-    found = ratios.mismatch(logprob, sampled, np.zeros_like(mask))
+    found = metrics.rollout_correction(logprob, sampled, np.zeros_like(mask))
     assert all(number == 0 for number in found.values())
 
 
@@ -54,12 +54,14 @@ def test_mismatch_of_the_released_code():
     )
     names = ("old_log_prob", "rollout_log_prob")
     with jax.enable_x64(True):
-        found = ratios.mismatch(*(inputs[name] for name in names), inputs["mask"] != 0)
+        found = metrics.rollout_correction(
+            *(inputs[name] for name in names), inputs["mask"] != 0
+        )
     # Its means divide by the number of tokens plus 1e-8.
-    for ours, theirs in (("k1", "kl"), ("k3", "k3_kl"), ("chi2", "chi2_token")):
-        ours, theirs = found[f"mismatch_{ours}"], arrays[f"metric_{theirs}"]
+    for name in ("kl", "k3_kl", "chi2_token"):
+        ours, theirs = found[f"rollout_corr/{name}"], arrays[f"metric_{name}"]
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10)
     # The released code counts responses without tokens, as equally likely.
     some = (inputs["mask"] != 0).any(axis=-1)
     theirs = (arrays["metric_ppl_ratio"] - np.mean(~some)) / np.mean(some)
-    np.testing.assert_allclose(found["mismatch_perplexity_ratio"], theirs, rtol=1e-9)
+    np.testing.assert_allclose(found["rollout_corr/ppl_ratio"], theirs, rtol=1e-9)
