@@ -131,17 +131,19 @@ def _describe(objective, rollout, logprob, batch):
     tokens = logprob, rollout.sampler_logprob, mask
     metrics = {
         **rollout_correction(*tokens),
-        "kept": token_mean_of(batch.loss_mask, mask),
+        "loss_mask/mean": token_mean_of(batch.loss_mask, mask),
     }
     if batch.reference_logprob is not None:
         distance = kl.k3(logprob, batch.reference_logprob)
-        metrics["reference_k3"] = token_mean_of(distance, mask)
+        metrics["kl"] = token_mean_of(distance, mask)
     if correction is not None:
-        metrics["correction"] = token_mean_of(correction, mask)
-        metrics["correction_effective_share"] = effective_share(correction, mask)
+        metrics["rollout_corr/rollout_is_mean"] = token_mean_of(correction, mask)
+        metrics["rollout_corr/rollout_is_eff_sample_size"] = effective_share(
+            correction, mask
+        )
     if isinstance(objective.correction, Truncating):
         clipped = objective.correction.truncated(*tokens)
-        metrics["correction_truncated"] = token_mean_of(clipped, mask)
+        metrics["rollout_corr/rollout_is_truncated"] = token_mean_of(clipped, mask)
     return metrics
 
 

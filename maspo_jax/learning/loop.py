@@ -239,13 +239,13 @@ class Journal:
         run, dynamic = self._run, self._run.experiment.sampling.dynamic
         for warning in self._alarm(rollout.metrics, rollout.verdicts):
             run.display.note(f"step {step}: {warning}")
-        if rollout.metrics.get("groups_informative", 1) < 1 and not self._warned:
+        if rollout.metrics.get("frac_groups_informative", 1) < 1 and not self._warned:
             self._warned = True
             run.display.note(
                 f"warning: after sampling.dynamic.rounds={dynamic.rounds} rounds, step "
                 f"{step} still has groups that are all right or all wrong; they teach "
                 "nothing. Raise it or sampling.responses, or give other problems. This "
-                "is said once: see groups_informative in the metrics"
+                "is said once: see frac_groups_informative in the metrics"
             )
 
 

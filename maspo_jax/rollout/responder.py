@@ -134,5 +134,5 @@ def accuracy(responder, policy, problems):
     count = len(problems) * responder.decoding.responses
     return {
         "accuracy": float(np.mean(reward[:count])),
-        "length": float(np.mean(tokens[:count])),
+        "response_length/mean": float(np.mean(tokens[:count])),
     }

@@ -77,9 +77,11 @@ class Worker:
             for name in held.metrics
         }
         metrics["tokens"] = sum(part["tokens"] for part in drawn)
-        metrics["length_max"] = max(part["length_max"] for part in drawn)
+        metrics["response_length/max"] = max(
+            part["response_length/max"] for part in drawn
+        )
         metrics["rounds"] = len(drawn)
-        metrics["groups_informative"] = float(np.mean(informative(held.reward)))
+        metrics["frac_groups_informative"] = float(np.mean(informative(held.reward)))
         return dataclasses.replace(held, metrics=metrics)
 
     def rewarded(self, policy, step, attempt=0):
@@ -250,10 +252,10 @@ def describe(responses, group):
     of_each = lambda value: np.repeat(value, group)
     columns = {
         "reward": column(lambda one: one.reward).astype(np.float32),
-        "length": column(lambda one: one.length),
-        "truncated": column(lambda one: one.truncated),
-        "groups_all_right": of_each(correct.reshape(-1, group).all(axis=1)),
-        "groups_all_wrong": of_each(~correct.reshape(-1, group).any(axis=1)),
+        "response_length/mean": column(lambda one: one.length),
+        "response_length/clip_ratio": column(lambda one: one.truncated),
+        "frac_groups_all_correct": of_each(correct.reshape(-1, group).all(axis=1)),
+        "frac_groups_all_wrong": of_each(~correct.reshape(-1, group).any(axis=1)),
     }
     for outcome in OUTCOMES:
         of_outcome = column(lambda one, name=outcome: one.verdict.outcome == name)
@@ -263,7 +265,7 @@ def describe(responses, group):
     everywhere = distributed.all_gather_hosts(np.stack([*columns.values()], axis=1))
     table = dict(zip(columns, everywhere.T, strict=True))  # {name: [N]}
     metrics = dict(zip(columns, everywhere.mean(axis=0).tolist(), strict=True))
-    metrics["length_max"] = float(table["length"].max())
-    metrics["tokens"] = round(metrics["length"] * len(everywhere))
+    metrics["response_length/max"] = float(table["response_length/mean"].max())
+    metrics["tokens"] = round(metrics["response_length/mean"] * len(everywhere))
     reward = table["reward"].astype(np.float32).reshape(-1, group)
     return reward, table["verifier/correct"].astype(bool), metrics

@@ -10,12 +10,14 @@ import time
 import jax
 import tensorboardX
 
+from maspo_jax.runs import legacy
+
 # What stages were called in runs of earlier versions.
 RENAMED_STAGES = {"warm_up": "sft", "held_out": "validation"}
 
 
 def read_lines(path):
-    """Returns the lines of a `metrics.jsonl`, dicts, their stages under today's names.
+    """Returns the lines of a `metrics.jsonl`, dicts, under the names of today.
 
     What follows the last end of line was cut off with the process that wrote it, and
     is left out.
@@ -23,7 +25,8 @@ def read_lines(path):
     whole, _, _ = path.read_text().rpartition("\n")
     lines = map(json.loads, whole.splitlines())
     return [
-        line | {"stage": RENAMED_STAGES.get(line["stage"], line["stage"])}
+        {legacy.METRICS.get(name, name): value for name, value in line.items()}
+        | {"stage": RENAMED_STAGES.get(line["stage"], line["stage"])}
         for line in lines
     ]
 

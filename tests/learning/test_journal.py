@@ -48,14 +48,14 @@ def record(step, loss=1.0):
         {
             "loss": jnp.float32(number),
             "grad_norm": jnp.float32(1),
-            "ratio_max": jnp.float32(step + n),
-            "ratio_min": jnp.float32(step + n),
+            "ratio/max": jnp.float32(step + n),
+            "ratio/min": jnp.float32(step + n),
             "out_of_band": jnp.float32(n),
         }
         for n, number in enumerate((1.0, loss))
     ]
     return StepRecord(
-        step, rollout, {"kept": jnp.float32(1)}, updates, {"sampling": 2.0}
+        step, rollout, {"loss_mask/mean": jnp.float32(1)}, updates, {"sampling": 2.0}
     )
 
 
@@ -72,9 +72,13 @@ def test_a_step_is_written_one_step_late_and_in_order(run):
     journal.flush()
     assert run.log.lines == first + last
     found = run.log.metrics
-    assert (found["loss"], found["ratio_max"], found["ratio_min"]) == (2.0, 3.0, 2.0)
+    assert (found["loss"], found["ratio/max"], found["ratio/min"]) == (2.0, 3.0, 2.0)
     assert (found["out_of_band"], found["out_of_band_last"]) == (0.5, 1.0)
-    assert (found["kept"], found["updates"], found["tokens_per_second"]) == (1, 4, 4.5)
+    assert (found["loss_mask/mean"], found["updates"], found["tokens_per_second"]) == (
+        1,
+        4,
+        4.5,
+    )
 
 
 def test_rows_of_a_step_are_not_kept_beside_those_of_the_next(run):

@@ -66,7 +66,7 @@ def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
     for line in run_folder.read_metrics(finished[0], "reinforcement"):
         assert {
             "reward",
-            "length",
+            "response_length/mean",
             "entropy",
             "out_of_band_last",
             "utilization",
@@ -283,7 +283,7 @@ def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
     assert status == 0, output
     steps = run_folder.read_metrics(folder, "reinforcement")
     assert [line["step"] for line in steps] == [1, 2]
-    assert all(line["length"] > 1 and line["updates"] for line in steps)
+    assert all(line["response_length/mean"] > 1 and line["updates"] for line in steps)
     (rollouts, _) = sorted((folder / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
     assert len(row["question"]) > 40 and row["answer"]

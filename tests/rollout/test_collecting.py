@@ -91,7 +91,7 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
 
     def rewarded(self, policy, step, attempt=0):
         asked.append(attempt)
-        metrics = {"reward": attempt, "tokens": 10, "length_max": 3 + attempt}
+        metrics = {"reward": attempt, "tokens": 10, "response_length/max": 3 + attempt}
         batch = graded(drawing, 100 * attempt, half if attempt else flat)
         return dataclasses.replace(batch, metrics=metrics)
 
@@ -101,9 +101,9 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
     assert batch.metrics == {
         "reward": 1.0,
         "tokens": 30,
-        "length_max": 5,
+        "response_length/max": 5,
         "rounds": 3,
-        "groups_informative": 1.0,
+        "frac_groups_informative": 1.0,
     }
 
 
@@ -118,9 +118,11 @@ def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():
     assert reward.tolist() == [[0.5, 1.0], [0.0, 2.0]]
     assert correct.tolist() == [True, False, False, True]
     assert metrics["verifier/correct"] == 0.5 and metrics["verifier/undecided"] == 0.25
-    assert metrics["groups_all_right"] == metrics["groups_all_wrong"] == 0
-    assert (metrics["tokens"], metrics["length_max"]) == (3 + 4 + 5 + 6, 6)
-    assert metrics["truncated"] == 0.25 and metrics["reward"] == 3.5 / 4
+    assert metrics["frac_groups_all_correct"] == metrics["frac_groups_all_wrong"] == 0
+    assert (metrics["tokens"], metrics["response_length/max"]) == (3 + 4 + 5 + 6, 6)
+    assert (
+        metrics["response_length/clip_ratio"] == 0.25 and metrics["reward"] == 3.5 / 4
+    )
 
 
 def test_a_response_is_cut_off_if_it_fills_its_row_without_an_end():

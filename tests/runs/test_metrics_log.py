@@ -14,7 +14,7 @@ from maspo_jax.types import Sequences, TrainBatch
 
 EARLIER = [
     {"stage": "warm_up", "step": 10, "loss": 0.1 + 0.2},
-    {"stage": "held_out", "step": 0, "accuracy": 0.25},
+    {"stage": "held_out", "step": 0, "length": 4.5},
     {"stage": "reinforcement", "step": 1, "reward": float("nan")},
     {"stage": "reinforcement", "step": 2, "reward": 0.5},
 ]
@@ -36,7 +36,8 @@ def test_stages_of_earlier_runs_are_read_by_their_names_today(folder):
         0.1 + 0.2
     ]
     (validation,) = run_folder.read_metrics(folder, "validation")
-    assert validation == {"stage": "validation", "step": 0, "accuracy": 0.25}
+    named = {"response_length/mean": 4.5}
+    assert validation == {"stage": "validation", "step": 0, **named}
     assert len(run_folder.read_metrics(folder, "reinforcement")) == 2
 
 
