@@ -171,7 +171,8 @@ def conclude(folder, display):
         table.add_column(name, justify="right")
     for name, line in (("before", validation[0]), ("after", validation[-1])):
         when = f"{name} ({line['step']} steps)"
-        table.add_row(when, f"{line['accuracy']:.1%}", f"{line['length']:.1f} tokens")
+        length = f"{line['response_length/mean']:.1f} tokens"
+        table.add_row(when, f"{line['accuracy']:.1%}", length)
     display.console.print(table)
     picture = draw_learning_curves([folder], folder / "learning_curve.png")
     display.note(f"The learning curve is in {picture}")

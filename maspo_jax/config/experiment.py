@@ -52,6 +52,7 @@ class Sft:
     prompt_length: int | None = None  # None: as in sampling
     response_length: int | None = None  # likewise
     row_length: int | None = None  # of rows solutions are packed into; None: one each
+    microbatches: int = 1  # parts of a batch whose gradients are added up
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ RESUMABLE = {
     "grading.workers",
     "checkpoint_every",
     "sft.checkpoint_every",
+    "sft.microbatches",
     "rollouts_every",
 }
 

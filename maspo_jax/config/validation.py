@@ -58,6 +58,7 @@ LIMITS = {
     "sft.prompt_length": "[1, inf)",
     "sft.response_length": "[1, inf)",
     "sft.row_length": "[2, inf)",
+    "sft.microbatches": "[1, inf)",
     "sft.phases.*.updates": "[1, inf)",
 }
 
@@ -91,7 +92,12 @@ def validate(experiment, devices):
     _check_rise("optimization", experiment.optimization, total)
     if experiment.sft:
         sft = experiment.sft
-        _divides("sft.batch", sft.batch, "devices", devices)
+        _divides(
+            "sft.batch",
+            sft.batch,
+            "devices * sft.microbatches",
+            devices * sft.microbatches,
+        )
         total = sum(phase.updates for phase in sft.phases)
         _check_rise("sft.optimization", sft.optimization, total)
     check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)

@@ -1,33 +1,24 @@
-"""From scored responses to the batches of the optimizer."""
+"""From rewarded responses to the batches of the optimizer."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from maspo_jax import distributed
 from maspo_jax.objectives import kl
-from maspo_jax.objectives.advantages import with_stats
+from maspo_jax.objectives.advantages import (
+    outcome_rewards,
+    token_rewards,
+    with_stats,
+)
 from maspo_jax.objectives.correction import Truncating
 from maspo_jax.objectives.metrics import effective_share, rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
-from maspo_jax.types import Rollout, TrainBatch
-
-
-@struct.dataclass
-class Scored:
-    """A rollout batch, and all that is known of it before the first update."""
-
-    rollout: Rollout
-    logprob: jax.Array  # [N, T] by the trainer
-    reward: jax.Array  # [P, G]
-    penalty: jax.Array  # [P, G], added to it: that of overlong responses, or zero
-    correct: jax.Array  # [N] bool, correct answers
-    reference_logprob: jax.Array | None = None  # [N, T], if the objective needs it
-    history: Any = None  # an `advantages.PromptStats` of [P], likewise
+from maspo_jax.objectives.shaping import overlong_penalty
+from maspo_jax.rollout.worker import rows_of, truncated
+from maspo_jax.types import TrainBatch
 
 
 def order(seed, step, prompts, minibatches, epochs):
@@ -52,47 +43,72 @@ def order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
-def make_assemble(objective, ends, mesh):
-    """Returns `assemble(scored) -> TrainBatch, PromptStats, metrics`, compiled.
+def make_assemble(objective, sampling, mesh):
+    """Returns `assemble` of an objective, compiled: from rewards to a `TrainBatch`.
 
-    The batch is weighed only once `take` has selected from it.
+    Everything that is shaped from rewards is shaped here. The batch is weighed only
+    once `take` has selected from it.
 
     Args:
         objective: a `config.Objective`.
-        ends: the tokens that end a response.
+        sampling: the `SamplingParams` that responses were drawn with.
         mesh: the mesh everything is split over by rows.
     """
     compare = with_stats(objective.advantage)
 
-    def assemble(scored):
-        rollout, logprob = scored.rollout, scored.logprob
-        mask, reward = rollout.sequences.response_mask, scored.reward + scored.penalty
-        finished = mask & ~cut_off(rollout.sequences, ends)[:, None]
-        overlong, kept = objective.overlong_filter, mask
-        if overlong is not None:
-            kept = finished
-        if objective.rejection is not None:
-            kept = kept & objective.rejection(logprob, rollout.sampler_logprob, mask)
+    def assemble(
+        rollout, logprob, reward, correct, reference_logprob=None, history=None
+    ):
+        """Returns the batch, what is remembered of its prompts, and metrics.
+
+        Args:
+            rollout: the `Rollout`.
+            logprob: [N, T] by the trainer, before the first update.
+            reward: [P, G], or of each token, [N, T], which adds up over a response.
+            correct: [N] bool, correct answers.
+            reference_logprob: [N, T] of the reference policy, if it is needed.
+            history: the `PromptStats` of the P prompts before, if they are needed.
+        """
+        mask = rollout.sequences.response_mask
+        penalty = overlong(objective, jnp.sum(mask, axis=-1), sampling.length)
+        added = penalty.reshape(-1, sampling.responses)
+        if "token_reward" in objective.needs:
+            reward, added = token_rewards(reward, mask), token_rewards(added, mask)
+        else:
+            reward = outcome_rewards(reward, mask, sampling.responses)
+        reward = reward + added
         if objective.kl_in_reward is not None:
             reward = kl.in_reward(
-                reward, logprob, scored.reference_logprob, mask, objective.kl_in_reward
+                reward, logprob, reference_logprob, mask, objective.kl_in_reward
             )
-        compared = mask if overlong is None or overlong.in_group else finished
-        advantage, history = compare(reward, compared, scored.history)
-        factor = None
+        cut_off = truncated(rollout.sequences, sampling.eos_tokens)
+        finished = mask & ~cut_off[:, None]
+        overlong_filter, loss_mask = objective.overlong_filter, mask
+        if overlong_filter is not None:
+            loss_mask = finished
+        if objective.rejection is not None:
+            loss_mask = loss_mask & objective.rejection(
+                logprob, rollout.sampler_logprob, mask
+            )
+        in_group = overlong_filter is None or overlong_filter.in_group
+        advantage, history = compare(reward, mask if in_group else finished, history)
+        correction = None
         if objective.correction is not None:
-            factor = objective.correction(logprob, rollout.sampler_logprob, mask)
+            correction = objective.correction(logprob, rollout.sampler_logprob, mask)
         batch = TrainBatch(
             rollout.sequences,
             logprob if objective.anchor == "trainer" else rollout.sampler_logprob,
             advantage,
             weight=None,
-            loss_mask=kept,
-            correction=factor,
-            reference_logprob=scored.reference_logprob,
-            correct=scored.correct if "correct" in objective.needs else None,
+            loss_mask=loss_mask,
+            correction=correction,
+            reference_logprob=reference_logprob,
+            correct=correct if "correct" in objective.needs else None,
+            row=jnp.arange(len(mask), dtype=jnp.int32),
+            policy_version=rollout.policy_version,
         )
-        return batch, history, _describe(scored, kept, factor, objective.correction)
+        metrics = _describe(objective, rollout, logprob, batch)
+        return batch, history, metrics | {"overlong_penalty": jnp.mean(penalty)}
 
     rows, whole = (
         jax.NamedSharding(mesh, spec)
@@ -101,32 +117,34 @@ def make_assemble(objective, ends, mesh):
     return jax.jit(assemble, out_shardings=(rows, rows, whole))
 
 
-def _describe(scored, kept, factor, correction):
+def overlong(objective, length, limit):
+    """Returns what is added to the reward of responses, for their length, [N]."""
+    penalty = objective.overlong_penalty
+    if penalty is None:
+        return jnp.zeros(length.shape, jnp.float32)
+    return overlong_penalty(length, limit, penalty.buffer, penalty.factor)
+
+
+def _describe(objective, rollout, logprob, batch):
     """Returns the metrics of a batch before its first update, all scalars."""
-    mask = scored.rollout.sequences.response_mask
-    tokens = scored.logprob, scored.rollout.sampler_logprob, mask
-    numbers = {
+    mask, correction = rollout.sequences.response_mask, batch.correction
+    tokens = logprob, rollout.sampler_logprob, mask
+    metrics = {
         **rollout_correction(*tokens),
-        "kept": token_mean_of(kept, mask),
-        "overlong_penalty": jnp.mean(scored.penalty),
+        "loss_mask/mean": token_mean_of(batch.loss_mask, mask),
     }
-    if scored.reference_logprob is not None:
-        distance = kl.k3(scored.logprob, scored.reference_logprob)
-        numbers["reference_k3"] = token_mean_of(distance, mask)
-    if factor is not None:
-        numbers["correction"] = token_mean_of(factor, mask)
-        numbers["correction_effective_share"] = effective_share(factor, mask)
-    if isinstance(correction, Truncating):
-        truncated = correction.truncated(*tokens)
-        numbers["correction_truncated"] = token_mean_of(truncated, mask)
-    return numbers
-
-
-def cut_off(sequences, ends):
-    """Returns which responses reached the limit without an end token. [N] bool."""
-    return sequences.response_mask[:, -1] & ~jnp.isin(
-        sequences.response[:, -1], jnp.array(ends)
-    )
+    if batch.reference_logprob is not None:
+        distance = kl.k3(logprob, batch.reference_logprob)
+        metrics["kl"] = token_mean_of(distance, mask)
+    if correction is not None:
+        metrics["rollout_corr/rollout_is_mean"] = token_mean_of(correction, mask)
+        metrics["rollout_corr/rollout_is_eff_sample_size"] = effective_share(
+            correction, mask
+        )
+    if isinstance(objective.correction, Truncating):
+        clipped = objective.correction.truncated(*tokens)
+        metrics["rollout_corr/rollout_is_truncated"] = token_mean_of(clipped, mask)
+    return metrics
 
 
 def make_take(weight, responses, mesh):
@@ -158,33 +176,6 @@ def _weigh(batch, weight):
     if batch.correct is not None:
         correct = weight(batch.loss_mask & batch.correct[:, None])
     return batch.replace(weight=value, correct_weight=correct)
-
-
-def make_merge(responses, mesh):
-    """Returns `merge(held, fresh, groups) -> Rollout`, compiled.
-
-    It picks P groups, an int32 array of indices, from those of two rollouts: the
-    first P are held, the next P fresh.
-
-    Args:
-        responses: G.
-        mesh: the mesh all of them are split over by rows.
-    """
-
-    @functools.partial(
-        jax.jit, out_shardings=jax.NamedSharding(mesh, distributed.BATCH)
-    )
-    def merge(held, fresh, groups):
-        rows = rows_of(groups, responses)
-        pick = lambda old, new: jnp.concatenate([old, new])[rows]
-        return jax.tree.map(pick, held, fresh)
-
-    return merge
-
-
-def rows_of(prompts, responses):
-    """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
-    return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
 
 
 def demonstration_batch(sequences, weight):

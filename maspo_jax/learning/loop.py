@@ -1,28 +1,38 @@
 """Reinforcement learning with verifiable rewards.
 
 for each step:
-    draw G responses to each of P prompts from the policy
-    grade them
-    compare each with its group: the advantage
+    collect: draw G responses to each of P prompts from the policy, and grade them
+    assemble: compare each with its group, the advantage
     for each minibatch:
-        ascend the gated, importance-weighted policy gradient
+        update: ascend the gated, importance-weighted policy gradient
+    record
 """
 
+import dataclasses
+import functools
 import math
+
+import jax
 
 from maspo_jax import distributed
 from maspo_jax.data import pipeline
-from maspo_jax.learning import learner as algorithms
+from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.learning.sft import sft
+from maspo_jax.objectives.metrics import over_updates
+from maspo_jax.objectives.surrogate import TokenTrace
 from maspo_jax.rewards.verdict import Alarm
-from maspo_jax.rollout.worker import collect
+from maspo_jax.rollout import worker as workers
+from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs import metrics_log
 from maspo_jax.runs.checkpoints import Checkpoints
 from maspo_jax.runs.interrupts import Interrupts
 from maspo_jax.runs.prompt_history import PromptHistory
+from maspo_jax.runs.responses import write_responses
 from maspo_jax.runs.run_folder import Run
+from maspo_jax.runs.state import RunState
+from maspo_jax.types import TrainBatch
 
 OVERHEAD = ("reading problems", "grading", "writing", "saving")
 
@@ -43,7 +53,7 @@ def train(experiment, folder, verifier, evaluate, display):
         FloatingPointError: an update was not finite; nothing was saved after it.
     """
     mesh = distributed.make_mesh(experiment.fsdp)
-    algorithm = algorithms.build(experiment, mesh, verifier)
+    learner = learners.build(experiment, mesh)
     stages = folder / "checkpoints"
     with (
         Interrupts(display) as interrupts,  # until the last checkpoint is on disk
@@ -62,28 +72,36 @@ def train(experiment, folder, verifier, evaluate, display):
             clock = metrics_log.Clock(display)
             run = Run(experiment, folder, mesh, log, clock, display, interrupts)
             if done < 0:
-                start = begin(run, algorithm, warming)
+                start = begin(run, learner, warming)
             else:
                 display.note(f"going on from step {done}")
-                start = saved.restore(algorithm.skeleton)
-            learn(run, algorithm, max(done, 0), *start, evaluate, saved)
+                start = learner.restore(saved)
+            done = max(done, 0)
+            learner = dataclasses.replace(
+                learner,
+                reference=reference_of(run, learner, done, start.train.policy),
+                prompt_history=PromptHistory(start.prompt_history),
+            )
+            stream = problem_stream(experiment, start.data)
+            worker = workers.build(experiment, mesh, verifier, stream, clock)
+            learn(run, worker, learner, done, start.train, evaluate, saved)
 
 
-def begin(run, algorithm, checkpoints):
-    """Returns the state before the first step, warmed up if the experiment says so."""
-    experiment = run.experiment
+def begin(run, learner, checkpoints):
+    """Returns the `RunState` before the first step, after the supervised stage."""
+    experiment, optimizer = run.experiment, learner.optimizer
     if experiment.sft:
         policy = sft(run, checkpoints)
-        return states.adopt(policy, algorithm.optimizer, run.mesh), None
-    return states.begin(experiment, algorithm.optimizer, run.mesh), None
+        return RunState(states.adopt(policy, optimizer, run.mesh))
+    return RunState(states.begin(experiment, optimizer, run.mesh))
 
 
-def reference_of(run, algorithm, done, policy):
+def reference_of(run, learner, done, policy):
     """Returns the policy at the start of reinforcement learning, or None.
 
     Args:
         run: the `Run`.
-        algorithm: the `Algorithm`.
+        learner: the `Learner`.
         done: steps that are behind.
         policy: of the first step, or of a later one if the run goes on: the
             reference was saved before the first update then.
@@ -97,57 +115,162 @@ def reference_of(run, algorithm, done, policy):
                 f"{folder}: the reference policy of this run is gone; restore it, or "
                 "start again with another --run"
             )
-        saved.save(0, policy, {})
+        saved.save(0, RunState(policy))
     with Checkpoints(folder) as saved:
-        return saved.restore(algorithm.skeleton.policy)[0]
+        return saved.restore(learner.skeleton.policy).train
 
 
-def learn(run, algorithm, done, state, position, evaluate, checkpoints):
+def learn(run, worker, learner, done, state, evaluate, checkpoints):
     """Runs the steps that are left."""
-    experiment, clock = run.experiment, run.clock
-    stream = problem_stream(experiment, position and position["problems"])
-    visits = PromptHistory(position["visits"] if position else ())
-    reference = reference_of(run, algorithm, done, state.policy)
-    alarm, warned = Alarm(), False
-    place = lambda: {"problems": stream.get_state(), "visits": visits.saved()}
+    experiment, clock, journal = run.experiment, run.clock, Journal(run)
     run.display.begin("step", done, experiment.steps)
     if done == 0:
         measure(run, 0, state.policy, evaluate)
     for step in range(done + 1, experiment.steps + 1):
-        graded, numbers = collect(run, algorithm, stream, state.policy, step)
-        if numbers.get("groups_informative", 1) < 1 and not warned:
-            warned = True
-            rounds = experiment.sampling.dynamic.rounds
-            run.display.note(
-                f"warning: after sampling.dynamic.rounds={rounds} rounds, step {step} "
-                "still has groups that are all right or all wrong; they teach nothing. "
-                "Raise it or sampling.responses, or give other problems. This is said "
-                "once: see groups_informative in the metrics"
-            )
+        rollout = worker.collect(state.policy, step)  # draw, grade, draw again (DAPO)
         with clock("updating"):
-            state, learned, seen = algorithm.improve(
-                state, graded, visits, reference, step
-            )
+            batch, metrics = learner.assemble(state.policy, rollout)
+            updates = []
+            for minibatch in learner.minibatches(batch, step):
+                state, measured, trace = learner.update(state, minibatch)  # the gate
+                updates.append(measured)
         last = step == experiment.steps
-        with clock("writing"):
-            metrics_log.refuse_non_finite(f"step {step}", learned, "optimization")
-            for warning in alarm(numbers, graded.verdicts):
-                run.display.note(f"step {step}: {warning}")
-            numbers |= learned
-            before = (step - 1) * experiment.updates_per_step
-            run.log.write_updates(before, seen.updates)
-            if step % experiment.rollouts_every == 0 or step == 1 or last:
-                rewards = distributed.all_gather_hosts(graded.reward)
-                metrics_log.write_rollouts(
-                    run.folder, step, experiment, graded.problems, rewards, seen
-                )
+        journal.add(StepRecord(step, rollout, metrics, updates, clock.read()))
+        if step % experiment.rollouts_every == 0 or step == 1 or last:
+            journal.add_responses(minibatch, trace)
         if step % experiment.validation.every == 0 or last:
-            measure(run, step, state.policy, evaluate)
-        report(run, step, numbers)
-        with clock("saving"):
-            if step % experiment.checkpoint_every == 0 or last:
-                checkpoints.save(step, state, place())
-        run.stop_if_asked(checkpoints, step, state, place(), "steps")
+            measuring = functools.partial(measure, run, step, state.policy, evaluate)
+            journal.flush(before_report=measuring)
+        settled = functools.partial(settle, journal, worker, learner, state, step)
+        if step % experiment.checkpoint_every == 0 or last:
+            reached = settled()
+            with clock("saving"):
+                checkpoints.save(step, reached)
+        run.stop_if_asked(checkpoints, step, settled, "steps")
+
+
+def settle(journal, worker, learner, state, step):
+    """Returns the `RunState` behind a step, once its updates are known to be finite."""
+    journal.flush()
+    return RunState(
+        state,
+        worker.stream.get_state(),
+        learner.prompt_history.saved(),
+        step * learner.experiment.updates_per_step,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """What a step leaves for the log; numbers of the learner still on the devices."""
+
+    step: int
+    rollout: RewardedRollout
+    metrics: dict  # of the batch before the first update
+    updates: list  # the metrics of each update, dicts
+    seconds: dict  # of the `Clock`
+    # Of the last update, if its responses are to be written:
+    minibatch: TrainBatch | None = None
+    trace: TokenTrace | None = None
+
+
+class Journal:
+    """Writes what the steps of a run leave, each when the next has begun its updates.
+
+    So the devices never wait for the log: a step draws before the metrics of the one
+    before have been asked for. Whoever is about to save a state flushes first.
+    """
+
+    def __init__(self, run):
+        self._run = run
+        self._held = None
+        self._alarm, self._warned = Alarm(), False
+
+    def add(self, record):
+        """Holds the `StepRecord` of a step, and writes that of the step before."""
+        self.flush()
+        # The rows of a whole step are not kept on the devices beside those of the next.
+        rollout = dataclasses.replace(record.rollout, rollout=None)
+        self._held = dataclasses.replace(record, rollout=rollout)
+
+    def add_responses(self, minibatch, trace):
+        """Has the responses of the last update written along with the step's record."""
+        self._held = dataclasses.replace(self._held, minibatch=minibatch, trace=trace)
+
+    def flush(self, before_report=lambda: None):
+        """Writes what is held, if anything.
+
+        Args:
+            before_report: called between the lines of the updates and that of the step.
+
+        Raises:
+            FloatingPointError: an update of the step was not finite.
+        """
+        if self._held is None:
+            return
+        record, self._held = self._held, None
+        run, step, rollout = self._run, record.step, record.rollout
+        with run.clock("updating"):
+            metrics, updates = jax.tree.map(
+                float, jax.device_get((record.metrics, record.updates))
+            )
+        with run.clock("writing"):
+            metrics |= over_updates(updates)
+            metrics_log.refuse_non_finite(f"step {step}", metrics, "optimization")
+            self._warn(step, rollout)
+            per_step = run.experiment.updates_per_step
+            run.log.write_updates((step - 1) * per_step, updates)
+            if record.trace is not None:
+                write_responses(
+                    run.folder,
+                    step,
+                    run.experiment.tokenizer,
+                    rollout.problems,
+                    rollout.reward.reshape(len(rollout.correct), -1).sum(axis=-1),
+                    record.minibatch,
+                    record.trace,
+                )
+        before_report()
+        metrics = rollout.metrics | metrics | timing(run, record, rollout.metrics)
+        report(run, step, metrics)
+
+    def _warn(self, step, rollout):
+        """Says what is wrong with the responses of a step, each thing once."""
+        run, dynamic = self._run, self._run.experiment.sampling.dynamic
+        for warning in self._alarm(rollout.metrics, rollout.verdicts):
+            run.display.note(f"step {step}: {warning}")
+        if rollout.metrics.get("frac_groups_informative", 1) < 1 and not self._warned:
+            self._warned = True
+            run.display.note(
+                f"warning: after sampling.dynamic.rounds={dynamic.rounds} rounds, step "
+                f"{step} still has groups that are all right or all wrong; they teach "
+                "nothing. Raise it or sampling.responses, or give other problems. This "
+                "is said once: see frac_groups_informative in the metrics"
+            )
+
+
+def timing(run, record, metrics):
+    """Returns what a step cost, as metrics.
+
+    The devices go on with the updates of a step while the next one begins: waiting for
+    them, and what is written and saved behind a step, count for the next.
+    """
+    experiment, seconds = run.experiment, dict(record.seconds)
+    seconds.pop("evaluating", None)
+    total = sum(seconds.values())
+    made = record.step * experiment.updates_per_step
+    schedule = learning_rate(
+        experiment.optimization, experiment.steps * experiment.updates_per_step
+    )
+    return {
+        "updates": made,
+        "learning_rate": float(schedule(made - 1)),
+        "tokens_per_second": metrics["tokens"] / total,
+        "time/step": total,
+        "time/overhead_share": sum(seconds.get(name, 0) for name in OVERHEAD) / total,
+        **{f"time/{name.replace(' ', '_')}": spent for name, spent in seconds.items()},
+        "time/programs_compiled": run.clock.programs_compiled(),
+    }
 
 
 def problem_stream(experiment, position):
@@ -170,31 +293,13 @@ def problem_stream(experiment, position):
 def measure(run, step, policy, evaluate):
     """Logs how the policy does on the held-out problems after so many steps."""
     with run.clock("evaluating"):
-        numbers = evaluate(policy, run.mesh)
-    run.log.write("validation", step, numbers)
-    run.display.show(numbers)
+        metrics = evaluate(policy, run.mesh)
+    run.log.write("validation", step, metrics)
+    run.display.show(metrics)
 
 
-def report(run, step, numbers):
-    """Logs and shows the metrics of a step, with where its time went.
-
-    What is written and saved behind a step counts for the next.
-    """
-    experiment, seconds = run.experiment, run.clock.read()
-    seconds.pop("evaluating", None)
-    total = sum(seconds.values())
-    made = step * experiment.updates_per_step
-    schedule = learning_rate(
-        experiment.optimization, experiment.steps * experiment.updates_per_step
-    )
-    numbers |= {
-        "updates": made,
-        "learning_rate": float(schedule(made - 1)),
-        "tokens_per_second": numbers["tokens"] / total,
-        "time/step": total,
-        "time/overhead_share": sum(seconds.get(name, 0) for name in OVERHEAD) / total,
-        **{f"time/{name.replace(' ', '_')}": spent for name, spent in seconds.items()},
-    }
+def report(run, step, metrics):
+    """Logs and shows the metrics of a step."""
     with run.clock("writing"):
-        run.log.write("reinforcement", step, numbers)
-    run.display.step(step, numbers)
+        run.log.write("reinforcement", step, metrics)
+    run.display.step(step, metrics)

@@ -24,18 +24,39 @@ def learning_rate(settings, updates):
 
 
 def make_optimizer(settings, updates):
-    """Returns AdamW behind a limit on the global norm, as an Optax transformation."""
-    return optax.chain(
-        optax.clip_by_global_norm(settings.max_grad_norm),
-        optax.adamw(
-            learning_rate(settings, updates),
-            b1=settings.beta1,
-            b2=settings.beta2,
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-            mask=matrices,
-        ),
-    )
+    """Returns AdamW behind a limit on the global norm, as an Optax transformation.
+
+    What `hyperparameters` returns are leaves of its state, `opt_state.hyperparams`, so
+    that `jax.vmap` over states sweeps them. A schedule follows the learning rate found
+    there, which is that of its peak.
+    """
+    schedule = learning_rate(settings, updates)
+
+    def adamw(learning_rate, weight_decay, max_grad_norm):
+        # Exactly one where nothing is swept: the schedule is that of the settings then.
+        share = learning_rate / settings.learning_rate
+        return optax.chain(
+            optax.clip_by_global_norm(max_grad_norm),
+            optax.adamw(
+                lambda update: share * schedule(update),
+                b1=settings.beta1,
+                b2=settings.beta2,
+                eps=settings.epsilon,
+                weight_decay=weight_decay,
+                mask=matrices,
+            ),
+        )
+
+    return optax.inject_hyperparams(adamw)(**hyperparameters(settings))
+
+
+def hyperparameters(settings):
+    """Returns the settings of an `Optimization` that can be swept, {name: number}."""
+    return {
+        "learning_rate": float(settings.learning_rate),
+        "weight_decay": float(settings.weight_decay),
+        "max_grad_norm": float(settings.max_grad_norm),
+    }
 
 
 def matrices(policy):

@@ -6,11 +6,12 @@ from maspo_jax import distributed
 from maspo_jax.data import pipeline
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.batches import demonstration_batch
-from maspo_jax.learning.optimizer import make_optimizer
+from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
 from maspo_jax.learning.update import make_update
 from maspo_jax.objectives.surrogate import sft_loss
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.runs.metrics_log import refuse_non_finite
+from maspo_jax.runs.state import RunState
 
 SHOWN_EVERY = 10  # updates
 START = {"phase": 0, "taken": 0, "stream": None}
@@ -35,9 +36,11 @@ def sft(run, checkpoints):
         done, begin = 0, START
     else:
         run.display.note(f"going on from warm-up update {done}")
-        state, begin = checkpoints.restore(skeleton)
+        saved = checkpoints.restore(skeleton, hyperparameters(settings.optimization))
+        state, begin = saved.train, saved.data
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-    update = make_update(sft_loss, optimizer, run.mesh, specs)
+    parts = settings.microbatches
+    update = make_update(sft_loss, optimizer, run.mesh, specs, microbatches=parts)
     own = distributed.host_slice(settings.batch)
 
     run.display.begin("warm-up", done, total)
@@ -47,6 +50,7 @@ def sft(run, checkpoints):
         batch = distributed.shard_rows(jax.tree.map(lambda x: x[own], batch), run.mesh)
         state, metrics, _ = update(state, batch, None)
         done += 1
+        reached = RunState(state, position, policy_version=done)
         due = done % settings.checkpoint_every == 0 or done == total
         showing = done % SHOWN_EVERY == 0 or done == total
         if due or showing or run.interrupts.requested:
@@ -58,8 +62,8 @@ def sft(run, checkpoints):
             run.display.step(done, shown)
             run.display.stage("warming up")
         if due:
-            checkpoints.save(done, state, position)
-        run.stop_if_asked(checkpoints, done, state, position, "warm-up updates")
+            checkpoints.save(done, reached)
+        run.stop_if_asked(checkpoints, done, lambda now=reached: now, "warm-up updates")
     checkpoints.finish()
     return state.policy
 

@@ -19,11 +19,6 @@ from maspo_jax.rollout.logprobs import sharded_logprobs
 from maspo_jax.types import TrainState
 
 
-def everywhere(number):
-    """Adds a number up over all devices, per device."""
-    return jax.lax.psum(number, distributed.AXES)
-
-
 def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     """Returns `update(state, batch, method) -> state, metrics, trace`, compiled.
 
@@ -31,7 +26,9 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     change without compiling again.
 
     Args:
-        loss: `surrogate.policy_loss` or `surrogate.sft_loss`.
+        loss: `surrogate.policy_loss` or `surrogate.sft_loss`: a function of [N, T]
+            log-probabilities, [N, T] entropies, the batch, the method, and what adds
+            a number up over the devices.
         optimizer: an Optax transformation.
         mesh: the mesh the batch is split over by rows.
         specs: the `PartitionSpec` of every leaf of the policy.
@@ -40,31 +37,31 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     """
 
     def gradients(policy, batch, method):
-        mine = distributed.pcast_varying(policy)
+        varying_policy = distributed.pcast_varying(policy)
         pieces = _split(batch, microbatches)
         if microbatches > 1 and terms.fits_batch(method):
             scores = lambda rows: sharded_logprobs(
-                mine, rows.sequences, specs, temperature
+                varying_policy, rows.sequences, specs, temperature
             )
             method = _fit_first(scores, pieces, method)
 
-        def objective(policy, rows):
-            logprob, entropy = sharded_logprobs(
-                policy, rows.sequences, specs, temperature
-            )
-            return loss(logprob, entropy, rows, method, everywhere)
+        def microbatch(total, rows):
+            def of_policy(policy):
+                logprob, entropy = sharded_logprobs(
+                    policy, rows.sequences, specs, temperature
+                )
+                return loss(logprob, entropy, rows, method, total=_psum)
 
-        def accumulate(total, rows):
             (value, (measured, trace)), grads = jax.value_and_grad(
-                objective, has_aux=True
-            )(mine, rows)
+                of_policy, has_aux=True
+            )(varying_policy)
             return jax.tree.map(jnp.add, total, grads), (value, measured, trace)
 
-        zeros = jax.tree.map(jnp.zeros_like, mine)
-        grads, (values, measured, trace) = jax.lax.scan(accumulate, zeros, pieces)
+        zeros = jax.tree.map(jnp.zeros_like, varying_policy)
+        grads, (values, measured, trace) = jax.lax.scan(microbatch, zeros, pieces)
         measured = objective_metrics.combine(measured, distributed.AXES)
         return (
-            (everywhere(values.sum()), measured),
+            (_psum(values.sum()), measured),
             _join(trace),
             distributed.psum_replicated(grads, specs),
         )
@@ -116,13 +113,18 @@ def make_logprobs(mesh, specs, temperature=1.0, pieces=1):
     )
 
 
+def _psum(number):
+    """Adds a number up over all devices, per device."""
+    return jax.lax.psum(number, distributed.AXES)
+
+
 def _fit_first(scores, pieces, method):
     """Fits a gate to all microbatches before the first of them is used, per device."""
     logprob, entropy = jax.lax.scan(lambda _, rows: (None, scores(rows)), None, pieces)[
         1
     ]
     rows = terms.shape(_join(entropy), _join(pieces), method)
-    return method.replace(gate=fit(method.gate, _join(logprob), rows, everywhere))
+    return method.replace(gate=fit(method.gate, _join(logprob), rows, _psum))
 
 
 def _split(tree, pieces):

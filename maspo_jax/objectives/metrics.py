@@ -478,9 +478,14 @@ TIME = {
     "time/reading_problems": ("waiting for problems and prompts", "s"),
     "time/sampling": ("drawing responses", "s"),
     "time/grading": ("checking answers", "s"),
-    "time/updating": ("log-probabilities, advantages and all updates", "s"),
+    "time/updating": (
+        "log-probabilities and advantages, and waiting for the updates of the step "
+        "before, which the devices make while the next begins",
+        "s",
+    ),
     "time/writing": ("logs and responses; those behind a step count for the next", "s"),
     "time/saving": ("checkpoints; likewise", "s"),
+    "time/programs_compiled": ("compiled or found compiled since the start", "1"),
 }
 VALIDATION = {
     "accuracy": ("held-out problems answered correctly", "share"),

@@ -15,7 +15,7 @@ Where what is done:
     proofs, precise, symbolic                  two values, in a worker
     verifier, service, zygote, verdict         processes, deadlines, outcomes
     graders, countdown                         other graders
-    shaping, audit                             rewards, case files
+    audit                                      case files
 
 The policy, in the order it is applied:
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 
-from maspo_jax import distributed
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards import grade as verify
@@ -58,10 +57,10 @@ def texts_of(tokenizer, sequences):
 
     Args:
         tokenizer: of prompts and responses.
-        sequences: `Sequences` of all N rows, split over the processes by rows.
+        sequences: the `Sequences` of this process, as NumPy.
     """
     tail = sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:]
-    drawn = distributed.local_rows((*tail, sequences.response, sequences.response_mask))
+    drawn = *tail, sequences.response, sequences.response_mask
     texts = []
     for asked, shown, row, mask in zip(*drawn, strict=True):
         thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)

@@ -62,12 +62,10 @@ class Responder:
             self.decoding,
             self.mesh,
         )
-        sequences = rollout.sequences
+        sequences = distributed.local_rows(rollout.sequences)
         texts = texts_of(self.tokenizer, sequences)
         verdicts = grade_texts(self.verifier, problems[own], texts)
-        response, mask = distributed.local_rows(
-            (sequences.response, sequences.response_mask)
-        )
+        response, mask = sequences.response, sequences.response_mask
         cut = mask[:, -1] & ~np.isin(response[:, -1], self.decoding.eos_tokens)
         columns = texts, verdicts, mask.sum(axis=-1).tolist(), cut.tolist()
         return [Answer(*row) for row in zip(*columns, strict=True)]
@@ -136,5 +134,5 @@ def accuracy(responder, policy, problems):
     count = len(problems) * responder.decoding.responses
     return {
         "accuracy": float(np.mean(reward[:count])),
-        "length": float(np.mean(tokens[:count])),
+        "response_length/mean": float(np.mean(tokens[:count])),
     }

@@ -1,125 +1,271 @@
-"""The rollout batch of a step: drawn, graded, and drawn again where all is equal."""
+"""The worker: draws the rollout batch of a step, grades it, and draws again.
+
+Prompts --draw--> Rollout --grade--> Response --collect--> RewardedRollout
+
+It knows nothing of how a policy learns: it is given one, and returns records.
+"""
+
+import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 
-from maspo_jax import distributed
-from maspo_jax.learning.batches import cut_off, rows_of
-from maspo_jax.learning.learner import RewardedRollout
-from maspo_jax.rewards.shaping import informative
+from maspo_jax import config, distributed
+from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED
+from maspo_jax.rollout.generate import SamplingParams, sample
+from maspo_jax.rollout.grading import grade_texts, texts_of
+from maspo_jax.runs.keys import key_for
+from maspo_jax.runs.metrics_log import Clock
+from maspo_jax.types import Response, Rollout
 
 
-def collect(run, algorithm, stream, policy, step):
-    """Draws and grades the rollout batch of a step.
+@dataclasses.dataclass(frozen=True)
+class RewardedRollout:
+    """A rollout batch, what it earned, and what is said of all that was drawn for it.
 
-    With dynamic sampling, groups that are all right or all wrong are replaced by
-    groups of the next problems, until none is left or all rounds are used.
+    The reward may be that of each response or of each token, as a grader of steps
+    would give it: the outcome of a response then stands on its last token.
+    """
+
+    problems: list  # P, of all processes
+    rollout: Rollout  # of N rows, on the devices
+    reward: np.ndarray  # [P, G] or [N, T] float32, of all processes
+    correct: np.ndarray  # [N] bool, of all processes
+    responses: list  # `Response`s of this process, to all that was drawn
+    metrics: dict  # of plain numbers, over all processes and all that was drawn
+
+    @property
+    def verdicts(self):
+        """The verdicts on all that this process drew for the batch."""
+        return [response.verdict for response in self.responses]
+
+
+@dataclasses.dataclass(frozen=True)
+class Worker:
+    """Draws and grades for an experiment. `build` makes one."""
+
+    experiment: config.Experiment
+    mesh: jax.sharding.Mesh
+    verifier: Verifier
+    sampling: SamplingParams
+    stream: Any  # an iterator of (problems, `Prompts`)
+    clock: Clock
+
+    def collect(self, policy, step):
+        """Returns the `RewardedRollout` batch of a step.
+
+        With dynamic sampling, groups whose responses all earned the same are replaced
+        by groups of the next problems, until none is left or all rounds are used.
+
+        Args:
+            policy: a `Decoder`, which draws.
+            step: which; it decides the keys, and the version of the policy.
+        """
+        dynamic = self.experiment.sampling.dynamic
+        held = self.rewarded(policy, step)
+        if dynamic is None:
+            return held
+        drawn = [held.metrics]
+        while not informative(held.reward).all() and len(drawn) < dynamic.rounds:
+            fresh = self.rewarded(policy, step, attempt=len(drawn))
+            drawn.append(fresh.metrics)
+            held = self.fill(held, fresh)
+        metrics = {
+            name: float(np.mean([part[name] for part in drawn]))
+            for name in held.metrics
+        }
+        metrics["tokens"] = sum(part["tokens"] for part in drawn)
+        metrics["response_length/max"] = max(
+            part["response_length/max"] for part in drawn
+        )
+        metrics["rounds"] = len(drawn)
+        metrics["frac_groups_informative"] = float(np.mean(informative(held.reward)))
+        return dataclasses.replace(held, metrics=metrics)
+
+    def rewarded(self, policy, step, attempt=0):
+        """Returns the `RewardedRollout` of the next problems, drawn once.
+
+        Args:
+            policy: a `Decoder`.
+            step: which.
+            attempt: how many batches were drawn for this step before.
+        """
+        own = distributed.host_slice(self.experiment.sampling.prompts)
+        with self.clock("reading problems"):
+            problems, prompts = next(self.stream)
+            prompts = jax.tree.map(lambda rows: rows[own], prompts)
+        with self.clock("sampling"):
+            rollout = self.draw(policy, prompts, step, attempt)
+        with self.clock("updating"):
+            jax.block_until_ready(policy)  # of the updates that made it, if they go on
+        with self.clock("sampling"):
+            sequences = distributed.local_rows(jax.block_until_ready(rollout).sequences)
+        with self.clock("grading"):
+            responses = self.grade(problems[own], sequences)
+        with self.clock("writing"):
+            reward, correct, metrics = describe(responses, self.sampling.responses)
+        return RewardedRollout(problems, rollout, reward, correct, responses, metrics)
+
+    def draw(self, policy, prompts, step, attempt=0):
+        """Returns a `Rollout` of a step, from the prompts of this process, under way.
+
+        Dynamic sampling draws more than one: `attempt` counts them.
+        """
+        seed = self.experiment.seed
+        key = key_for("resampling" if attempt else "sampling", seed)
+        key = jax.random.fold_in(key, step)
+        key = jax.random.fold_in(key, attempt) if attempt else key
+        rows = len(jax.tree.leaves(prompts)[0]) * self.sampling.responses
+        # Drawn by the policy that is trained next: all updates of all steps before.
+        version = (step - 1) * self.experiment.updates_per_step
+        prompts, version = distributed.shard_rows(
+            (prompts, np.full(rows, version, np.int32)), self.mesh
+        )
+        rollout = sample(policy, prompts, key, self.sampling, self.mesh)
+        return rollout.replace(policy_version=version)
+
+    def grade(self, problems, sequences):
+        """Returns the `Response`s of this process to its problems.
+
+        Args:
+            problems: of this process.
+            sequences: the `Sequences` of this process, as NumPy.
+        """
+        texts = texts_of(self.experiment.tokenizer, sequences)
+        verdicts = grade_texts(self.verifier, problems, texts)
+        length = sequences.response_mask.sum(axis=-1).tolist()
+        cut_off = truncated(sequences, self.sampling.eos_tokens).tolist()
+        return [
+            Response(text, verdict, verdict.reward, *rest)
+            for text, verdict, *rest in zip(
+                texts, verdicts, length, cut_off, strict=True
+            )
+        ]
+
+    def fill(self, held, fresh):
+        """Returns a batch with what can be learned from of two others.
+
+        Groups of `held` that all earned the same give way to groups of `fresh` that did
+        not, in order, as far as these go. What is left of `fresh` is dropped: the next
+        step draws from its own policy.
+        """
+        size = self.sampling.responses
+        places = np.flatnonzero(~informative(held.reward))
+        better = np.flatnonzero(informative(fresh.reward))
+        count, prompts = min(len(places), len(better)), len(held.problems)
+        groups = np.arange(prompts, dtype=np.int32)
+        groups[places[:count]] = prompts + better[:count]
+        both = lambda name: np.concatenate([getattr(held, name), getattr(fresh, name)])
+        return dataclasses.replace(
+            held,
+            problems=[(held.problems + fresh.problems)[group] for group in groups],
+            rollout=merge(held.rollout, fresh.rollout, groups, size, self.mesh),
+            reward=both("reward")[groups],
+            correct=both("correct")[rows_of(groups, size)],
+            responses=held.responses + fresh.responses,
+        )
+
+
+def build(experiment, mesh, verifier, stream, clock):
+    """Returns the `Worker` of an experiment. Compiles nothing yet.
 
     Args:
-        run: the `Run`.
-        algorithm: the `Algorithm`.
-        stream: the iterator of problems; as many batches are taken as rounds drawn.
-        policy: draws.
-        step: which.
+        experiment: the `Experiment`.
+        mesh: the mesh.
+        verifier: what grades, such as a `rewards.Verifier`.
+        stream: the iterator of (problems, `Prompts`); as many batches are taken as are
+            drawn.
+        clock: the `Clock` that times its parts.
+    """
+    params = sampling_params(experiment)
+    return Worker(experiment, mesh, verifier, params, stream, clock)
+
+
+def sampling_params(experiment):
+    """Returns the `SamplingParams` of the training rollouts of an experiment."""
+    sampling, tokenizer = experiment.sampling, experiment.tokenizer
+    return SamplingParams(
+        sampling.responses,
+        sampling.response_length,
+        tokenizer.eos_tokens,
+        tokenizer.pad_token_id,
+        sampling.temperature,
+    )
+
+
+def merge(held, fresh, groups, responses, mesh):
+    """Returns a `Rollout` of P groups, picked from those of two.
+
+    Args:
+        held: a `Rollout` of P groups, and
+        fresh: another.
+        groups: [P] int32: of those below P, the ones of `held`, the next P of `fresh`.
+        responses: G.
+        mesh: the mesh all of them are split over by rows.
+    """
+    return _merge(held, fresh, rows_of(groups, responses), mesh)
+
+
+@jax.jit(static_argnames="mesh")
+def _merge(held, fresh, rows, mesh):
+    pick = lambda old, new: jax.numpy.concatenate([old, new])[rows]
+    place = jax.NamedSharding(mesh, distributed.BATCH)
+    return jax.lax.with_sharding_constraint(jax.tree.map(pick, held, fresh), place)
+
+
+def rows_of(prompts, responses):
+    """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
+    return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
+
+
+def truncated(sequences, eos_tokens):
+    """Returns which responses reached the limit without an end token. [N] bool."""
+    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
+    return sequences.response_mask[:, -1] & ~ended
+
+
+def informative(reward):
+    """Returns which groups have something to compare. [P, G] -> [P] bool.
+
+    Dynamic sampling (DAPO, arXiv 2503.14476) keeps these and draws again for the
+    others. Pass what the verifier said, not a shaped reward: a length penalty makes
+    every group of wrong answers look informative. A group of one never is.
+    """
+    return reward.max(axis=1) != reward.min(axis=1)
+
+
+def describe(responses, group):
+    """Puts together what all processes drew, in one exchange.
+
+    Args:
+        responses: the `Response`s of this process, groups side by side.
+        group: G.
 
     Returns:
-        The `RewardedRollout` batch, and the metrics of everything that was drawn.
+        The rewards, [P, G] float32, which responses are correct, [N] bool, and the
+        metrics, a dict of numbers.
     """
-    sampling = run.experiment.sampling
-    graded, numbers = _draw(run, algorithm, stream, policy, step)
-    if sampling.dynamic is None:
-        return graded, numbers
-    share = lambda: float(np.mean(_informative(graded, sampling.responses)))
-    drawn = [numbers]
-    while share() < 1 and len(drawn) < sampling.dynamic.rounds:
-        fresh, numbers = _draw(run, algorithm, stream, policy, step, len(drawn))
-        drawn.append(numbers)
-        graded = fill(algorithm, graded, fresh)
-    numbers = {name: float(np.mean([part[name] for part in drawn])) for name in numbers}
-    numbers["tokens"] = sum(part["tokens"] for part in drawn)
-    numbers["length_max"] = max(part["length_max"] for part in drawn)
-    return graded, numbers | {"rounds": len(drawn), "groups_informative": share()}
-
-
-def fill(algorithm, held, fresh):
-    """Returns a `RewardedRollout` batch with what can be learned from of two others.
-
-    Groups of `held` that are all right or all wrong give way to groups of `fresh`
-    that are not, in order, as far as these go. What is left of `fresh` is dropped:
-    the next step draws from its own policy.
-    """
-    responses = algorithm.decoding.responses
-    places = np.flatnonzero(~_informative(held, responses))
-    better = np.flatnonzero(_informative(fresh, responses))
-    count, prompts = min(len(places), len(better)), len(held.problems)
-    groups = np.arange(prompts, dtype=np.int32)
-    groups[places[:count]] = prompts + better[:count]
-    both = np.concatenate(
-        [
-            distributed.all_gather_hosts(held.reward),
-            distributed.all_gather_hosts(fresh.reward),
-        ]
-    )
-    reward = both[rows_of(groups, responses)]
-    return RewardedRollout(
-        [(held.problems + fresh.problems)[group] for group in groups],
-        algorithm.merge(held.rollout, fresh.rollout, groups),
-        reward[distributed.host_slice(len(reward))],
-        held.verdicts + fresh.verdicts,
-    )
-
-
-def _draw(run, algorithm, stream, policy, step, attempt=0):
-    """Returns one `RewardedRollout` rollout, and its metrics."""
-    own, clock = distributed.host_slice(run.experiment.sampling.prompts), run.clock
-    with clock("reading problems"):
-        problems, prompts = next(stream)
-        prompts = jax.tree.map(lambda rows: rows[own], prompts)
-    with clock("sampling"):
-        rollout = algorithm.draw(policy, prompts, step, attempt)
-    with clock("grading"):
-        verdicts = algorithm.grade(problems[own], rollout)
-        reward = np.array([verdict.reward for verdict in verdicts], np.float32)
-    with clock("writing"):
-        numbers = describe(run.experiment, rollout, verdicts, reward)
-    return RewardedRollout(problems, rollout, reward, verdicts), numbers
-
-
-def _informative(graded, responses):
-    """Returns which groups hold right and wrong answers, of all processes. [P]."""
-    return informative(
-        distributed.all_gather_hosts(graded.reward).reshape(-1, responses)
-    )
-
-
-def describe(experiment, rollout, verdicts, reward):
-    """Returns metrics of a rollout batch, over all processes."""
-    drawn = distributed.local_rows(rollout.sequences)
-    length = drawn.response_mask.sum(axis=-1)
-    groups = reward.reshape(-1, experiment.sampling.responses)
-    of_each = lambda group: np.repeat(group, experiment.sampling.responses)
+    column = lambda read: np.array([read(response) for response in responses])
+    correct = column(lambda one: one.verdict.outcome == "correct")
+    of_each = lambda value: np.repeat(value, group)
     columns = {
-        "reward": reward,
-        "length": length,
-        "truncated": cut_off(drawn, experiment.tokenizer.eos_tokens),
-        "groups_all_right": of_each(groups.min(axis=1) == 1),
-        "groups_all_wrong": of_each(groups.max(axis=1) == 0),
+        "reward": column(lambda one: one.reward).astype(np.float32),
+        "response_length/mean": column(lambda one: one.length),
+        "response_length/clip_ratio": column(lambda one: one.truncated),
+        "frac_groups_all_correct": of_each(correct.reshape(-1, group).all(axis=1)),
+        "frac_groups_all_wrong": of_each(~correct.reshape(-1, group).any(axis=1)),
     }
     for outcome in OUTCOMES:
-        columns[f"verifier/{outcome}"] = np.array(
-            [verdict.outcome == outcome for verdict in verdicts]
-        )
-    columns["verifier/undecided"] = np.array(
-        [verdict.outcome in UNDECIDED for verdict in verdicts]
-    )
-    # One exchange between processes for all of them.
-    table = distributed.all_gather_hosts(
-        np.stack([*columns.values()], axis=1)
-    )  # [N, metrics]
-    means = dict(zip(columns, table.mean(axis=0).tolist(), strict=True))
-    return {
-        **means,
-        "length_max": float(table[:, [*columns].index("length")].max()),
-        "tokens": round(means["length"] * len(table)),
-    }
+        of_outcome = column(lambda one, name=outcome: one.verdict.outcome == name)
+        columns[f"verifier/{outcome}"] = of_outcome
+    undecided = column(lambda one: one.verdict.outcome in UNDECIDED)
+    columns["verifier/undecided"] = undecided
+    everywhere = distributed.all_gather_hosts(np.stack([*columns.values()], axis=1))
+    table = dict(zip(columns, everywhere.T, strict=True))  # {name: [N]}
+    metrics = dict(zip(columns, everywhere.mean(axis=0).tolist(), strict=True))
+    metrics["response_length/max"] = float(table["response_length/mean"].max())
+    metrics["tokens"] = round(metrics["response_length/mean"] * len(everywhere))
+    reward = table["reward"].astype(np.float32).reshape(-1, group)
+    return reward, table["verifier/correct"].astype(bool), metrics

@@ -3,7 +3,10 @@
 import pathlib
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+
+from maspo_jax.runs.state import RunState
 
 KEPT = 2  # the newest, and one to go back to by hand
 
@@ -11,13 +14,14 @@ KEPT = 2  # the newest, and one to go back to by hand
 class Checkpoints:
     """The checkpoints of one stage of a run.
 
-    Each holds a `TrainState`, every array under its path as its name, and as JSON
-    the position of the data stream and what else is kept on the host.
+    Each holds a `RunState`: every array under its path as its name, and as JSON what
+    is kept on the host.
     """
 
     def __init__(self, folder):
+        self._folder = pathlib.Path(folder).absolute()
         self._manager = ocp.CheckpointManager(
-            pathlib.Path(folder).absolute(),
+            self._folder,
             options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True),
         )
 
@@ -32,22 +36,20 @@ class Checkpoints:
         """The number of steps behind the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def save(self, steps, state, position):
+    def save(self, steps, state):
         """Writes a checkpoint after so many steps; returns before it is on disk.
 
         Args:
             steps: completed.
-            state: a `TrainState`, or a policy alone; it may be donated as soon as
-                this returns.
-            position: plain data.
+            state: a `RunState`; its arrays may be donated as soon as this returns.
         """
         if steps == self.newest:
             return
         self._manager.save(
             steps,
             args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_by_name(state)),
-                position=ocp.args.JsonSave(position),
+                state=ocp.args.StandardSave(_by_name(state.train)),
+                position=ocp.args.JsonSave(state.host()),
             ),
         )
 
@@ -59,24 +61,74 @@ class Checkpoints:
         """
         self._manager.wait_until_finished()
 
-    def restore(self, skeleton):
-        """Returns the newest state and position, placed as `skeleton` says.
+    def restore(self, skeleton, hyperparameters=None):
+        """Returns the newest `RunState`, its arrays placed as `skeleton` says.
 
         Args:
-            skeleton: a `TrainState` of `jax.ShapeDtypeStruct` with shardings, which
-                need not be those of the devices that wrote the checkpoint.
+            skeleton: a `TrainState` or a policy of `jax.ShapeDtypeStruct` with
+                shardings, which need not be those of the devices that wrote it.
+            hyperparameters: {name: number} of the optimizer, for a checkpoint that was
+                written before they were part of the state.
         """
+        wanted = _by_name(skeleton)
+        stored = _stored_names(self._folder / str(self.newest) / "state")
+        sources = {name: _source(name, stored) for name in wanted}
         restored = self._manager.restore(
             self.newest,
             args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(_by_name(skeleton)),
+                state=ocp.args.StandardRestore(
+                    {
+                        source: wanted[name]
+                        for name, source in sources.items()
+                        if source is not None
+                    }
+                ),
                 position=ocp.args.JsonRestore(),
             ),
         )
-        arrays = [restored.state[name] for name in _by_name(skeleton)]
-        return jax.tree.unflatten(jax.tree.structure(skeleton), arrays), dict(
-            restored.position
-        )
+        arrays = [
+            restored.state[sources[name]]
+            if sources[name] is not None
+            else _placed(hyperparameters[name.rpartition("/")[2]], like)
+            for name, like in wanted.items()
+        ]
+        train = jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
+        return RunState.of(train, dict(restored.position))
+
+
+# Where the optimizer's state was before its hyperparameters were part of it: one level
+# higher, and counted by Adam alone.
+_INJECTED, _COUNT = "opt_state/inner_state/", "opt_state/count"
+_PLAIN, _ADAM_COUNT = "opt_state/", "opt_state/1/0/count"
+
+
+def _source(name, stored):
+    """Returns the name that an array was stored under, or None for one that was not."""
+    if name in stored:
+        return name
+    earlier = _ADAM_COUNT if name == _COUNT else name.replace(_INJECTED, _PLAIN, 1)
+    if earlier in stored:
+        return earlier
+    if name.startswith("opt_state/hyperparams/"):
+        return None
+    raise ValueError(
+        f"the checkpoint holds no {name}: it is of another policy or optimizer; start "
+        "again with another --run"
+    )
+
+
+def _stored_names(folder):
+    """Returns the names of the arrays of a checkpoint."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        return set(checkpointer.metadata(folder).item_metadata.tree)
+
+
+def _placed(number, like):
+    """Returns a number as an array of the shape, dtype and sharding of a skeleton."""
+    value = np.full(like.shape, number, like.dtype)
+    return jax.make_array_from_callback(
+        like.shape, like.sharding, lambda index: value[index]
+    )
 
 
 def steps_of(folder):

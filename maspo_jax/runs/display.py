@@ -20,7 +20,7 @@ SHOWN = {  # metric -> (label, format)
     "reward": ("reward", "{:.2f}"),
     "accuracy": ("held-out accuracy", "{:.1%}"),
     "accuracy_so_far": ("right so far", "{:.1%}"),
-    "length": ("length", "{:.1f}"),
+    "response_length/mean": ("length", "{:.1f}"),
     "entropy": ("entropy", "{:.2f}"),
     "loss": ("loss", "{:.3f}"),
     "out_of_band_last": ("out of band, last update", "{:.1%}"),

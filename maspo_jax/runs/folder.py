@@ -13,8 +13,7 @@ import pathlib
 import jax
 
 from maspo_jax import distributed
-from maspo_jax.storage import created, results_folder
-from maspo_jax.storage import read_json_object
+from maspo_jax.storage import created, read_json_object, results_folder
 
 
 @dataclasses.dataclass(frozen=True)

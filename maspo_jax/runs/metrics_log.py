@@ -1,17 +1,34 @@
-"""What a run writes down: numbers for programs and TensorBoard, rollouts as text."""
+"""What a run measures, for programs and for TensorBoard."""
 
 import contextlib
+import functools
 import json
 import math
 import pathlib
 import time
 
 import jax
-import numpy as np
 import tensorboardX
 
-from maspo_jax import distributed
-from maspo_jax.objectives.ratios import MAX_LOG_RATIO
+from maspo_jax.runs import legacy
+
+# What stages were called in runs of earlier versions.
+RENAMED_STAGES = {"warm_up": "sft", "held_out": "validation"}
+
+
+def read_lines(path):
+    """Returns the lines of a `metrics.jsonl`, dicts, under the names of today.
+
+    What follows the last end of line was cut off with the process that wrote it, and
+    is left out.
+    """
+    whole, _, _ = path.read_text().rpartition("\n")
+    lines = map(json.loads, whole.splitlines())
+    return [
+        {legacy.METRICS.get(name, name): value for name, value in line.items()}
+        | {"stage": RENAMED_STAGES.get(line["stage"], line["stage"])}
+        for line in lines
+    ]
 
 
 class MetricsLog:
@@ -69,18 +86,14 @@ class MetricsLog:
         self._file.flush()
 
     def _reopen(self, path):
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = read_lines(path) if path.exists() else []
+        kept = [
+            line for line in lines if line["step"] <= self._kept.get(line["stage"], -1)
+        ]
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(f"{line}\n" for line in lines if self._keeps(line)))
+        partial.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
         partial.replace(path)
         return path.open("a")
-
-    def _keeps(self, line):
-        try:
-            line = json.loads(line)
-        except ValueError:  # cut off by the end of the process that wrote it
-            return False
-        return line["step"] <= self._kept.get(line["stage"], -1)
 
     def _writer(self, stage):
         if stage not in self._writers:
@@ -114,6 +127,7 @@ class Clock:
     def __init__(self, display):
         self._display = display
         self._seconds = {}
+        self._compiled = len(_compilations())
 
     @contextlib.contextmanager
     def __call__(self, stage):
@@ -129,48 +143,19 @@ class Clock:
         seconds, self._seconds = self._seconds, {}
         return seconds
 
-
-def write_rollouts(folder, step, experiment, problems, rewards, seen):
-    """Writes the responses of a step's last update, one JSON line each.
-
-    Args:
-        folder: of the run; every process of a pod writes a file of its own.
-        step: which.
-        experiment: the `Experiment`.
-        problems: all P of the step.
-        rewards: of all N responses of the step.
-        seen: the `algorithm.StepRecord` of the last update.
-    """
-    folder = pathlib.Path(folder) / "rollouts"
-    folder.mkdir(exist_ok=True)
-    part = f".{jax.process_index()}" if jax.process_count() > 1 else ""
-    group = experiment.sampling.responses
-    rows = (seen.prompts[:, None] * group + np.arange(group)).reshape(-1)
-    rows = rows[distributed.host_slice(len(rows))]
-    batch, trace = distributed.local_rows((seen.batch, seen.trace))
-    with (folder / f"step_{step:06d}{part}.jsonl").open("w") as file:
-        for index, row in enumerate(rows):
-            record = {"problem": problems[row // group].id}
-            record |= {"question": problems[row // group].question}
-            record |= {"answer": problems[row // group].answer}
-            record |= {"reward": float(rewards[row])}
-            record |= response_record(index, batch, trace, experiment.tokenizer)
-            file.write(json.dumps(record) + "\n")
+    def programs_compiled(self):
+        """Returns how many programs were compiled, or found compiled, in its time."""
+        return len(_compilations()) - self._compiled
 
 
-def response_record(row, batch, trace, tokenizer):
-    """Returns a response and what an update saw of its tokens, as plain data."""
-    mask = batch.sequences.response_mask[row]
-    tokens = batch.sequences.response[row][mask]
-    old_logprob = batch.old_logprob[row][mask]
-    difference = trace.logprob[row][mask] - old_logprob
-    ratio = np.exp(np.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO))
-    rounded = lambda values: [round(float(value), 4) for value in values]
-    return {
-        "response": tokenizer.decode(tokens),
-        "advantage": round(float(batch.advantage[row][mask][0]), 4),
-        "tokens": [tokenizer.decode([token]) for token in tokens],
-        "old_logprob": rounded(old_logprob),
-        "ratio": rounded(ratio),
-        "gate": rounded(trace.gate[row][mask]),
-    }
+@functools.cache
+def _compilations():
+    """Returns a list that grows by one with every program compiled from now on."""
+    seen = []
+
+    def note(event, seconds, **about):
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(seconds)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    return seen

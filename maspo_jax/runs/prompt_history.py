@@ -31,7 +31,9 @@ class PromptHistory:
             history: their `PromptStats`, the rows of this process.
         """
         columns = (history.visits, history.mean, history.deviation)
-        rows = np.stack([distributed.all_gather_hosts(column) for column in columns], axis=1)
+        rows = np.stack(
+            [distributed.all_gather_hosts(column) for column in columns], axis=1
+        )
         for problem, row in zip(problems, rows.tolist(), strict=True):
             self._of[_key(problem)] = tuple(row)
 

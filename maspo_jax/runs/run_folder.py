@@ -2,18 +2,17 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 
 import jax
 
-from maspo_jax.config import serialization
 from maspo_jax import config
+from maspo_jax.config import serialization
 from maspo_jax.runs import provenance
 from maspo_jax.runs.display import Display
-from maspo_jax.runs.interrupts import Interrupted, Interrupts
-from maspo_jax.runs.metrics_log import Clock, MetricsLog
 from maspo_jax.runs.folder import Kind
+from maspo_jax.runs.interrupts import Interrupted, Interrupts
+from maspo_jax.runs.metrics_log import RENAMED_STAGES, Clock, MetricsLog, read_lines
 
 RUN = Kind("run", "config.json", "--run", {"class": str})
 
@@ -37,10 +36,20 @@ def opened(folder, experiment):
         if before is not None:
             before = before | {"revisions": settings["revisions"]}
             RUN.refuse(folder, serialization.differences(settings, before))
+            rename_stages(folder)
         return settings
 
     with RUN.opened(folder, settle):
         yield
+
+
+def rename_stages(folder):
+    """Gives the stages of a run of an earlier version the names they have today."""
+    for room in ("checkpoints", "tensorboard"):
+        for before, now in RENAMED_STAGES.items():
+            old = pathlib.Path(folder, room, before)
+            if old.is_dir() and not old.with_name(now).exists():
+                old.rename(old.with_name(now))
 
 
 def record(experiment):
@@ -78,10 +87,7 @@ def read_metrics(folder, stage):
     file = pathlib.Path(folder) / "metrics.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
-    # What follows the last end of line was cut off with the process that wrote it.
-    whole, _, _ = file.read_text().rpartition("\n")
-    lines = map(json.loads, whole.splitlines())
-    return [line for line in lines if line["stage"] == stage]
+    return [line for line in read_lines(file) if line["stage"] == stage]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +102,16 @@ class Run:
     display: Display
     interrupts: Interrupts
 
-    def stop_if_asked(self, checkpoints, steps, state, position, unit):
+    def stop_if_asked(self, checkpoints, steps, state, unit):
         """Saves and raises `Interrupted` if a signal has come.
 
-        The first four are what a checkpoint holds; `unit` is what `steps` counts.
+        Args:
+            checkpoints: the `Checkpoints` of the stage.
+            steps: completed.
+            state: returns the `RunState` behind them; asked only if it is saved.
+            unit: what `steps` counts.
         """
         number = self.interrupts.requested
         if number:
-            checkpoints.save(steps, state, position)
+            checkpoints.save(steps, state())
             raise Interrupted(number, f"{steps} {unit}")

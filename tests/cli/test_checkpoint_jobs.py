@@ -63,7 +63,7 @@ def test_a_checkpoint_trains_on_real_problems(trained):
     assert supervised[-1]["loss"] < supervised[0]["loss"] < 6
     steps = run_folder.read_metrics(trained[0], "reinforcement")
     assert [line["step"] for line in steps] == [1, 2]
-    assert all(line["length"] > 1 for line in steps)
+    assert all(line["response_length/mean"] > 1 for line in steps)
     (rollouts, _) = sorted((trained[0] / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
     assert len(row["question"]) > 40 and row["answer"]

@@ -46,7 +46,7 @@ def test_a_policy_alone_is_read_bit_equal(tiny_run):
     optimizer = make_optimizer(experiment.optimization, 8)
     skeleton = train_state.skeleton(experiment.policy, optimizer, mesh)
     with checkpoints.Checkpoints(tiny_run / "checkpoints" / "reinforcement") as saved:
-        whole, _ = saved.restore(skeleton)
+        whole = saved.restore(skeleton).train
     for got, expected in zip(*map(leaves, (policy.decoder, whole.policy)), strict=True):
         assert got.tobytes() == expected.tobytes()
     assert checksum(policy.decoder) == checksum(whole.policy)

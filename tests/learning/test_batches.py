@@ -7,13 +7,15 @@ import pytest
 from conftest import mesh_of
 
 from maspo_jax import distributed
-from maspo_jax.config import Objective, OverlongFilter
+from maspo_jax.config import Objective, OverlongFilter, OverlongPenalty
 from maspo_jax.learning import batches
 from maspo_jax.objectives import gates, kl
 from maspo_jax.objectives.advantages import PromptStats, group_normalized, raw, smoothed
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
 from maspo_jax.objectives.terms import Imitation
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
+from maspo_jax.rollout import worker
+from maspo_jax.rollout.generate import SamplingParams
 from maspo_jax.types import Rollout, Sequences
 
 
@@ -47,16 +49,20 @@ def rollout():
 END = 9  # of responses: row n says n, so that only row 9 ends with its last token
 
 
-def scored(rollout, logprob, reward, **more):
-    more = {"penalty": np.zeros_like(reward), "correct": reward.reshape(-1) > 0, **more}
-    return batches.Scored(rollout, logprob, reward, **more)
+SAMPLING = SamplingParams(responses=4, length=5, eos_tokens=(END,), pad=0)
 
 
 def assembled(objective, rollout, logprob, reward, data=2, **more):
     """The batch of all rows, not weighed, and the history behind it."""
+    return whole_assembled(objective, rollout, logprob, reward, data, **more)[:2]
+
+
+def whole_assembled(objective, rollout, logprob, reward, data=2, **more):
+    """Returns them, and the metrics."""
     mesh = mesh_of(data, 1)
-    inputs = distributed.shard_rows(scored(rollout, logprob, reward, **more), mesh)
-    return batches.make_assemble(objective, (END,), mesh)(inputs)[:2]
+    inputs = rollout, logprob, reward, reward.reshape(16, -1).max(1) > 0
+    inputs, more = distributed.shard_rows((inputs, more), mesh)
+    return batches.make_assemble(objective, SAMPLING, mesh)(*inputs, **more)
 
 
 def taken(objective, batch, *prompts, data=2):
@@ -194,14 +200,94 @@ def test_an_advantage_that_remembers_is_given_its_history(rollout):
     np.testing.assert_array_equal(after.visits, [1, 4, 1, 1])
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.25])
+def test_responses_near_the_limit_lose_reward_by_their_length(rollout, factor):
+    """Of a limit of 5, the buffer is 4: nothing up to 1, all at 5."""
+    penalty = OverlongPenalty(buffer=4, factor=factor)
+    objective = Objective(gates.Clip(), advantage=raw, overlong_penalty=penalty)
+    whole, _, metrics = whole_assembled(
+        objective, rollout, rollout.sampler_logprob, REWARD
+    )
+    mask = rollout.sequences.response_mask
+    length = mask.sum(1, keepdims=True)
+    assert {1, 5} < set(length[:, 0].tolist())
+    lost = factor * (length - 1) / 4
+    expected = np.where(mask, REWARD.reshape(-1, 1) - lost, 0)
+    np.testing.assert_allclose(whole.advantage, expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics["overlong_penalty"], -lost.mean(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {},
+        {"advantage": raw},
+        {"overlong_penalty": OverlongPenalty(4)},
+        {"kl_in_reward": kl.Penalty(0.1, kl.k1)},
+    ],
+    ids=str,
+)
+def test_rewards_per_token_are_those_of_their_responses(rollout, parts):
+    """On the last token or on several, whatever stands on padding."""
+    objective = Objective(gates.Clip(), **parts)
+    mask = rollout.sequences.response_mask
+    last = mask & ~np.pad(mask[:, 1:], ((0, 0), (0, 1)))
+    on_last = np.where(last, REWARD.reshape(-1, 1), np.where(mask, 0, np.nan))
+    halves = np.where(last, 0.5 * REWARD.reshape(-1, 1), 0)
+    halves[:, 0] += 0.5 * REWARD.reshape(-1)
+    inputs = objective, rollout, rollout.sampler_logprob
+    more = {"reference_logprob": rollout.sampler_logprob - 0.5}
+    expected = assembled(*inputs, REWARD, **more)[0]
+    for reward in (on_last, halves):
+        found = assembled(*inputs, reward.astype(np.float32), **more)[0]
+        np.testing.assert_array_equal(found.advantage, expected.advantage)
+
+
+def test_a_batch_knows_its_rows_and_who_drew_them(rollout):
+    rollout = rollout.replace(policy_version=np.arange(16, dtype=np.int32) // 4 + 7)
+    objective = Objective(gates.Clip())
+    whole, _ = assembled(objective, rollout, rollout.sampler_logprob, REWARD)
+    part = taken(objective, whole, 3, 1)
+    np.testing.assert_array_equal(part.row, [12, 13, 14, 15, 4, 5, 6, 7])
+    np.testing.assert_array_equal(part.policy_version, [10] * 4 + [8] * 4)
+
+
 def test_groups_of_two_rollouts_can_be_mixed(rollout):
     mesh = mesh_of(4, 1)
     fresh = jax.tree.map(lambda x: x + 100 if x.dtype == np.int32 else x, rollout)
-    merge = batches.make_merge(4, mesh)
     held, fresh = distributed.shard_rows((rollout, fresh), mesh)
-    mixed = merge(held, fresh, np.array([0, 5, 2, 7], np.int32))
+    mixed = worker.merge(held, fresh, np.array([0, 5, 2, 7], np.int32), 4, mesh)
     got = np.asarray(mixed.sequences.prompt)[:, 0].reshape(4, 4)
     np.testing.assert_array_equal(got[[0, 2]], [[0, 1, 2, 3], [8, 9, 10, 11]])
     np.testing.assert_array_equal(
         got[[1, 3]], [[104, 105, 106, 107], [112, 113, 114, 115]]
     )
+
+
+def test_an_advantage_of_tokens_sees_where_rewards_were_earned(rollout):
+    """Outcomes, penalties and all that is per response stand on the last token."""
+
+    def of_tokens(reward, mask):
+        return reward
+
+    of_tokens.needs = ("token_reward",)
+    penalty = OverlongPenalty(buffer=4)
+    objective = Objective(
+        gates.Clip(),
+        advantage=of_tokens,
+        overlong_penalty=penalty,
+        kl_in_reward=kl.Penalty(0.1, kl.k1),
+    )
+    mask = rollout.sequences.response_mask
+    last = mask & ~np.pad(mask[:, 1:], ((0, 0), (0, 1)))
+    lost = (mask.sum(1, keepdims=True) - 1) / 4
+    earned = np.where(mask, np.arange(80).reshape(16, 5), np.nan).astype(np.float32)
+    inputs = objective, rollout, rollout.sampler_logprob
+    more = {"reference_logprob": rollout.sampler_logprob - 0.5}
+    for reward, expected in (
+        (REWARD, np.where(last, REWARD.reshape(-1, 1), 0)),
+        (earned, np.where(mask, earned, 0)),
+    ):
+        found = assembled(*inputs, reward, **more)[0]
+        expected = expected - np.where(last, lost, 0) - np.where(mask, 0.05, 0)
+        np.testing.assert_allclose(found.advantage, expected, rtol=1e-5, atol=1e-6)

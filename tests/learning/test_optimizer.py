@@ -1,5 +1,6 @@
 """The learning rate, and what decays."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,3 +37,35 @@ def test_matrices_decay_and_nothing_else(tiny_policy):
     }
     assert moved and all("kernel" in name or "embedding" in name for name in moved)
     assert len(moved) == 1 + 7  # the embedding, and the matrices of a block
+
+
+def test_its_settings_are_leaves_that_a_vmap_sweeps(tiny_policy):
+    """As two optimizers, each with its own settings."""
+    settings = Optimization(1e-2, warmup_updates=2, schedule="cosine", weight_decay=0.1)
+    others = Optimization(2e-3, warmup_updates=2, schedule="cosine", weight_decay=0.0)
+    optimizer = make_optimizer(settings, 10)
+    grads = jax.tree.map(jnp.sign, tiny_policy)
+    state = optimizer.init(tiny_policy)
+    names = ("learning_rate", "weight_decay", "max_grad_norm")
+    assert state.hyperparams.keys() == set(names)
+    swept = {
+        name: jnp.array([getattr(each, name) for each in (settings, others)])
+        for name in names
+    }
+
+    def two_updates(hyperparams):
+        now = state._replace(hyperparams=hyperparams)
+        for _ in range(2):
+            steps, now = optimizer.update(grads, now, tiny_policy)
+        return steps
+
+    both = jax.jit(jax.vmap(two_updates))(swept)
+    for index, each in enumerate((settings, others)):
+        alone = make_optimizer(each, 10)
+        now = alone.init(tiny_policy)
+        for _ in range(2):
+            steps, now = alone.update(grads, now, tiny_policy)
+        mine = jax.tree.map(lambda leaf, index=index: leaf[index], both)
+        chex.assert_trees_all_close(
+            jax.tree.leaves(mine), jax.tree.leaves(steps), rtol=1e-5, atol=1e-8
+        )

@@ -66,7 +66,7 @@ def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
     for line in run_folder.read_metrics(finished[0], "reinforcement"):
         assert {
             "reward",
-            "length",
+            "response_length/mean",
             "entropy",
             "out_of_band_last",
             "utilization",
@@ -264,11 +264,17 @@ def test_without_words_the_command_explains_itself():
     assert status == 0 and "--objective.gate.alpha" in output
 
 
-def test_an_update_that_is_not_finite_stops_the_run(tmp_path):
-    words = ["--sft.optimization.learning-rate", 1e38]
+@pytest.mark.parametrize(
+    "settings, stage",
+    [("sft.optimization", "sft"), ("optimization", "reinforcement")],
+)
+def test_an_update_that_is_not_finite_stops_the_run(tmp_path, settings, stage):
+    words = [f"--{settings}.learning-rate", 1e38]
     status, output = command(TINY, "--run", tmp_path / "run", *words)
     assert status == 1
-    assert "Lower sft.optimization.learning_rate" in output
+    assert f"Lower {settings}.learning_rate" in output
+    saved = tmp_path / "run" / "checkpoints" / stage
+    assert not [path for path in saved.iterdir() if path.name.isdecimal()]
 
 
 def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
@@ -277,7 +283,7 @@ def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
     assert status == 0, output
     steps = run_folder.read_metrics(folder, "reinforcement")
     assert [line["step"] for line in steps] == [1, 2]
-    assert all(line["length"] > 1 and line["updates"] for line in steps)
+    assert all(line["response_length/mean"] > 1 and line["updates"] for line in steps)
     (rollouts, _) = sorted((folder / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
     assert len(row["question"]) > 40 and row["answer"]

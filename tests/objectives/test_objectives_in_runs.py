@@ -26,12 +26,12 @@ def test_every_part_is_measured(finished):
     for line in steps:
         assert 0.59 < line["bound_lower/mean"] < 0.81
         assert 1.19 < line["bound_upper/mean"] < 2.1
-        assert 0 < line["kept"] <= 1
-        assert 1 <= line["rounds"] <= 3 and 0 <= line["groups_informative"] <= 1
-        assert line["rounds"] == 3 or line["groups_informative"] == 1
-    distances = [line["reference_k3"] for line in steps]
+        assert 0 < line["loss_mask/mean"] <= 1
+        assert 1 <= line["rounds"] <= 3 and 0 <= line["frac_groups_informative"] <= 1
+        assert line["rounds"] == 3 or line["frac_groups_informative"] == 1
+    distances = [line["kl"] for line in steps]
     assert distances[0] == 0 and min(distances[1:]) > 0
-    short = any(line["groups_informative"] < 1 for line in steps)
+    short = any(line["frac_groups_informative"] < 1 for line in steps)
     assert output.count("after sampling.dynamic.rounds=3") == short
 
 
@@ -94,5 +94,5 @@ def test_the_distance_from_the_reference_holds_the_policy_back(tmp_path):
         status, output = command(ALL, "--run", tmp_path / name, *words)
         assert status == 0, output
         steps = run_folder.read_metrics(tmp_path / name, "reinforcement")
-        moved.append(steps[-1]["reference_k3"])
+        moved.append(steps[-1]["kl"])
     assert moved[1] < moved[0] / 2

@@ -15,9 +15,11 @@ def run(tmp_path):
     def run(name, level):
         folder = tmp_path / name
         folder.mkdir()
-        lines = [{"stage": "validation", "step": 0, "accuracy": 0.1, "length": 5}]
+        begun = {"accuracy": 0.1, "response_length/mean": 5}
+        lines = [{"stage": "validation", "step": 0, **begun}]
         for step in range(1, 11):
-            values = {"reward": level, "length": 10 + step, "out_of_band_last": 0.1}
+            values = {"reward": level, "response_length/mean": 10 + step}
+            values["out_of_band_last"] = 0.1
             lines.append({"stage": "reinforcement", "step": step, **values})
         (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
         return folder

@@ -1,4 +1,4 @@
-"""What dynamic sampling puts together, and what a step makes of rewards."""
+"""What dynamic sampling puts together, and what a step draws with."""
 
 import dataclasses
 
@@ -6,82 +6,142 @@ import jax
 import numpy as np
 import pytest
 from conftest import EXPERIMENTS
+from support import reference
 
 from maspo_jax import distributed
-from maspo_jax.config import OverlongPenalty, loading
+from maspo_jax.config import loading
 from maspo_jax.data.sources.file import Problem
-from maspo_jax.learning import learner as algorithms
-from maspo_jax.learning.learner import RewardedRollout
-from maspo_jax.rollout import generate
-from maspo_jax.rollout.worker import fill
-from maspo_jax.types import Rollout, Sequences
+from maspo_jax.rewards import Verdict
+from maspo_jax.rollout import generate, worker
+from maspo_jax.rollout.worker import RewardedRollout, informative, truncated
+from maspo_jax.types import Response, Rollout, Sequences
 
 PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
 
 
 @pytest.fixture(scope="module")
-def algorithm():
+def drawing():
     experiment = loading.load(EXPERIMENTS / "tiny.py")
-    return algorithms.build(experiment, distributed.make_mesh(), verifier=None)
+    return worker.build(experiment, distributed.make_mesh(), None, None, None)
 
 
-def graded(algorithm, first, reward):
+def graded(drawing, first, reward):
     """A batch in which every row, problem and reward tells where it comes from."""
     rows = first + np.repeat(np.arange(PROMPTS, dtype=np.int32), RESPONSES)
     wide = lambda width: np.repeat(rows[:, None], width, axis=1)
     mask = np.ones((len(rows), LENGTH), bool)
     sequences = Sequences(wide(6), mask[:, :6], wide(LENGTH), mask)
-    rollout = Rollout(sequences, wide(LENGTH).astype(np.float32))
+    rollout = Rollout(sequences, wide(LENGTH).astype(np.float32), rows)
     problems = [Problem(str(first + n), "?", "0") for n in range(PROMPTS)]
     return RewardedRollout(
-        problems, distributed.shard_rows(rollout, algorithm.mesh), reward, []
+        problems,
+        distributed.shard_rows(rollout, drawing.mesh),
+        reward,
+        reward.reshape(-1) == 1,
+        [f"response {first}"],
+        {},
     )
 
 
-def test_groups_that_teach_nothing_give_way_whole(algorithm):
+def test_groups_that_teach_nothing_give_way_whole(drawing):
     mixed = np.tile(np.float32([0, 1, 0, 0]), (PROMPTS, 1))
     held, fresh = mixed.copy(), mixed.copy()
     held[[1, 4, 6]] = [[0] * 4, [1] * 4, [0] * 4]
     fresh[[0, 1, 3, 4, 5, 6]] = 0  # only 2 and 7 can be used
     fresh[2], fresh[7] = [1, 1, 0, 1], [0, 0, 1, 1]
-    filled = fill(
-        algorithm,
-        graded(algorithm, 0, held.reshape(-1)),
-        graded(algorithm, 100, fresh.reshape(-1)),
-    )
+    filled = drawing.fill(graded(drawing, 0, held), graded(drawing, 100, fresh))
     origin = [0, 102, 2, 3, 107, 5, 6, 7]  # the last empty group stays
     assert [int(problem.id) for problem in filled.problems] == origin
-    sequences = distributed.local_rows(filled.rollout.sequences)
-    np.testing.assert_array_equal(sequences.prompt[:, 0], np.repeat(origin, RESPONSES))
+    rows = distributed.local_rows(filled.rollout)
+    for column in (rows.sequences.prompt[:, 0], rows.policy_version):
+        np.testing.assert_array_equal(column, np.repeat(origin, RESPONSES))
     expected = held.copy()
     expected[1], expected[4] = fresh[2], fresh[7]
-    np.testing.assert_array_equal(filled.reward.reshape(PROMPTS, -1), expected)
+    np.testing.assert_array_equal(filled.reward, expected)
+    np.testing.assert_array_equal(filled.correct, expected.reshape(-1) == 1)
+    assert filled.responses == ["response 0", "response 100"]
 
 
-def test_every_draw_has_a_key_of_its_own(algorithm, monkeypatch):
+def test_every_draw_has_a_key_of_its_own(drawing, monkeypatch):
     keys = []
 
     def record(policy, prompts, key, decoding, mesh):
         keys.append(tuple(jax.random.key_data(key).tolist()))
-        return key
+        return Rollout(None, None)
 
-    monkeypatch.setattr(algorithms, "sample", record)
+    monkeypatch.setattr(worker, "sample", record)
     for step in (3, 4):
         for attempt in (0, 1, 2):
-            algorithm.draw(None, np.zeros(8), step, attempt)
-    algorithm.draw(None, np.zeros(8), 3)
+            rollout = drawing.draw(None, np.zeros(8), step, attempt)
+            version = distributed.local_rows(rollout.policy_version)
+            assert version.tolist() == [2 * (step - 1)] * 32  # updates so far
+    drawing.draw(None, np.zeros(8), 3)
     assert len(set(keys)) == 6 and keys[-1] == keys[0]
     assert generate.sample is not record
 
 
-def test_a_response_at_the_limit_loses_the_whole_penalty(algorithm):
-    penalty = OverlongPenalty(buffer=4, factor=0.5)
-    experiment = algorithm.experiment
-    objective = dataclasses.replace(experiment.objective, overlong_penalty=penalty)
-    experiment = dataclasses.replace(experiment, objective=objective)
-    penalized = dataclasses.replace(algorithm, experiment=experiment)
-    reward = np.zeros(PROMPTS * RESPONSES, np.float32)
-    reward[0] = 1
-    batch = graded(algorithm, 0, reward)
-    np.testing.assert_array_equal(penalized.overlong_penalty(batch.rollout), -0.5)
-    np.testing.assert_array_equal(algorithm.overlong_penalty(batch.rollout), 0)
+def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatch):
+    """Metrics are of all that was drawn, and the rounds have an end."""
+    experiment = loading.load(EXPERIMENTS / "tiny_all.py")
+    drawing = dataclasses.replace(drawing, experiment=experiment)
+    flat = np.zeros((PROMPTS, RESPONSES), np.float32)
+    half = flat.copy()
+    half[::2, 0] = 1  # of eight groups, four can be learned from
+    asked = []
+
+    def rewarded(self, policy, step, attempt=0):
+        asked.append(attempt)
+        metrics = {"reward": attempt, "tokens": 10, "response_length/max": 3 + attempt}
+        batch = graded(drawing, 100 * attempt, half if attempt else flat)
+        return dataclasses.replace(batch, metrics=metrics)
+
+    monkeypatch.setattr(worker.Worker, "rewarded", rewarded)
+    batch = drawing.collect(None, 1)
+    assert asked == [0, 1, 2] and informative(batch.reward).all()
+    assert batch.metrics == {
+        "reward": 1.0,
+        "tokens": 30,
+        "response_length/max": 5,
+        "rounds": 3,
+        "frac_groups_informative": 1.0,
+    }
+
+
+def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():
+    """A grader may give half a point, or two."""
+    kinds = {"correct": 0.5, "wrong": 1.0, "timeout": 0.0}
+    responses = [
+        Response("", Verdict(outcome, None, ""), reward, 3 + n, n == 2)
+        for n, (outcome, reward) in enumerate([*kinds.items(), ("correct", 2.0)])
+    ]
+    reward, correct, metrics = worker.describe(responses, 2)
+    assert reward.tolist() == [[0.5, 1.0], [0.0, 2.0]]
+    assert correct.tolist() == [True, False, False, True]
+    assert metrics["verifier/correct"] == 0.5 and metrics["verifier/undecided"] == 0.25
+    assert metrics["frac_groups_all_correct"] == metrics["frac_groups_all_wrong"] == 0
+    assert (metrics["tokens"], metrics["response_length/max"]) == (3 + 4 + 5 + 6, 6)
+    assert (
+        metrics["response_length/clip_ratio"] == 0.25 and metrics["reward"] == 3.5 / 4
+    )
+
+
+def test_a_response_is_cut_off_if_it_fills_its_row_without_an_end():
+    mask = np.array([[True, True], [True, True], [True, False]])
+    response = np.array([[1, 2], [1, 9], [2, 0]], np.int32)
+    sequences = Sequences(response, mask, response, mask)
+    assert truncated(sequences, (9, 8)).tolist() == [True, False, False]
+    on_device = jax.jit(lambda rows: truncated(rows, (9, 8)))(sequences)
+    assert on_device.tolist() == [True, False, False]
+
+
+@reference.needs_golden
+def test_groups_kept_by_the_reference_rule():
+    arrays = reference.load("own_dynamic_sampling")
+    for group in np.unique(arrays["group_ids"]):
+        rows = arrays["group_ids"] == group
+        kept = informative(arrays["rewards"][rows][None])
+        assert kept == arrays["kept_strict"][rows].all()
+
+
+def test_a_group_of_one_is_not_informative():
+    assert not informative(np.array([[1.0]]))

@@ -56,7 +56,7 @@ def test_the_last_step_is_shown_with_its_metrics(terminal):
         display.begin("step", 0, 2)
         display.step(1, {"reward": 0.25, "unknown": 1.0})
         display.show({"accuracy": 0.5})
-        display.step(2, {"reward": 0.75, "length": 12.0})
+        display.step(2, {"reward": 0.75, "response_length/mean": 12.0})
         time.sleep(0.3 if terminal else 0)
 
     text = shown(terminal, use)

@@ -6,10 +6,8 @@ import pytest
 import tokenizers as library
 from conftest import EXPERIMENTS, command, measured, run
 
-from maspo_jax.config import serialization
-from maspo_jax.config import loading
-from maspo_jax import config
 from maspo_jax.cli import evaluate
+from maspo_jax.config import loading, serialization
 from maspo_jax.runs import run_folder
 
 CHAT = (

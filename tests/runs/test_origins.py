@@ -5,15 +5,14 @@ import json
 
 import pytest
 
-from maspo_jax import storage
-from maspo_jax import hub
-from maspo_jax.runs import provenance
+from maspo_jax import hub, storage
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.chat import ChatTemplate
+from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.data.sources.selections import Distinct, Fitting, Mixture, Unseen
-from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.models.huggingface.load import Checkpoint
+from maspo_jax.runs import provenance
 
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "generation_config.json")
 CHAT = ("chat_template.jinja", "tokenizer_config.json")
@@ -78,7 +77,8 @@ def test_a_digest_is_that_of_sha256sum(folder):
 
 
 def test_what_reads_no_files_has_no_digests():
-    assert provenance.digests(templates.BOXED) == provenance.digests((1, "a", None)) == {}
+    for part in (templates.BOXED, (1, "a", None)):
+        assert provenance.digests(part) == {}
 
 
 def test_the_revision_of_a_name_is_the_commit_that_was_fetched(folder, monkeypatch):
@@ -98,5 +98,6 @@ def test_the_revision_of_a_name_is_the_commit_that_was_fetched(folder, monkeypat
     for part in parts.parts:
         assert provenance.revisions(part) == {name: "0a1b"}
     assert {file.rpartition("/")[0] for file in provenance.digests(parts)} == {name}
-    assert json.loads(json.dumps(provenance.digests(parts))) == provenance.digests(parts)
+    digests = provenance.digests(parts)
+    assert json.loads(json.dumps(digests)) == digests
     assert provenance.revisions(FileTokenizer(str(folder))) == {}

@@ -33,8 +33,8 @@ def draw_learning_curves(folders, path):
         sampled, greedy = f"{name}, sampled", f"{name}, held-out, greedy"
         plot(right, steps, "reward", color, label=sampled, alpha=0.45)
         plot(right, validation, "accuracy", color, label=greedy, **marked)
-        plot(long, steps, "length", color, alpha=0.45)
-        plot(long, validation, "length", color, **marked)
+        plot(long, steps, "response_length/mean", color, alpha=0.45)
+        plot(long, validation, "response_length/mean", color, **marked)
         plot(outside, steps, "out_of_band_last", color, alpha=0.45)
     right.set(title="Right answers", ylim=(0, 1))
     long.set(title="Response length (tokens)", ylim=(0, None))

@@ -1,0 +1,96 @@
+"""What a step leaves is written when the next is under way, and before it is saved."""
+
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import EXPERIMENTS
+
+from maspo_jax.config import loading
+from maspo_jax.learning import loop
+from maspo_jax.learning.loop import Journal, StepRecord
+from maspo_jax.rewards.verdict import OUTCOMES
+from maspo_jax.rollout.worker import RewardedRollout
+from maspo_jax.runs.metrics_log import Clock
+
+
+class Log:
+    """A `MetricsLog` that remembers which lines were written, in order."""
+
+    def __init__(self):
+        self.lines = []
+
+    def write(self, stage, step, metrics):
+        self.lines.append((stage, step))
+        self.metrics = metrics
+
+    def write_updates(self, done, updates):
+        self.lines += [("update", done + 1 + n) for n in range(len(updates))]
+
+
+@pytest.fixture
+def run():
+    quiet = lambda *words: None
+    display = types.SimpleNamespace(stage=quiet, note=quiet, step=quiet)
+    experiment = loading.load(EXPERIMENTS / "tiny.py")
+    return types.SimpleNamespace(
+        experiment=experiment, display=display, log=Log(), clock=Clock(display)
+    )
+
+
+def record(step, loss=1.0):
+    shares = {f"verifier/{outcome}": 0.0 for outcome in OUTCOMES}
+    rollout = RewardedRollout(
+        [], "rows", np.zeros((8, 4)), np.zeros(32, bool), [], {"tokens": 9, **shares}
+    )
+    updates = [
+        {
+            "loss": jnp.float32(number),
+            "grad_norm": jnp.float32(1),
+            "ratio/max": jnp.float32(step + n),
+            "ratio/min": jnp.float32(step + n),
+            "out_of_band": jnp.float32(n),
+        }
+        for n, number in enumerate((1.0, loss))
+    ]
+    return StepRecord(
+        step, rollout, {"loss_mask/mean": jnp.float32(1)}, updates, {"sampling": 2.0}
+    )
+
+
+def test_a_step_is_written_one_step_late_and_in_order(run):
+    journal = Journal(run)
+    journal.add(record(1))
+    assert run.log.lines == []
+    journal.add(record(2, loss=3.0))
+    first = [("update", 1), ("update", 2), ("reinforcement", 1)]
+    assert run.log.lines == first
+    journal.flush(before_report=lambda: run.log.write("validation", 2, {}))
+    last = [("update", 3), ("update", 4), ("validation", 2), ("reinforcement", 2)]
+    assert run.log.lines == first + last
+    journal.flush()
+    assert run.log.lines == first + last
+    found = run.log.metrics
+    assert (found["loss"], found["ratio/max"], found["ratio/min"]) == (2.0, 3.0, 2.0)
+    assert (found["out_of_band"], found["out_of_band_last"]) == (0.5, 1.0)
+    assert (found["loss_mask/mean"], found["updates"], found["tokens_per_second"]) == (
+        1,
+        4,
+        4.5,
+    )
+
+
+def test_rows_of_a_step_are_not_kept_beside_those_of_the_next(run):
+    journal = Journal(run)
+    journal.add(record(1))
+    assert journal._held.rollout.rollout is None
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_no_state_is_handed_out_behind_an_update_that_is_not_finite(run, loss):
+    journal = Journal(run)
+    journal.add(record(1, loss))
+    with pytest.raises(FloatingPointError, match="step 1; nothing was saved"):
+        loop.settle(journal, None, None, "state", 1)
+    assert run.log.lines == []

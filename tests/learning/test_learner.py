@@ -1,0 +1,187 @@
+"""One step of a learner on a batch that was made by hand: what is wired to what."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import EXPERIMENTS, mesh_of
+
+from maspo_jax import distributed
+from maspo_jax.config import Objective, OverlongPenalty, loading
+from maspo_jax.data.sources.file import Problem
+from maspo_jax.learning import learner as learners
+from maspo_jax.learning import train_state as states
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import surrogate
+from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.rollout.worker import RewardedRollout
+from maspo_jax.types import Rollout, Sequences
+
+PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
+ROWS, TEMPERATURE, VERSION = PROMPTS * RESPONSES, 0.7, 6
+# No two groups alike, and no row of a group where a transposition would put it.
+REWARD = np.float32(
+    [
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [1, 1, 0, 1],
+        [0, 0, 0, 1],
+        [0, 1, 1, 0],
+        [1, 0, 1, 1],
+        [0, 0, 1, 0],
+        [1, 1, 0, 0],
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def build():
+    """Makes the learner of the tiny experiment at a temperature, and its state."""
+    tiny = loading.load(EXPERIMENTS / "tiny.py")
+
+    def build(data=2, fsdp=2, **objective):
+        experiment = dataclasses.replace(
+            tiny,
+            sampling=dataclasses.replace(tiny.sampling, temperature=TEMPERATURE),
+            objective=Objective(gates.Maspo(), **objective),
+            optimization=dataclasses.replace(tiny.optimization, learning_rate=1e-2),
+        )
+        mesh = mesh_of(data, fsdp)
+        learner = learners.build(experiment, mesh)
+        return learner, states.begin(experiment, learner.optimizer, mesh)
+
+    return build
+
+
+def rollout_of(learner, reward=REWARD):
+    """Random tokens, of all lengths."""
+    rng = np.random.default_rng(0)
+    size = learner.experiment.decoder.vocabulary
+    mask = np.arange(LENGTH)[None] < 1 + np.arange(ROWS)[:, None] % LENGTH
+    sequences = Sequences(
+        rng.integers(0, size, (ROWS, 6), np.int32),
+        np.ones((ROWS, 6), bool),
+        np.where(mask, rng.integers(0, size, (ROWS, LENGTH), np.int32), 0),
+        mask,
+    )
+    rollout = Rollout(
+        sequences, np.zeros(mask.shape, np.float32), np.full(ROWS, VERSION, np.int32)
+    )
+    rollout = distributed.shard_rows(rollout, learner.mesh)
+    problems = [Problem(str(n), "?", "0") for n in range(PROMPTS)]
+    return RewardedRollout(problems, rollout, reward, reward.reshape(-1) == 1, [], {})
+
+
+def step(learner, state, reward=REWARD):
+    """Returns the state, minibatches, metrics and traces of a step, as NumPy."""
+    batch, metrics = learner.assemble(state.policy, rollout_of(learner, reward))
+    seen = []
+    for minibatch in learner.minibatches(batch, 3):
+        state, measured, trace = learner.update(state, minibatch)
+        seen.append(jax.device_get((minibatch, measured, trace)))
+    return state, jax.device_get(metrics), seen
+
+
+def logprobs_of(policy, sequences):
+    """At the temperature, on one device."""
+    return np.asarray(
+        jax.jit(response_logprobs, static_argnums=2)(
+            jax.device_get(policy), jax.device_get(sequences), TEMPERATURE
+        )[0]
+    )
+
+
+def test_the_ratio_is_anchored_to_the_policy_before_the_first_update(build):
+    """Of two minibatches: rescored before the second, all gates would be the same."""
+    learner, state = build()
+    before = logprobs_of(state.policy, rollout_of(learner).rollout.sequences)
+    _, metrics, seen = step(learner, state)
+    assert len(seen) == 2
+    rows = np.concatenate([minibatch.row for minibatch, _, _ in seen])
+    assert sorted(rows) == list(range(ROWS))
+    for minibatch, _, _ in seen:
+        np.testing.assert_allclose(
+            minibatch.old_logprob, before[minibatch.row], atol=1e-5
+        )
+        assert (minibatch.policy_version == VERSION).all()
+    moved = [np.abs(trace.logprob - rows.old_logprob).max() for rows, _, trace in seen]
+    assert moved[0] < 1e-5 and moved[1] > 1e-3
+    assert seen[0][1]["ratio/max"] == pytest.approx(1, abs=1e-5)
+    assert seen[1][1]["ratio/max"] > 1.001
+
+
+def test_every_advantage_follows_the_reward_of_its_own_response(build):
+    learner, state = build()
+    expected = np.sign(REWARD - REWARD.mean(axis=1, keepdims=True)).reshape(-1)
+    for minibatch, _, _ in step(learner, state)[2]:
+        mask = minibatch.sequences.response_mask
+        of_row = np.broadcast_to(expected[minibatch.row][:, None], mask.shape)
+        np.testing.assert_array_equal(np.sign(minibatch.advantage)[mask], of_row[mask])
+
+
+def test_an_update_has_the_temperature_of_the_sampler(build):
+    """The first is on-policy, so its gradient is that of the plain loss, at 0.7."""
+    learner, state = build()
+    policy = jax.device_get(state.policy)
+    minibatch, metrics, trace = step(learner, state)[2][0]
+    np.testing.assert_allclose(trace.logprob, minibatch.old_logprob, atol=1e-5)
+
+    def loss(policy, temperature):
+        logprob, _ = response_logprobs(policy, minibatch.sequences, temperature)
+        return surrogate(logprob, minibatch, gates.Maspo())[0]
+
+    norm = lambda *words: optax.tree.norm(
+        jax.jit(jax.grad(loss), static_argnums=1)(*words)
+    )
+    np.testing.assert_allclose(metrics["grad_norm"], norm(policy, 0.7), rtol=1e-4)
+    assert abs(norm(policy, 1.0) / metrics["grad_norm"] - 1) > 0.05
+
+
+def test_a_penalty_shifts_the_advantage(build):
+    """All earn the same, so only what is taken from long responses can differ."""
+    equal = np.ones_like(REWARD)
+    plain, _ = build()
+    penalized, state = build(overlong_penalty=OverlongPenalty(buffer=8))
+    for learner, penalty in ((plain, False), (penalized, True)):
+        batch, metrics = learner.assemble(state.policy, rollout_of(learner, equal))
+        mask, advantage = jax.device_get(
+            (batch.sequences.response_mask, batch.advantage)
+        )
+        length = mask.sum(axis=1)
+        assert (metrics["overlong_penalty"] < 0) == penalty
+        assert advantage.any() == penalty
+        for group in range(PROMPTS if penalty else 0):
+            rows = slice(group * RESPONSES, (group + 1) * RESPONSES)
+            lost = np.maximum(length[rows] - (LENGTH - 8), 0)
+            expected = np.sign(np.round(lost.mean() - lost, 5))
+            np.testing.assert_array_equal(np.sign(advantage[rows, 0]), expected)
+
+
+def test_layout_does_not_change_a_step(build):
+    expected = step(*build(1, 1))
+    for data, fsdp in ((8, 1), (2, 4)):
+        found = step(*build(data, fsdp))
+        policies = (jax.device_get(each[0].policy) for each in (found, expected))
+        # Adam amplifies rounding of the gradients that are all but zero.
+        chex.assert_trees_all_close(*map(jax.tree.leaves, policies), atol=2e-3)
+        for (rows, got, _), (other, want, _) in zip(found[2], expected[2], strict=True):
+            np.testing.assert_array_equal(rows.row, other.row)
+            for name in ("loss", "grad_norm", "entropy", "gate"):
+                np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-5)
+
+
+def test_rates_are_swept_without_another_program(build):
+    learner, state = build(1, 1)
+    batch, _ = learner.assemble(state.policy, rollout_of(learner))
+    minibatch = next(learner.minibatches(batch, 3))
+    rates, moved = (1e-2, 1e-3), []
+    for rate in rates:
+        copy = jax.tree.map(jnp.array, state)
+        copy.opt_state.hyperparams["learning_rate"] = jnp.float32(rate)
+        moved.append(float(learner.update(copy, minibatch)[1]["update_norm"]))
+    np.testing.assert_allclose(moved[0] / moved[1], 10, rtol=1e-4)
+    assert learner.update.func._cache_size() == 1
