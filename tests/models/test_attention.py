@@ -94,7 +94,8 @@ def test_blocks_stay_exact_whatever_the_scores(scale):
     expected = value_and_gradients(reference, *arrays)
     for one, other in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
         assert np.isfinite(one).all()
-        assert jnp.linalg.norm(one - other) <= 1e-4 * jnp.linalg.norm(other)
+        # A score of 1e4 is itself only good to 1e-3.
+        assert jnp.linalg.norm(one - other) <= 1e-3 * jnp.linalg.norm(other)
 
 
 def test_blocks_of_bfloat16_are_as_near_to_float32_as_the_reference():
@@ -180,9 +181,8 @@ def test_the_choice_is_logged_once(caplog):
 
 def test_a_decoder_asks_the_implementation_of_its_setting(tiny_config, monkeypatch):
     tokens = jax.random.randint(jax.random.key(2), (4, 9), 0, 24)
-    layout = attention.layout_of_mask(
-        jnp.arange(9)[None] >= jnp.array([[0], [3], [1], [8]])
-    )
+    mask = jnp.arange(9)[None] >= jnp.array([[0], [3], [1], [8]])
+    layout = attention.layout_of_mask(mask)
     hidden = {}
     for name, attend in attention.IMPLEMENTATIONS.items():
         used = []
@@ -192,7 +192,6 @@ def test_a_decoder_asks_the_implementation_of_its_setting(tiny_config, monkeypat
         policy = noisy(Decoder(config, nnx.Rngs(0)))
         hidden[name] = policy(tokens, layout)[0]
         assert used
-    real = layout.segments > 0
     chex.assert_trees_all_close(
-        hidden["reference"][real], hidden["chunked"][real], rtol=1e-5, atol=1e-5
+        hidden["reference"][mask], hidden["chunked"][mask], rtol=1e-5, atol=1e-5
     )
