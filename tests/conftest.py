@@ -87,11 +87,12 @@ def noisy(policy, scale=0.3):
     return jax.tree.unflatten(structure, moved)
 
 
-def mesh_of(data, fsdp):
-    """Returns a mesh over the first `data * fsdp` devices."""
-    kinds = (jax.sharding.AxisType.Auto,) * 2
-    devices = jax.devices()[: data * fsdp]
-    return jax.make_mesh((data, fsdp), distributed.AXES, kinds, devices=devices)
+def mesh_of(data, fsdp, tensor=1):
+    """Returns a mesh over the first `data * fsdp * tensor` devices."""
+    kinds = (jax.sharding.AxisType.Auto,) * 3
+    devices = jax.devices()[: data * fsdp * tensor]
+    shape = data, fsdp, tensor
+    return jax.make_mesh(shape, distributed.MESH_AXES, kinds, devices=devices)
 
 
 def command(*words):

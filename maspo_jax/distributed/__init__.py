@@ -11,6 +11,7 @@ from maspo_jax.distributed.launch import initialize_distributed
 from maspo_jax.distributed.mesh import (
     AXES,
     BATCH,
+    MESH_AXES,
     REPLICATED,
     all_gather_params,
     host_slice,
@@ -25,6 +26,7 @@ from maspo_jax.distributed.mesh import (
 __all__ = [
     "AXES",
     "BATCH",
+    "MESH_AXES",
     "REPLICATED",
     "all_gather_hosts",
     "all_gather_params",

@@ -1,9 +1,10 @@
 """How arrays lie over devices: one mesh, rows over all of it, parameters over part.
 
-The mesh has two axes. Every batch is split by rows over both. A matrix of the
-policy, and of the optimizer state shaped like it, is split over `fsdp` and
+The mesh has three axes. Every batch is split by rows over `data` and `fsdp`. A matrix
+of the policy, and of the optimizer state shaped like it, is split over `fsdp` and
 repeated over `data`; an update gathers it where it is used, one layer at a time. The
-sampler gathers the whole policy: decoding reads all of it at every token.
+sampler gathers the whole policy: decoding reads all of it at every token. Devices
+along `tensor` are neighbors, and share their rows.
 
 Functions whose docstring says "per device" run inside `jax.shard_map`; the others
 run on the host or on global arrays.
@@ -12,24 +13,40 @@ run on the host or on global arrays.
 import jax
 import numpy as np
 
-AXES = ("data", "fsdp")
+AXES = ("data", "fsdp")  # that split rows
+MESH_AXES = (*AXES, "tensor")
 BATCH = jax.P(AXES)
 REPLICATED = jax.P()
 
 
-def make_mesh(fsdp=1):
-    """Returns the mesh over all devices, `fsdp` of them sharing one policy."""
+def make_mesh(fsdp=1, tensor=1):
+    """Returns the mesh over all devices.
+
+    Args:
+        fsdp: devices, or groups of `tensor` devices, that share one policy.
+        tensor: devices that share the rows of a batch.
+
+    Raises:
+        ValueError: the number of devices is not a multiple.
+    """
     devices = jax.device_count()
-    if fsdp < 1 or devices % fsdp:
-        raise ValueError(
-            f"fsdp={fsdp} does not divide the {devices} devices; "
-            f"choose one of {[n for n in range(1, devices + 1) if devices % n == 0]}"
-        )
-    axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
+    _check_divides("tensor", tensor, devices, f"the {devices} devices")
+    groups = devices // tensor
+    what = f"the {devices} devices" + (f" / tensor={tensor}" if tensor > 1 else "")
+    _check_divides("fsdp", fsdp, groups, what)
+    axis_types = (jax.sharding.AxisType.Auto,) * len(MESH_AXES)
     # In the order of processes, so that a process holds neighboring rows.
     ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
-    grid = np.array(ordered).reshape(devices // fsdp, fsdp)
-    return jax.sharding.Mesh(grid, AXES, axis_types=axis_types)
+    grid = np.array(ordered).reshape(groups // fsdp, fsdp, tensor)
+    return jax.sharding.Mesh(grid, MESH_AXES, axis_types=axis_types)
+
+
+def _check_divides(name, size, count, what):
+    if size < 1 or count % size:
+        choices = [n for n in range(1, count + 1) if count % n == 0]
+        raise ValueError(
+            f"{name}={size} does not divide {what}; choose one of {choices}"
+        )
 
 
 def named_shardings(specs, mesh):

@@ -1,7 +1,8 @@
 """The optimizer, from an experiment's settings."""
 
-import jax
 import optax
+
+from maspo_jax.models.sharding import decay_mask
 
 
 def learning_rate(settings, updates):
@@ -43,7 +44,7 @@ def make_optimizer(settings, updates):
                 b2=settings.beta2,
                 eps=settings.epsilon,
                 weight_decay=weight_decay,
-                mask=matrices,
+                mask=decay_mask,
             ),
         )
 
@@ -57,13 +58,3 @@ def hyperparameters(settings):
         "weight_decay": float(settings.weight_decay),
         "max_grad_norm": float(settings.max_grad_norm),
     }
-
-
-def matrices(policy):
-    """Returns which parameters decay: matrices do, scales and biases do not."""
-
-    def is_matrix(path, leaf):
-        stacked = "blocks" in jax.tree_util.keystr(path, simple=True, separator="/")
-        return leaf.ndim - stacked >= 2
-
-    return jax.tree_util.tree_map_with_path(is_matrix, policy)

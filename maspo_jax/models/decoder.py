@@ -13,15 +13,17 @@ Flax holds the parameters of a layer; JAX does the rest. All layers share one
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import nnx, struct
+from flax import nnx
 
 from maspo_jax.models import rope
+from maspo_jax.models.attention import IMPLEMENTATIONS, RowLayout, choose_attention
+from maspo_jax.models.precision import cast, precision_of
 
-MASKED = -1e30  # finite, so that a row without any visible column stays finite
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +43,11 @@ class DecoderConfig:
     qkv_bias: bool = False  # Qwen2
     qk_norm: bool = False  # Qwen3
     tied_head: bool = True
-    dtype: str = "float32"  # of the parameters and of the matrix products
+    dtype: str = "float32"  # of the parameters
+    # Of the matrix products, the hidden states and the cache; None: that of the
+    # parameters. Logits, log-probabilities and softmax are float32 in any case.
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
+    attention: Literal["auto", "reference", "chunked"] = "auto"  # of whole rows
 
     def __post_init__(self):
         """Refuses shapes that no decoder has."""
@@ -58,62 +64,23 @@ class DecoderConfig:
             raise ValueError(
                 f"head_width={self.head_width}: rotary embedding needs an even width"
             )
-        if self.dtype not in ("float32", "bfloat16"):
+        if self.dtype not in DTYPES:
             raise ValueError(f"dtype={self.dtype!r}: choose float32 or bfloat16")
+        if self.compute_dtype not in (None, *DTYPES):
+            raise ValueError(
+                f"compute_dtype={self.compute_dtype!r}: choose float32 or bfloat16, or "
+                "None for the dtype of the parameters"
+            )
+        if self.attention not in ("auto", *IMPLEMENTATIONS):
+            raise ValueError(
+                f"attention={self.attention!r}: choose auto, "
+                f"{' or '.join(IMPLEMENTATIONS)}"
+            )
 
-
-@struct.dataclass
-class Cache:
-    """Keys and values of the columns seen so far, for every layer."""
-
-    key: jax.Array  # [depth, B, K, C, E]
-    value: jax.Array  # [depth, B, K, C, E]
-    length: jax.Array  # [] int32, columns already written
-
-    def write(self, layer, key, value):
-        """Puts new columns of one layer, [B, K, S, E], behind those it has.
-
-        Returns the cache, and all keys and values of the layer, [B, K, C, E].
-        """
-        where = (layer, 0, 0, self.length, 0)
-        keys = jax.lax.dynamic_update_slice(self.key, key[None], where)
-        values = jax.lax.dynamic_update_slice(self.value, value[None], where)
-        return Cache(keys, values, self.length), keys[layer], values[layer]
-
-
-def empty_cache(config, rows, columns):
-    """Returns a `Cache` for `rows` sequences of at most `columns` tokens."""
-    shape = (config.depth, rows, config.key_value_heads, columns, config.head_width)
-    zeros = jnp.zeros(shape, config.dtype)
-    return Cache(zeros, zeros, jnp.zeros((), jnp.int32))
-
-
-def positions(mask):
-    """Returns the position of each token, counted from its row's first. [B, S]."""
-    return jnp.maximum(jnp.cumsum(mask, axis=-1) - 1, 0)
-
-
-def causal(mask):
-    """Returns which columns each position sees. [B, S] bool -> [B, S, S] bool."""
-    size = mask.shape[-1]
-    return jnp.tri(size, dtype=bool)[None] & mask[:, None, :]
-
-
-def packed(segment):
-    """Returns the positions and what is visible where rows hold several texts.
-
-    Args:
-        segment: [B, S] int32, which text of its row a token belongs to; 0 on padding.
-
-    Returns:
-        [B, S] int32, counted from the first token of each text, and [B, S, S] bool.
-    """
-    size = segment.shape[-1]
-    place = jnp.broadcast_to(jnp.arange(size), segment.shape)
-    begins = jnp.diff(segment, axis=-1, prepend=-1) != 0
-    position = place - jax.lax.cummax(jnp.where(begins, place, 0), axis=1)
-    same = segment[:, :, None] == segment[:, None, :]
-    return position, same & causal(segment > 0)
+    @property
+    def product_dtype(self):
+        """The dtype of matrix products: `compute_dtype`, or that of the parameters."""
+        return self.compute_dtype or self.dtype
 
 
 class Linear(nnx.Module):
@@ -127,7 +94,7 @@ class Linear(nnx.Module):
 
     def __call__(self, x):
         """Returns [..., outputs] for [..., inputs]."""
-        y = x @ self.kernel[...]
+        y = jnp.matmul(x, self.kernel[...], precision=precision_of(x.dtype))
         return y if self.bias is None else y + jnp.broadcast_to(self.bias[...], y.shape)
 
 
@@ -157,30 +124,6 @@ def rotate(x, position, theta, scaling=None):
     return jnp.concatenate(turned, axis=-1).astype(x.dtype)
 
 
-def attend(query, key, value, visible):
-    """Grouped-query attention, softmax in float32.
-
-    Args:
-        query: [B, S, H, E].
-        key: [B, K, C, E], each head shared by H / K query heads.
-        value: [B, K, C, E].
-        visible: [B, S, C] bool.
-
-    Returns:
-        [B, S, H * E].
-    """
-    rows, steps, heads, width = query.shape
-    groups = key.shape[1]
-    query = query.reshape(rows, steps, groups, heads // groups, width)
-    score = jnp.einsum(
-        "bskge,bkce->bkgsc", query, key, preferred_element_type=jnp.float32
-    )
-    score = jnp.where(visible[:, None, None], score / math.sqrt(width), MASKED)
-    share = jax.nn.softmax(score, axis=-1).astype(value.dtype)
-    mixed = jnp.einsum("bkgsc,bkce->bskge", share, value)
-    return mixed.reshape(rows, steps, heads * width)
-
-
 class Attention(nnx.Module):
     """Causal self-attention with rotary positions and grouped key-value heads."""
 
@@ -196,16 +139,20 @@ class Attention(nnx.Module):
         self.head_width = config.head_width
         self.rope = config.rope_theta, config.rope_scaling
 
-    def __call__(self, x, position, visible, cache, layer):
+    def __call__(self, x, layout, attention, cache, layer):
         """Returns the change of `x`, [B, S, D], and the cache."""
         query = self.heads(self.query(x), self.query_norm)
         key = self.heads(self.key(x), self.key_norm)
         value = self.heads(self.value(x)).swapaxes(1, 2)
-        query = rotate(query, position, *self.rope)
-        key = rotate(key, position, *self.rope).swapaxes(1, 2)
+        query = rotate(query, layout.positions, *self.rope)
+        key = rotate(key, layout.positions, *self.rope).swapaxes(1, 2)
         if cache is not None:
-            cache, key, value = cache.write(layer, key, value)
-        return self.output(attend(query, key, value, visible)), cache
+            cache, keys, values = cache.write(layer, key, value)
+            # Whole rows see nothing but themselves, whatever the cache has room for.
+            if not isinstance(layout, RowLayout):
+                key, value = keys, values
+        mixed = attention(query, key, value, layout)
+        return self.output(mixed.reshape(*mixed.shape[:2], -1)), cache
 
     def heads(self, x, norm=None):
         """Splits heads and normalizes each. [B, S, H * E] -> [B, S, H, E]."""
@@ -235,10 +182,10 @@ class Block(nnx.Module):
         self.feed_forward_norm = RMSNorm(config.width, config)
         self.feed_forward = FeedForward(config, rngs)
 
-    def __call__(self, x, position, visible, cache=None, layer=None):
+    def __call__(self, x, layout, attention, cache=None, layer=None):
         """Returns the new residual stream, [B, S, D], and the cache."""
         change, cache = self.attention(
-            self.attention_norm(x), position, visible, cache, layer
+            self.attention_norm(x), layout, attention, cache, layer
         )
         x = x + change
         return x + self.feed_forward(self.feed_forward_norm(x)), cache
@@ -264,43 +211,46 @@ class Decoder(nnx.Module):
             else Linear(config.width, config.vocabulary, config, rngs)
         )
 
-    def __call__(
-        self, tokens, position, visible, cache=None, *, unshard=lambda block: block
-    ):
+    def __call__(self, tokens, layout, cache=None, *, unshard=lambda block: block):
         """Returns hidden states, and the cache with the new columns.
 
         Args:
             tokens: [B, S] int32.
-            position: [B, S] int32, where each token stands in its row.
-            visible: [B, S, C] bool, the columns each token sees, its own included;
-                C is S without a cache.
-            cache: a `Cache` to put these S columns in, or None.
+            layout: where they stand: a `RowLayout` of whole rows, or a `DecodeLayout`
+                of tokens that follow what the cache holds.
+            cache: a `Cache` to put these S columns in, or None. With a `RowLayout` it
+                is filled but not read: it must be empty.
             unshard: given the parameters of one layer as they are stored, returns
                 them whole.
 
         Returns:
-            [B, S, D] and the `Cache`, or None if there was none.
+            [B, S, D] in the dtype of matrix products, and the `Cache`, or None if
+            there was none.
         """
+        dtype = self.config.product_dtype
+        attention = choose_attention(self.config.attention, layout, dtype)
 
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def step(carry, stored):
             block, layer = stored
             x, cache = carry
-            return unshard(block)(x, position, visible, cache, layer), None
+            block = cast(unshard(block), dtype)
+            return block(x, layout, attention, cache, layer), None
 
         layers = self.blocks, jnp.arange(self.config.depth)
         (x, cache), _ = jax.lax.scan(step, (self.embed(tokens), cache), layers)
         if cache is not None:
-            cache = cache.replace(length=cache.length + tokens.shape[1])
-        return self.norm(x), cache
+            cache = cache.advance(tokens.shape[1])
+        return cast(self.norm, dtype)(x), cache
 
     def embed(self, tokens):
         """Returns the embeddings of tokens. [...] int32 -> [..., D]."""
-        return self.embedding[...][tokens]
+        return _rows(self.embedding[...], tokens).astype(self.config.product_dtype)
 
     def head_matrix(self):
         """Returns the matrix that scores every token against a hidden state. [V, D]."""
-        return self.embedding[...] if self.head is None else self.head.kernel[...].T
+        matrix = self.embedding[...] if self.head is None else self.head.kernel[...].T
+        return matrix.astype(self.config.product_dtype)
 
     def logits(self, hidden):
         """Returns the scores of all tokens. [..., D] -> [..., V] float32."""
@@ -308,5 +258,27 @@ class Decoder(nnx.Module):
             "...d,vd->...v",
             hidden,
             self.head_matrix(),
+            precision=precision_of(hidden.dtype),
             preferred_element_type=jnp.float32,
         )
+
+
+@jax.custom_vjp
+def _rows(table, index):
+    """Returns rows of a table. [V, D], [...] int32 -> [..., D]."""
+    return table[index]
+
+
+def _rows_forward(table, index):
+    return table[index], (table, index)
+
+
+def _rows_backward(residuals, cotangent):
+    """Adds up in float32: a frequent token has more terms than bfloat16 has digits."""
+    table, index = residuals
+    total = jnp.zeros_like(table, jnp.float32)
+    total = total.at[index].add(cotangent.astype(jnp.float32))
+    return total.astype(table.dtype), None
+
+
+_rows.defvjp(_rows_forward, _rows_backward)

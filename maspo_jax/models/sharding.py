@@ -1,43 +1,125 @@
-"""How the parameters of a decoder lie over the mesh."""
+"""How the parameters of a decoder lie over the mesh: two tables.
+
+    parameter path --LOGICAL_AXES--> names of its axes --MESH_AXES_OF--> mesh axes
+
+No other module knows how the parameters of a decoder are called or stacked.
+"""
 
 import jax
 
 from maspo_jax.distributed.mesh import REPLICATED
 
+# Path of a parameter -> what its axes count. Layers are stacked along the first.
+LOGICAL_AXES = {
+    "embedding": ("vocabulary", "width"),
+    "blocks/attention_norm/scale": ("layers", "width"),
+    "blocks/attention/query/kernel": ("layers", "width", "heads"),
+    "blocks/attention/query/bias": ("layers", "heads"),
+    "blocks/attention/key/kernel": ("layers", "width", "key_value_heads"),
+    "blocks/attention/key/bias": ("layers", "key_value_heads"),
+    "blocks/attention/value/kernel": ("layers", "width", "key_value_heads"),
+    "blocks/attention/value/bias": ("layers", "key_value_heads"),
+    "blocks/attention/output/kernel": ("layers", "heads", "width"),
+    "blocks/attention/query_norm/scale": ("layers", "head_width"),
+    "blocks/attention/key_norm/scale": ("layers", "head_width"),
+    "blocks/feed_forward_norm/scale": ("layers", "width"),
+    "blocks/feed_forward/gate/kernel": ("layers", "width", "feed_forward"),
+    "blocks/feed_forward/up/kernel": ("layers", "width", "feed_forward"),
+    "blocks/feed_forward/down/kernel": ("layers", "feed_forward", "width"),
+    "norm/scale": ("width",),
+    "head/kernel": ("width", "vocabulary"),
+}
+# What an axis counts -> the axis of the mesh that may split it. A matrix is split
+# once, along the first of its axes that divides. `tensor` splits none yet: an update
+# gathers whole layers.
+MESH_AXES_OF = {
+    "layers": None,
+    "vocabulary": "fsdp",
+    "width": "fsdp",
+    "heads": "fsdp",
+    "key_value_heads": "fsdp",
+    "head_width": "fsdp",
+    "feed_forward": "fsdp",
+}
+
 
 def param_specs(tree, mesh):
     """Returns the `PartitionSpec` of every leaf of a policy or optimizer state.
 
-    The first axis of a matrix that the `fsdp` axis divides is split over it. The
-    leading axis of whatever lies under `blocks` counts layers and stays whole.
+    Scales, biases and the counters of an optimizer stay whole, and so does a matrix
+    that no axis of the mesh divides.
+
+    Raises:
+        ValueError: a leaf is not in `LOGICAL_AXES`.
     """
-    size = mesh.shape["fsdp"]
 
     def spec(path, leaf):
-        stacked = "blocks" in jax.tree_util.keystr(path, simple=True, separator="/")
-        shape = leaf.shape[stacked:]
-        if size == 1 or len(shape) < 2:
+        if not is_matrix(path, leaf):
             return REPLICATED
-        divisible = [axis for axis, width in enumerate(shape) if width % size == 0]
-        return (
-            jax.P(*[None] * (divisible[0] + stacked), "fsdp")
-            if divisible
-            else REPLICATED
-        )
+        axes = [MESH_AXES_OF[name] for name in logical_axes(path, leaf)]
+        for place, (axis, width) in enumerate(zip(axes, leaf.shape, strict=True)):
+            size = mesh.shape[axis] if axis else 1
+            if size > 1 and width % size == 0:
+                return jax.P(*[None] * place, axis)
+        return REPLICATED
 
     return jax.tree_util.tree_map_with_path(spec, tree)
 
 
+def logical_axes(path, leaf):
+    """Returns what each axis of a leaf counts, a tuple of names.
+
+    Args:
+        path: of the leaf, as JAX has it, in a policy or in a tree that holds one.
+        leaf: an array, or its shape and dtype.
+    """
+    if leaf.ndim == 0:
+        return ()
+    # The last entry is the value of a variable of Flax.
+    words = jax.tree_util.keystr(path[:-1], simple=True, separator="/").split("/")
+    for start in range(len(words)):
+        axes = LOGICAL_AXES.get("/".join(words[start:]))
+        if axes is not None and len(axes) == leaf.ndim:
+            return axes
+    raise ValueError(
+        f"parameter {'/'.join(words)} of shape {leaf.shape}: no row of "
+        "models.sharding.LOGICAL_AXES says what its axes count; add one"
+    )
+
+
+def is_matrix(path, leaf):
+    """Returns whether a leaf is a matrix, of one layer or of each of them.
+
+    The arguments are those of `logical_axes`.
+    """
+    return len([axis for axis in logical_axes(path, leaf) if axis != "layers"]) > 1
+
+
+def decay_mask(policy):
+    """Returns which parameters decay: matrices do, scales and biases do not."""
+    return jax.tree_util.tree_map_with_path(is_matrix, policy)
+
+
 def layer_specs(specs):
-    """Returns the specs of one block, given those of the stacked blocks."""
-    return jax.tree.map(lambda spec: jax.P(*spec[1:]), specs)
+    """Returns the specs of the parameters of one layer, given those of a policy."""
+    return jax.tree.map(lambda spec: jax.P(*spec[1:]), specs.blocks)
 
 
 def stem_specs(specs):
-    """Returns the specs of a policy with those of its blocks left out."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, spec: (
-            REPLICATED if "blocks" in jax.tree_util.keystr(path) else spec
-        ),
-        specs,
-    )
+    """Returns the specs of a policy, with those of its layers as if they were whole."""
+    return _map_stem(lambda spec: spec, specs, lambda spec: REPLICATED)
+
+
+def cast_stem(policy, dtype):
+    """Returns a policy with all but its layers in a dtype."""
+    return _map_stem(lambda leaf: leaf.astype(dtype), policy, lambda leaf: leaf)
+
+
+def _map_stem(function, tree, of_layers):
+    """Maps the leaves outside the layers by one function, the others by another."""
+
+    def change(path, leaf):
+        stacked = jax.tree_util.keystr(path[:1], simple=True) == "blocks"
+        return of_layers(leaf) if stacked else function(leaf)
+
+    return jax.tree_util.tree_map_with_path(change, tree)

@@ -12,8 +12,14 @@ import jax.numpy as jnp
 from flax import struct
 
 from maspo_jax import distributed
-from maspo_jax.models.decoder import Cache, causal, empty_cache, positions
+from maspo_jax.models.attention import (
+    first_columns,
+    layout_of_decoding,
+    layout_of_mask,
+)
+from maspo_jax.models.cache import Cache, empty_cache
 from maspo_jax.rollout.sample_token import sample_token
+from maspo_jax.rollout.weights import cast_for_sampling
 from maspo_jax.types import Rollout, Sequences
 
 
@@ -91,6 +97,7 @@ def sample_with_keys(policy, prompts, keys, decoding, mesh):
     Returns:
         A `Rollout` of N = P * G rows, split by rows.
     """
+    policy = cast_for_sampling(policy)
     draw = functools.partial(generate_local, decoding=decoding)
     return jax.shard_map(
         draw,
@@ -107,12 +114,10 @@ def generate_local(policy, prompts, row_keys, decoding):
     rows = count * decoding.responses
     repeat = functools.partial(jnp.repeat, repeats=decoding.responses)
 
-    hidden, cache = prefill(policy, prompts, width + decoding.length)
-    cache = cache.replace(
-        key=repeat(cache.key, axis=1), value=repeat(cache.value, axis=1)
-    )
+    hidden, cache = prefill(policy, prompts)
+    cache = cache.repeat(decoding.responses).pad(width + decoding.length)
     prompt, prompt_mask = repeat(prompts.tokens, axis=0), repeat(prompts.mask, axis=0)
-    prompt_length = jnp.sum(prompt_mask, axis=-1)
+    start = first_columns(prompt_mask)
 
     def draw(state, hidden):
         """Draws the token of this step from the hidden state before it."""
@@ -132,14 +137,9 @@ def generate_local(policy, prompts, row_keys, decoding):
 
     def decode_step(state):
         """Feeds the last token and draws the next."""
-        last = state.step - 1
-        seen = jnp.concatenate([prompt_mask, state.mask], axis=-1)
-        hidden, cache = policy(
-            jax.lax.dynamic_slice_in_dim(state.response, last, 1, axis=1),
-            (prompt_length + last)[:, None],
-            seen[:, None],
-            state.cache,
-        )
+        last = jax.lax.dynamic_slice_in_dim(state.response, state.step - 1, 1, axis=1)
+        layout = layout_of_decoding(start, state.cache.length)
+        hidden, cache = policy(last, layout, state.cache)
         return draw(state.replace(cache=cache), hidden[:, 0])
 
     shape = rows, decoding.length
@@ -160,13 +160,11 @@ def generate_local(policy, prompts, row_keys, decoding):
     return Rollout(sequences, state.logprob)
 
 
-def prefill(policy, prompts, columns):
-    """Feeds the prompts of one device to an empty cache of so many columns.
+def prefill(policy, prompts):
+    """Feeds the prompts of one device to an empty cache of as many columns.
 
     Returns the hidden state behind each prompt, [P, D], and the cache.
     """
-    count, width = prompts.tokens.shape
-    cache = distributed.pcast_varying(empty_cache(policy.config, count, columns))
-    visible = jnp.pad(causal(prompts.mask), ((0, 0), (0, 0), (0, columns - width)))
-    hidden, cache = policy(prompts.tokens, positions(prompts.mask), visible, cache)
+    cache = distributed.pcast_varying(empty_cache(policy.config, *prompts.tokens.shape))
+    hidden, cache = policy(prompts.tokens, layout_of_mask(prompts.mask), cache)
     return hidden[:, -1], cache

@@ -21,7 +21,7 @@ from maspo_jax import distributed
 from maspo_jax.cli import compare, evaluate, export
 from maspo_jax.data.prompts import templates
 from maspo_jax.evaluation import evaluation_folder, policies
-from maspo_jax.models.decoder import causal, positions
+from maspo_jax.models.attention import layout_of_mask
 from maspo_jax.models.huggingface import load
 from maspo_jax.runs import run_folder
 
@@ -182,7 +182,7 @@ def test_an_exported_run_opens_in_transformers_with_equal_logits(trained, tmp_pa
 
     @jax.jit
     def forward(decoder, rows):
-        return decoder.logits(decoder(rows, positions(mask), causal(mask))[0])
+        return decoder.logits(decoder(rows, layout_of_mask(mask))[0])
 
     logits = np.asarray(forward(policy.decoder, rows))[0]
     assert np.linalg.norm(logits - expected) <= 1e-5 * np.linalg.norm(expected)

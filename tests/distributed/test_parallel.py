@@ -3,19 +3,20 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import mesh_of
+from flax import nnx
 
 from maspo_jax import distributed
 from maspo_jax.models import sharding
+from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 
 def test_the_mesh_covers_all_devices():
     for fsdp in (1, 2, 4, 8):
         mesh = distributed.make_mesh(fsdp)
-        assert dict(mesh.shape) == {"data": 8 // fsdp, "fsdp": fsdp}
+        assert dict(mesh.shape) == {"data": 8 // fsdp, "fsdp": fsdp, "tensor": 1}
         assert set(mesh.axis_types) == {jax.sharding.AxisType.Auto}
 
 
@@ -55,9 +56,13 @@ def test_matrices_are_split_and_the_rest_is_whole(tiny_policy):
 
 
 def test_a_matrix_that_cannot_be_split_stays_whole():
-    tree = {"blocks": jnp.zeros((8, 3, 5)), "head": jnp.zeros((3, 16))}
-    specs = sharding.param_specs(tree, mesh_of(2, 4))
-    assert specs == {"blocks": jax.P(), "head": jax.P(None, "fsdp")}
+    """Nor is the axis that counts layers ever split."""
+    sizes = {"width": 3, "query_heads": 1, "key_value_heads": 1, "head_width": 10}
+    config = DecoderConfig(16, depth=8, feed_forward=5, tied_head=False, **sizes)
+    policy = jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
+    specs = sharding.param_specs(policy, mesh_of(2, 4))
+    assert specs.blocks.feed_forward.gate.kernel.get_value() == jax.P()  # [8, 3, 5]
+    assert specs.head.kernel.get_value() == jax.P(None, "fsdp")  # [3, 16]
 
 
 @pytest.mark.parametrize("data, fsdp", [(2, 4), (8, 1), (1, 8)])

@@ -10,13 +10,13 @@ import pytest
 from conftest import noisy
 from flax import nnx
 
-from maspo_jax.models.decoder import (
-    Decoder,
-    DecoderConfig,
-    causal,
-    empty_cache,
-    positions,
+from maspo_jax.models.attention import (
+    first_columns,
+    layout_of_decoding,
+    layout_of_mask,
 )
+from maspo_jax.models.cache import empty_cache
+from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +28,26 @@ def batch():
 
 @jax.jit
 def full_pass(policy, tokens, mask):
-    return policy(tokens, positions(mask), causal(mask))[0]
+    return policy(tokens, layout_of_mask(mask))[0]
+
+
+@jax.jit
+def cached_pass(policy, tokens, layout, cache):
+    return policy(tokens, layout, cache)
 
 
 @pytest.mark.parametrize("chunks", [[9], [1] * 9, [4, 1, 1, 3], [6, 3]])
 def test_cached_decoding_equals_the_full_pass(tiny_policy, batch, chunks):
     tokens, mask = batch
     cache = empty_cache(tiny_policy.config, 4, 12)
-    visible = jnp.pad(causal(mask), ((0, 0), (0, 0), (0, 3)))
     pieces, start = [], 0
     for size in chunks:
-        part = slice(start, start + size)
-        hidden, cache = jax.jit(type(tiny_policy).__call__)(
-            tiny_policy,
-            tokens[:, part],
-            positions(mask)[:, part],
-            visible[:, part],
-            cache,
-        )
+        layout = layout_of_decoding(first_columns(mask), cache.length, size)
+        part = tokens[:, start : start + size]
+        hidden, cache = cached_pass(tiny_policy, part, layout, cache)
         pieces.append(hidden)
         start += size
-    assert cache.length == 9
+    assert (cache.length == 9).all()
     expected = full_pass(tiny_policy, tokens, mask)
     got = jnp.concatenate(pieces, axis=1)
     chex.assert_trees_all_close(got[mask], expected[mask], rtol=1e-5, atol=1e-5)

@@ -13,7 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from maspo_jax import distributed
 from maspo_jax.models import sharding
-from maspo_jax.models.decoder import Decoder, DecoderConfig, causal, positions
+from maspo_jax.models.attention import layout_of_mask
+from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.models.huggingface import load
 from maspo_jax.models.huggingface.save import export
 from maspo_jax.rollout.generate import SamplingParams, sample
@@ -106,7 +107,7 @@ def loaded(folder, data=1, fsdp=1, **changes):
 
 @jax.jit
 def logits_of(policy, tokens, mask):
-    return policy.logits(policy(tokens, positions(mask), causal(mask))[0])
+    return policy.logits(policy(tokens, layout_of_mask(mask))[0])
 
 
 def error_against(model, policy):
@@ -117,7 +118,9 @@ def error_against(model, policy):
         expected = model(
             input_ids=torch.from_numpy(PROMPTS.astype(np.int64)),
             attention_mask=torch.from_numpy(MASK.astype(np.int64)),
-            position_ids=torch.from_numpy(np.array(positions(MASK), np.int64)),
+            position_ids=torch.from_numpy(
+                np.array(layout_of_mask(MASK).positions, np.int64)
+            ),
         ).logits.numpy()
     logits = np.asarray(logits_of(policy, jnp.asarray(PROMPTS), jnp.asarray(MASK)))
     difference = np.linalg.norm((logits - expected)[MASK])

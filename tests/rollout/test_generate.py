@@ -10,7 +10,7 @@ import pytest
 from conftest import mesh_of
 
 from maspo_jax import distributed
-from maspo_jax.models.decoder import causal, positions
+from maspo_jax.models.attention import layout_of_mask
 from maspo_jax.rollout.generate import SamplingParams, sample, sample_with_keys
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.types import Prompts
@@ -110,7 +110,7 @@ def test_greedy_rows_take_the_likeliest_token_at_every_step(draw, tiny_policy):
 
     @jax.jit
     def best(policy):
-        hidden, _ = policy(jnp.asarray(tokens), positions(mask), causal(mask))
+        hidden, _ = policy(jnp.asarray(tokens), layout_of_mask(mask))
         return jnp.argmax(policy.logits(hidden[:, 5:-1]), axis=-1)
 
     likeliest = np.asarray(best(tiny_policy))

@@ -30,12 +30,14 @@ FIXED = {
 }
 
 
-def read_config(values, dtype="float32"):
+def read_config(values, dtype="float32", **settings):
     """Returns the `DecoderConfig` of a checkpoint's `config.json`.
 
     Args:
         values: its contents, a dict.
         dtype: of the parameters as they will be held.
+        **settings: other fields of the `DecoderConfig` that no checkpoint has, such
+            as `compute_dtype`.
 
     Raises:
         ValueError: the checkpoint needs what the decoder has not, or a size is
@@ -73,6 +75,7 @@ def read_config(values, dtype="float32"):
         tied_head=values.get("tie_word_embeddings", False),
         dtype=dtype,
         **FAMILIES[family],
+        **settings,
     )
 
 

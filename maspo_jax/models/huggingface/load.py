@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +39,15 @@ class Checkpoint:
         name: the folder or the name, such as "Qwen/Qwen2.5-1.5B".
         revision: of the hub: a branch, a tag or a commit.
         dtype: of the parameters as they will be held.
+        compute_dtype: of the matrix products; None for that of the parameters.
+        attention: which implementation reads whole rows, see `DecoderConfig`.
     """
 
     name: str
     revision: str | None = None
     dtype: str = "float32"
+    compute_dtype: Literal["float32", "bfloat16"] | None = None
+    attention: Literal["auto", "reference", "chunked"] = "auto"
 
     @functools.cached_property
     def folder(self):
@@ -69,7 +74,12 @@ class Checkpoint:
         """The `DecoderConfig` of the checkpoint."""
         values = read_json_object(self.folder / "config.json")
         try:
-            return read_config(values, self.dtype)
+            return read_config(
+                values,
+                self.dtype,
+                compute_dtype=self.compute_dtype,
+                attention=self.attention,
+            )
         except ValueError as error:
             raise ValueError(f"{self.folder / 'config.json'}: {error}") from error
 

@@ -1,0 +1,70 @@
+"""Attention as its equation says, with all scores at once: for short rows and tests."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from maspo_jax.models.precision import precision_of
+
+MASKED = -1e30  # finite, so that a position that sees nothing stays finite
+
+
+def reference(query, key, value, layout):
+    """Causal grouped-query attention within segments, softmax in float32.
+
+    Args:
+        query: [B, S, H, E].
+        key: [B, K, S, E], each head shared by H / K query heads.
+        value: [B, K, S, E].
+        layout: the `RowLayout`.
+
+    Returns:
+        [B, S, H, E]; zero at a position that sees nothing, such as padding.
+    """
+    segments = layout.segments
+    size = segments.shape[-1]
+    same = segments[:, :, None] == segments[:, None, :]
+    real = (segments > 0)[:, None, :]
+    return _attend(query, key, value, same & real & jnp.tri(size, dtype=bool)[None])
+
+
+def decode(query, key, value, layout):
+    """Attention of the last S tokens of each row to what the cache holds of it.
+
+    Args:
+        query: [B, S, H, E].
+        key: [B, K, C, E].
+        value: [B, K, C, E].
+        layout: the `DecodeLayout`.
+
+    Returns:
+        [B, S, H, E].
+    """
+    steps, columns = query.shape[1], key.shape[2]
+    column = jnp.arange(columns, dtype=jnp.int32)[None, None]
+    ends = layout.lengths[:, None] - steps + jnp.arange(1, steps + 1)[None]
+    visible = (column >= layout.start[:, None, None]) & (column < ends[:, :, None])
+    return _attend(query, key, value, visible)
+
+
+def _attend(query, key, value, visible):
+    """Attention to what is `visible`, [B, S, C] bool, of [B, K, C, E] keys."""
+    rows, steps, heads, width = query.shape
+    groups = key.shape[1]
+    precision = precision_of(query.dtype)
+    query = query.reshape(rows, steps, groups, heads // groups, width)
+    score = jnp.einsum(
+        "bskge,bkce->bkgsc",
+        query,
+        key,
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    visible = visible[:, None, None]
+    score = jnp.where(visible, score / math.sqrt(width), MASKED)
+    share = jnp.where(visible, jax.nn.softmax(score, axis=-1), 0)
+    mixed = jnp.einsum(
+        "bkgsc,bkce->bskge", share.astype(value.dtype), value, precision=precision
+    )
+    return mixed.reshape(rows, steps, heads, width)

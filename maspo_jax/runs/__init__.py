@@ -1,0 +1,1 @@
+"""The folder of a run: its state, its checkpoints, its logs, its display."""

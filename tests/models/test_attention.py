@@ -1,0 +1,197 @@
+"""Every implementation of attention computes what the equation says."""
+
+import dataclasses
+import functools
+import logging
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import noisy
+from flax import nnx
+
+from maspo_jax.models import attention
+from maspo_jax.models.attention import chunked, decode, reference
+from maspo_jax.models.decoder import Decoder
+
+HEADS, GROUPS, WIDTH = 6, 2, 8
+# Which text of its row each token belongs to.
+SEGMENTS = {
+    "whole": np.ones((3, 37)),
+    "left_padded": np.arange(37)[None] >= np.array([[0], [5], [36]]),
+    "padded_on_both_sides": (np.arange(37) > 6) & (np.arange(37) < [[9], [20], [37]]),
+    "packed": np.array(
+        [[1] * 11 + [2] * 9 + [3] * 17, [1] * 36 + [0], [4] * 2 + [2] * 35]
+    ),
+    "nothing_but_padding": np.zeros((2, 37)),
+}
+every_layout = pytest.mark.parametrize("kind", SEGMENTS)
+
+
+def inputs(kind, dtype=jnp.float32):
+    """Queries, keys, values, a cotangent and the layout."""
+    segments = jnp.asarray(SEGMENTS[kind], jnp.int32)
+    rows, steps = segments.shape
+    keys = jax.random.split(jax.random.key(3), 4)
+    wide, shared = (rows, steps, HEADS, WIDTH), (rows, GROUPS, steps, WIDTH)
+    shapes = wide, shared, shared, wide
+    arrays = [
+        jax.random.normal(key, shape).astype(dtype)
+        for key, shape in zip(keys, shapes, strict=True)
+    ]
+    return *arrays, attention.layout_of_segments(segments)
+
+
+def by_hand(query, key, value, layout):
+    """One position and one head at a time, in float64."""
+    query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+    segments = np.asarray(layout.segments)
+    mixed = np.zeros(query.shape)
+    for row, place, head in np.ndindex(query.shape[:3]):
+        group = head * GROUPS // HEADS
+        sees = segments[row, : place + 1] == segments[row, place]
+        if segments[row, place] == 0:
+            continue
+        keys, values = (x[row, group, : place + 1][sees] for x in (key, value))
+        score = keys @ query[row, place, head] / np.sqrt(WIDTH)
+        share = np.exp(score - score.max())
+        mixed[row, place, head] = share / share.sum() @ values
+    return mixed
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def value_and_gradients(attend, query, key, value, cotangent, layout):
+    mixed, back = jax.vjp(lambda *of: attend(*of, layout), query, key, value)
+    return mixed, back(cotangent.astype(mixed.dtype))
+
+
+@every_layout
+def test_the_reference_is_the_equation(kind):
+    query, key, value, _, layout = inputs(kind)
+    expected = by_hand(query, key, value, layout)
+    got = reference(query, key, value, layout)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@every_layout
+@pytest.mark.parametrize("block", [1, 8, 37, 64])
+def test_blocks_change_neither_values_nor_gradients(kind, block):
+    """The length is a multiple of none of the blocks but two."""
+    arrays = inputs(kind)
+    got = value_and_gradients(functools.partial(chunked, block=block), *arrays)
+    expected = value_and_gradients(reference, *arrays)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(got))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_blocks_stay_exact_whatever_the_scores(scale):
+    query, key, *others = inputs("packed")
+    arrays = scale * query, key, *others
+    got = value_and_gradients(functools.partial(chunked, block=8), *arrays)
+    expected = value_and_gradients(reference, *arrays)
+    for one, other in zip(*map(jax.tree.leaves, (got, expected)), strict=True):
+        assert np.isfinite(one).all()
+        # A score of 1e4 is itself only good to 1e-3.
+        assert jnp.linalg.norm(one - other) <= 1e-3 * jnp.linalg.norm(other)
+
+
+def test_blocks_of_bfloat16_are_as_near_to_float32_as_the_reference():
+    exact = value_and_gradients(reference, *inputs("packed"))
+    for attend in (reference, functools.partial(chunked, block=8)):
+        got = value_and_gradients(attend, *inputs("packed", jnp.bfloat16))
+        for narrow, wide in zip(*map(jax.tree.leaves, (got, exact)), strict=True):
+            assert narrow.dtype == jnp.bfloat16
+            error = jnp.linalg.norm(narrow.astype(jnp.float32) - wide)
+            assert error / jnp.linalg.norm(wide) < 3e-2
+
+
+def test_decoding_sees_the_filled_columns_of_its_row_and_no_others():
+    """Rows of different lengths, in a cache whose other columns are not numbers."""
+    query, key, value, _, _ = inputs("whole")
+    start, lengths = jnp.array([0, 5, 30]), jnp.array([36, 20, 31])
+    column = jnp.arange(37)[None]
+    filled = (column >= start[:, None]) & (column < lengths[:, None])
+    layout = attention.layout_of_mask(filled)
+    expected = reference(query, key, value, layout)
+    last = lengths[:, None, None, None] - 1
+    one = jnp.take_along_axis(query, last, axis=1)
+    decoding = attention.layout_of_decoding(start, lengths - 1)
+    np.testing.assert_array_equal(decoding.lengths, lengths)
+    np.testing.assert_array_equal(
+        decoding.positions, jnp.take_along_axis(layout.positions, last[..., 0, 0], 1)
+    )
+    beyond = jnp.where(filled[:, None, :, None], 0, 1e3)
+    got = decode(one, key + beyond, value + beyond, decoding)
+    chex.assert_trees_all_close(
+        got, jnp.take_along_axis(expected, last, axis=1), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_positions_count_from_the_first_token():
+    mask = jnp.arange(5)[None] >= jnp.array([[0], [2]])
+    layout = attention.layout_of_mask(mask)
+    np.testing.assert_array_equal(layout.positions, [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2]])
+    np.testing.assert_array_equal(attention.first_columns(mask), [0, 2])
+    packed = attention.layout_of_segments(jnp.array([[3, 3, 1, 1, 1, 0]]))
+    np.testing.assert_array_equal(packed.positions, [[0, 1, 0, 1, 2, 0]])
+
+
+def test_nothing_grows_with_the_square_of_the_length():
+    """Of a row of 16,384 tokens, in both directions; compiled, not run."""
+    rows, steps = 1, 16_384
+    wide = jax.ShapeDtypeStruct((rows, steps, 4, 64), jnp.float32)
+    shared = jax.ShapeDtypeStruct((rows, 2, steps, 64), jnp.float32)
+    whole = jax.ShapeDtypeStruct((rows, steps), jnp.int32)
+    layout = attention.RowLayout(whole, whole)
+    compiled = value_and_gradients.lower(
+        chunked, wide, shared, shared, wide, layout
+    ).compile()
+    temporary = compiled.memory_analysis().temp_size_in_bytes
+    assert temporary < 16 * 4 * steps * 64 * 4 < 4 * steps**2
+
+
+@pytest.mark.parametrize(
+    "name, length, expected",
+    [
+        ("auto", 64, reference),
+        ("auto", 1024, reference),
+        ("auto", 1025, chunked),
+        ("reference", 4096, reference),
+        ("chunked", 64, chunked),
+    ],
+)
+def test_long_rows_are_read_in_blocks_unless_told(name, length, expected):
+    layout = attention.layout_of_mask(np.ones((1, length), bool))
+    assert attention.choose_attention(name, layout, "float32") is expected
+
+
+def test_the_choice_is_logged_once(caplog):
+    layout = attention.layout_of_mask(np.ones((1, 2003), bool))
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            attention.choose_attention("auto", layout, "bfloat16")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "attention: chunked, for rows of 2003 tokens in bfloat16 on cpu"
+    )
+
+
+def test_a_decoder_asks_the_implementation_of_its_setting(tiny_config, monkeypatch):
+    tokens = jax.random.randint(jax.random.key(2), (4, 9), 0, 24)
+    mask = jnp.arange(9)[None] >= jnp.array([[0], [3], [1], [8]])
+    layout = attention.layout_of_mask(mask)
+    hidden = {}
+    for name, attend in attention.IMPLEMENTATIONS.items():
+        used = []
+        watched = lambda *of, attend=attend, used=used: used.append(1) or attend(*of)
+        monkeypatch.setitem(attention.IMPLEMENTATIONS, name, watched)
+        config = dataclasses.replace(tiny_config, attention=name)
+        policy = noisy(Decoder(config, nnx.Rngs(0)))
+        hidden[name] = policy(tokens, layout)[0]
+        assert used
+    chex.assert_trees_all_close(
+        hidden["reference"][mask], hidden["chunked"][mask], rtol=1e-5, atol=1e-5
+    )
