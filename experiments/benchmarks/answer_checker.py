@@ -114,7 +114,7 @@ def accuracy(cases, graders):
     lines += [f"| {name} | {times(results)} |" for name, results in scored.items()]
     lines += ["", "Where ours and the file disagree:", ""]
     for result in graded["ours"]:
-        if not result.right:
+        if not result.correct:
             case, verdict = result.case, result.verdict
             lines.append(
                 f"- {case['id']} ({case['kind']}): expected {case['expected']}, "
@@ -206,7 +206,7 @@ def speed(golds, graders, verifier):
             spent = -processor_seconds(verifier)
             results = audit(cases, grade)
             spent += processor_seconds(verifier)
-            right = sum(result.right for result in results)
+            right = sum(result.correct for result in results)
             rate = f"{len(results) / spent:,.0f}"
             lines.append(f"| {form} | {name} | {right} | {rate} | {times(results)} |")
     return "\n".join(lines) + "\n"

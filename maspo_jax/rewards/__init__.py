@@ -42,7 +42,8 @@ limit counts as equal only with a proof. The whole policy, with its reasons and 
 measured, is in README.md beside this file.
 """
 
+from maspo_jax.rewards.declaration import grader
 from maspo_jax.rewards.verdict import Alarm, Verdict, rates
 from maspo_jax.rewards.verifier import Verifier, grade, is_correct
 
-__all__ = ["Alarm", "Verdict", "Verifier", "grade", "is_correct", "rates"]
+__all__ = ["Alarm", "Verdict", "Verifier", "grade", "grader", "is_correct", "rates"]

@@ -13,6 +13,15 @@ import threading
 
 import numpy as np
 
+from maspo_jax.rewards.countdown import is_no_task
+from maspo_jax.rewards.declaration import (
+    ANSWER_LINE,
+    BOX,
+    HASHES,
+    as_verdict,
+    faulted,
+    grader,
+)
 from maspo_jax.rewards.extraction import extract, reference
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.meaning import equivalence, reading
@@ -39,7 +48,8 @@ class Verifier:
         deadline: seconds one such check may take.
         memory: bytes of memory for all workers together.
         amend: a function of a `Verdict` and its reference answer that has the last
-            word, such as that of `graders.Tolerant`. It is called in this process.
+            word, such as that of `graders.Tolerant`. It is called in this process; a
+            fault of it is a verdict of outcome `error`.
     """
 
     def __init__(self, workers=2, deadline=1.0, memory=1 << 30, amend=None):
@@ -60,7 +70,7 @@ class Verifier:
         self._service.close()
 
     def score(self, responses, golds):
-        """Returns float32 [n]: 1 where a response's answer is right, else 0."""
+        """Returns float32 [n], the reward of each: 1 for a correct answer, else 0."""
         verdicts = self.grade(responses, golds)
         return np.array([verdict.reward for verdict in verdicts], np.float32)
 
@@ -113,9 +123,9 @@ class Verifier:
         """Returns the last word on an answer, and counts it."""
         if self._amend is not None:
             try:
-                verdict = self._amend(verdict, gold)
-            except Exception as fault:  # as in `_judged`
-                verdict = _fault(verdict.answer, fault)
+                verdict = as_verdict(self._amend(verdict, gold))
+            except Exception as fault:  # a fault here must not end a run
+                verdict = faulted(verdict.answer, fault)
         with self._lock:
             self.counts[verdict.outcome] += 1
         return verdict
@@ -145,7 +155,7 @@ def _judged(gold, answer):
     try:
         verdict, rule = equivalence.judge(gold, answer, values.quick)
     except Exception as fault:  # a fault here must not end a run: it is counted
-        return _fault(answer, fault)
+        return faulted(answer, fault)
     if verdict is None:
         return None
     outcome = "correct" if verdict else "wrong"
@@ -155,15 +165,18 @@ def _judged(gold, answer):
     return Verdict(outcome, answer, rule)
 
 
-def _fault(answer, fault):
-    return Verdict("error", answer, f"{type(fault).__name__}: {fault}")
-
-
 @functools.cache
 def _default():
     return Verifier()
 
 
+def _unchanged(verdict, gold):
+    """The last word of `grade`: what the checker found."""
+    del gold
+    return verdict
+
+
+@grader(reads=(BOX, ANSWER_LINE, HASHES), takes=is_no_task, amend=_unchanged)
 def grade(response, gold):
     """Returns the `Verdict` on one response; never hangs."""
     return _default().check(response, gold)
