@@ -23,6 +23,7 @@ from maspo_jax.rewards import extraction
 from maspo_jax.rewards.countdown import is_no_task
 from maspo_jax.rewards.declaration import ANSWER_LINE, BOX, HASHES, grader, takes
 from maspo_jax.rewards.mathematics.algebra import values
+from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 from maspo_jax.rewards.mathematics.meaning import meanings, reading
@@ -160,7 +161,7 @@ def prime(response, gold):
     if _fixed(answer).lower() == _fixed(gold).lower():
         return Verdict("correct", answer, "prime: same text")
     try:
-        correct = _loosely_equal(reading.read(gold), reading.read(answer))
+        correct = _loosely_equal(*map(reading.read_meaning, (gold, answer)))
     except Unreadable as refusal:
         return Verdict("unparsed", answer, f"prime: {refusal}")
     return Verdict("correct" if correct else "wrong", answer, "prime: value")
@@ -195,7 +196,7 @@ def _value(meaning):
 def _number(meaning):
     """Returns the float of a meaning that is a number of ordinary size."""
     value = _value(meaning)
-    exact = reading.number(value) if isinstance(value, values.VALUES) else None
+    exact = rational_value(value) if isinstance(value, values.VALUES) else None
     if exact is not None and abs(exact) < Fraction(10) ** 300:
         return float(exact)
     return None
@@ -239,8 +240,8 @@ class Tolerant:
         if verdict.outcome != "wrong":
             return verdict
         try:
-            expected = _number(reading.read(extraction.reference(gold)))
-            given = _number(reading.read(verdict.answer))
+            expected = _number(reading.read_meaning(extraction.reference(gold)))
+            given = _number(reading.read_meaning(verdict.answer))
         except Unreadable:
             return verdict
         if expected is None or given is None:

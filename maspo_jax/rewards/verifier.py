@@ -1,6 +1,7 @@
 """The reward of a response: extraction, the fast path here, the rest in workers.
 
-    response -> extract -> judge with `quick` -> (undecided) worker -> amend -> Verdict
+    response -> extract -> compare, with `quick` -> (undecided) worker -> amend
+             -> Verdict
 
 Nine checks in ten and more are decided in this process within microseconds by
 code that cannot run away. What is left goes to a `Service`, which is started
@@ -96,7 +97,7 @@ class Verifier:
         for name, text in (("response", response), ("gold", gold)):
             if not isinstance(text, str):
                 raise TypeError(f"{name}={text!r}: must be text, for example '5'")
-        verdict = judge(response, gold)
+        verdict = quick_verdict(response, gold)
         if verdict is not None:
             verdict = self._final(verdict, gold)
             return lambda: verdict
@@ -131,7 +132,7 @@ class Verifier:
         return verdict
 
 
-def judge(response, gold):
+def quick_verdict(response, gold):
     """Returns the `Verdict` if it can be had here and now, else None."""
     gold = _reference(gold)
     found = _extracted(response, gold)
@@ -153,7 +154,7 @@ _is_many = functools.lru_cache(maxsize=_CACHED)(reading.is_many)
 @functools.lru_cache(maxsize=_CACHED)
 def _judged(gold, answer):
     try:
-        verdict, rule = equivalence.judge(gold, answer, values.quick)
+        verdict, rule = equivalence.compare_texts(gold, answer, values.quick)
     except Exception as fault:  # a fault here must not end a run: it is counted
         return faulted(answer, fault)
     if verdict is None:

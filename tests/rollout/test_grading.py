@@ -193,7 +193,7 @@ def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
     monkeypatch, grader, near
 ):
     """Every answer is checked in a worker, and does there what it says."""
-    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    monkeypatch.setattr(verifiers, "quick_verdict", lambda response, gold: None)
     service = functools.partial(Service, check="support.faulty_checks:judge")
     monkeypatch.setattr(verifiers, "Service", service)
     answers = [*HOSTILE, "34", "34.1", "40", *HOSTILE]
