@@ -193,11 +193,13 @@ def check_grader(template, grader, problems, name_of_problems):
     reads = getattr(grader, "reads", ())
     if asked and reads and asked not in reads:
         fitting = [style.name for style in templates.ALL if style.answer in reads]
-        ask = f"Ask with one of {', '.join(fitting)}, or c" if fitting else "C"
+        remedy = "Choose another grader"
+        if fitting:
+            remedy = f"Ask with one of {', '.join(fitting)}, or choose another grader"
         raise ValueError(
             f"template {getattr(template, 'name', template)!r} asks for an answer as "
             f"`{asked}`, but grading.grader={name} reads only `{', '.join(reads)}`: a "
-            f"right answer would earn nothing. {ask}hoose another grader"
+            f"right answer would earn nothing. {remedy}"
         )
     for number, problem in enumerate(problems):
         if not declaration.takes(grader, problem.answer):

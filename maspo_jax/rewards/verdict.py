@@ -13,7 +13,7 @@ UNDECIDED = {"unparsed": 0.2, "timeout": 0.02, "error": 0.0}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of one check, the answer it is about, the rule that decided, the reward.
+    """The outcome of one check, the answer checked, the rule and the reward.
 
     A correct answer earns 1.0 and everything else, undecided included, 0.0, unless a
     grader says otherwise: partial credit is any finite number.

@@ -202,3 +202,11 @@ def test_no_text_is_ever_executed(path):
     attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
     names |= {n.attr for n in attributes if ast.unparse(n) != "re.compile"}
     assert not names & forbidden
+
+
+def test_language_knows_no_algebra_and_algebra_no_meaning():
+    order = ["language", "algebra", "meaning"]
+    for place, room in enumerate(order):
+        for path in (ROOM / "mathematics" / room).glob("*.py"):
+            for above in order[place + 1 :]:
+                assert f"mathematics.{above}" not in path.read_text(), path

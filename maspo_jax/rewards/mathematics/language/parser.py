@@ -256,9 +256,8 @@ class _Parser:
         if token.kind == "digits":
             self.take()
             self.expect("_")
-            return literals.based(
-                token.text, int(literals.take_label(self).strip("()"))
-            )
+            base = literals.take_label(self).strip("()")
+            return literals.based(token.text, int(base))
         if token.kind == "begin":
             return latex_commands.environment(self)
         if token.kind == "cmd":
