@@ -130,7 +130,7 @@ def test_a_grader_that_amends_the_checker_runs_as_it_does():
     checked(own)
     with make_verifier(Grading(own, workers=1)) as verifier:
         assert isinstance(verifier, Verifier)
-        score = verifier.score(["\\boxed{34}", "\\boxed{35}", "none"], ["34"] * 3)
+        score = verifier.score(["\\boxed{34}", "\\boxed{35}", "no idea"], ["34"] * 3)
     np.testing.assert_array_equal(score, [1.0, 0.5, 0.0])
 
 
