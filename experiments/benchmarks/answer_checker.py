@@ -70,10 +70,10 @@ def math_verify():
 
     def check(response, gold):
         try:
-            right = verify(parse(f"\\boxed{{{gold}}}"), parse(response))
+            correct = verify(parse(f"\\boxed{{{gold}}}"), parse(response))
         except Exception as fault:
             return Verdict("error", None, repr(fault))
-        return Verdict("correct" if right else "wrong", None, "math-verify")
+        return Verdict("correct" if correct else "wrong", None, "math-verify")
 
     return check
 
@@ -96,7 +96,7 @@ def outputs(path):
 
 
 def accuracy(cases, graders):
-    """Returns one row per kind: cases, then right, false positives and negatives."""
+    """Returns one row per kind: cases, then correct, false positives and negatives."""
     safe = [case for case in cases if case["kind"] != "hostile"]
     graded = {name: audit(safe, grade) for name, grade in graders.items()}
     published = [case for case in safe if case["kind"].startswith("graded")]
@@ -114,7 +114,7 @@ def accuracy(cases, graders):
     lines += [f"| {name} | {times(results)} |" for name, results in scored.items()]
     lines += ["", "Where ours and the file disagree:", ""]
     for result in graded["ours"]:
-        if not result.right:
+        if not result.correct:
             case, verdict = result.case, result.verdict
             lines.append(
                 f"- {case['id']} ({case['kind']}): expected {case['expected']}, "
@@ -126,7 +126,9 @@ def accuracy(cases, graders):
 def row_of(rows):
     """Returns the table row of one kind, from the row of each grader."""
     kind, count = rows[0][:2]
-    cells = [f"{100 * right / n:.1f}% | {fp} | {fn}" for _, n, right, fp, fn in rows]
+    cells = [
+        f"{100 * correct / n:.1f}% | {fp} | {fn}" for _, n, correct, fp, fn in rows
+    ]
     return f"| {kind} | {count} | {' | '.join(cells)} |"
 
 
@@ -206,9 +208,9 @@ def speed(golds, graders, verifier):
             spent = -processor_seconds(verifier)
             results = audit(cases, grade)
             spent += processor_seconds(verifier)
-            right = sum(result.right for result in results)
+            correct = sum(result.correct for result in results)
             rate = f"{len(results) / spent:,.0f}"
-            lines.append(f"| {form} | {name} | {right} | {rate} | {times(results)} |")
+            lines.append(f"| {form} | {name} | {correct} | {rate} | {times(results)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -23,8 +23,6 @@ from maspo_jax.evaluation import (
 )
 from maspo_jax.reports import tables
 from maspo_jax.reports.figures.evaluations import draw_results
-from maspo_jax.rewards.graders import countdown
-from maspo_jax.rewards.verifier import grade
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import make_responder
 from maspo_jax.runs import provenance
@@ -161,18 +159,17 @@ def settings_of(policy, evaluation, read):
         f"{evaluation.response_length} tokens, temperature {evaluation.temperature:g}, "
         f"top-p {evaluation.top_p:g}",
         "answers": policy.settings() | {"evaluation": drawn},
-        "benchmarks": {benchmark.name: benchmark.settings() for benchmark in read},
+        "benchmarks": {
+            benchmark.name: benchmark.settings(policy.grading.grader)
+            for benchmark in read
+        },
         "revisions": provenance.revisions((policy.template, policy.tokenizer)),
     }
 
 
 def grading_of(policy, benchmark):
-    """Returns how the answers to a benchmark are checked: a `config.Grading`.
-
-    Tasks of Countdown bring their grader, and other problems cannot be checked by it.
-    """
-    own = policy.grading.grader
-    grader = benchmark.grader or (grade if own is countdown else own)
+    """Returns how the answers to a benchmark are checked: a `config.Grading`."""
+    grader = benchmark.grader_of(policy.grading.grader)
     return dataclasses.replace(policy.grading, grader=grader)
 
 

@@ -145,8 +145,9 @@ class Updates:
 class Grading:
     """How answers are checked, by default in processes of their own."""
 
-    # A function of (response, gold) that returns a `rewards.Verdict`: our checker, one
-    # of `rewards.graders`, or one of yours. It has to fit the template.
+    # A function of (response, gold) that returns a `rewards.Verdict`, a bool or a
+    # finite number: our checker, one of `rewards.graders`, or one of yours, which may
+    # declare with `rewards.grader` what it reads. It has to fit the template.
     grader: tyro.conf.Fixed[Callable] = grade
     workers: int = 2  # processes
     deadline: float = 1.0  # seconds for one answer

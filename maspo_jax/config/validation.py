@@ -11,19 +11,8 @@ from maspo_jax.data.prompts import FileTokenizer, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
 from maspo_jax.objectives.gates.settings import within
-from maspo_jax.rewards import countdown, grade, graders
+from maspo_jax.rewards import declaration, graders
 
-# Grader -> the forms of answers that it reads. One of yours is trusted with any. A
-# template that names no form, such as `PLAIN`, goes with each of them: it is open, and
-# the problems themselves, or a warm-up on their solutions, may ask for one.
-READS = {
-    grade: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
-    graders.dapo: (templates.ANSWER_LINE,),
-    graders.gsm8k: (templates.HASHES,),
-    graders.hendrycks: (templates.BOX,),
-    graders.prime: (templates.BOX,),
-    graders.countdown: (templates.BOX, templates.ANSWER_LINE, templates.HASHES),
-}
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
 # Setting -> the interval it lives in. Those of the warm-up's optimization, too.
@@ -188,36 +177,63 @@ def _check_graders(experiment):
 def check_grader(template, grader, problems, name_of_problems):
     """Refuses a grader that cannot read what a template or some problems ask for.
 
+    A template that names no form, such as `PLAIN`, goes with each grader: it is open,
+    and the problems themselves, or a warm-up on their solutions, may ask for one. What
+    a grader returns is tried on the first problem, before anything is drawn.
+
     Args:
         template: a `Template` or a `ChatTemplate`.
-        grader: as that of a `config.Grading`. One that is not in `READS` is trusted.
+        grader: as that of a `config.Grading`; see `rewards.declaration`.
         problems: iterable of `Problem`.
         name_of_problems: for the message.
     """
-    name = getattr(grader, "__name__", type(grader).__name__)
+    name = declaration.name_of(grader)
+    if not callable(grader):
+        raise ValueError(
+            f"grading.grader={grader!r}: must be a function of (response, gold)"
+        )
     asked = getattr(template, "answer", None)
-    of_whom = grade if isinstance(grader, graders.Tolerant) else grader
-    reads = next((forms for known, forms in READS.items() if known is of_whom), ())
+    reads = getattr(grader, "reads", ())
     if asked and reads and asked not in reads:
         fitting = [style.name for style in templates.ALL if style.answer in reads]
+        remedy = "Choose another grader"
+        if fitting:
+            remedy = f"Ask with one of {', '.join(fitting)}, or choose another grader"
         raise ValueError(
             f"template {getattr(template, 'name', template)!r} asks for an answer as "
             f"`{asked}`, but grading.grader={name} reads only `{', '.join(reads)}`: a "
-            f"right answer would earn nothing. Ask with one of {', '.join(fitting)}, "
-            "or choose another grader"
+            f"right answer would earn nothing. {remedy}"
         )
-    for problem in problems if reads else ():
-        is_task = countdown.task_of(problem.answer) is not None
-        if is_task and grader is not graders.countdown:
+    for number, problem in enumerate(problems):
+        if not declaration.takes(grader, problem.answer):
+            others = [
+                declaration.name_of(other)
+                for other in graders.ALL
+                if declaration.takes(other, problem.answer)
+            ]
             raise ValueError(
-                f"{name_of_problems} holds Countdown tasks, such as {problem.id}: "
-                f"grading.grader={name} cannot check them; take graders.countdown"
+                f"{name_of_problems} holds {problem.id}, whose answer "
+                f"{problem.answer!r:.60} grading.grader={name} cannot check; take one "
+                f"that can: {', '.join(others)}"
             )
-        if grader is graders.countdown and not is_task:
+        if number == 0:
+            _try_grader(grader, name, problem.answer)
+        if not hasattr(grader, "takes"):
+            return
+
+
+def _try_grader(grader, name, gold):
+    """Refuses a grader that fails, or returns no reward, on what any policy writes."""
+    for response in ("", gold):
+        try:
+            declaration.as_verdict(grader(response, gold))
+        except Exception as fault:
+            reason = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise ValueError(
-                f"{name_of_problems} holds {problem.id}, which is no Countdown task: "
-                "grading.grader=countdown checks nothing else; choose another grader"
-            )
+                f"grading.grader={name} fails on response {response!r:.40} to answer "
+                f"{gold!r:.40}: {reason}; return a rewards.Verdict, a bool or a finite "
+                "number for any response"
+            ) from fault
 
 
 def _check_finite(settings):

@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable
 
 from maspo_jax.data.sources.file import ProblemFile
-from maspo_jax.rewards.countdown import task_of
-from maspo_jax.rewards.graders import Tolerant, countdown
+from maspo_jax.rewards import declaration, grade
+from maspo_jax.rewards.graders import Tolerant, grader_for
 from maspo_jax.statistics import estimators
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
@@ -86,12 +86,27 @@ class Benchmark:
     problems: tuple
     grader: Callable | None = None  # None: that of the policy
 
-    def settings(self):
-        """Returns what decides its score, as plain data."""
+    def grader_of(self, own):
+        """Returns the grader of the answers of a policy, whose `own` grader is given.
+
+        That is the benchmark's, or else `own` if it takes such problems, or `grade`.
+        """
+        if self.grader is not None:
+            return self.grader
+        return own if declaration.takes(own, self.problems[0].answer) else grade
+
+    def settings(self, own=grade):
+        """Returns what decides its score, as plain data.
+
+        Args:
+            own: the grader of the policy.
+        """
         rows = [(p.id, p.question, p.answer) for p in self.problems]
         digest = hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-        grader = "of the policy" if self.grader is None else self.grader
+        grader = self.grader_of(own)
         grader = getattr(grader, "__name__", str(grader))
+        if self.grader is None and self.grader_of(own) is own:
+            grader = "of the policy"
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 
@@ -101,7 +116,7 @@ def read(words):
     Args:
         words: `NAME=FILE`, or `FILE` for one named like the file. A name in
             `PUBLISHED` brings its grader, and its number of problems is checked; tasks
-            of Countdown bring theirs.
+            that `grade` does not take, such as those of Countdown, bring theirs.
 
     Raises:
         ValueError: a word that names no file, two benchmarks of one name, or a file
@@ -141,8 +156,8 @@ def _read(word):
         )
     _refuse_few_or_repeated(problems, path)
     grader = published.grader
-    if grader is None and task_of(problems[0].answer):
-        grader = countdown
+    if grader is None:
+        grader = grader_for(problems[0].answer)
     return Benchmark(name, problems, grader)
 
 

@@ -7,11 +7,12 @@ import pathlib
 from maspo_jax.config import serialization
 from maspo_jax.evaluation import evaluation_folder, responses
 from maspo_jax.reports.tables import table
-from maspo_jax.rewards.verifier import grade
+from maspo_jax.rewards import declaration, graders
 from maspo_jax.statistics import estimators, intervals
 from maspo_jax.statistics.intervals import ALPHA
 
 PLACES = ("folder", "path", "revision")  # of a template: where it lies
+NUMBER = "1"  # the answer of a benchmark that brings no grader
 IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
 LEGEND = f"""\
 A - B with its 95 % interval, on the problems both answered. p: how often flipping the
@@ -117,11 +118,13 @@ def _grader(of_benchmark, of_policy):
     if of_benchmark != "of the policy":
         return of_benchmark
     name = of_policy.get("function", of_policy.get("class"))
-    name = name.removeprefix("maspo_jax.rewards.graders:")
-    if name == "countdown":  # tasks of it say so themselves; the others take `grade`
-        return serialization.to_json(grade)["function"]
+    for room in ("graders:", "verifier:"):
+        name = name.removeprefix(f"maspo_jax.rewards.{room}")
     if "function" in of_policy:
-        return name
+        # Older folders say "of the policy" where `grade` checked in its place.
+        known = getattr(graders, name, None)
+        usual = known is None or declaration.takes(known, NUMBER)
+        return name if usual else declaration.name_of(graders.grade)
     fields = (f"{k}={v!r}" for k, v in of_policy.items() if k != "class")
     return f"{name}({', '.join(fields)})"
 

@@ -4,18 +4,22 @@ r"""Rewards from verifiable answers: extraction, equivalence, a service that end
 
 Where what is done:
 
-    extraction                                 which text is the answer
-    rewrites, tokens (lexicon, units)          text -> tokens
-    parser, commands, literals, suffixes,      tokens -> tree of `expression`
-        binders
-    reading, plus_minus, regions, solving      tree -> one of `meanings`
-    equivalence, wording, equations, logic     two meanings: the ladder
-    values, normal, arithmetic, functions,     two values, without a library
-        primes, balls
-    proofs, precise, symbolic                  two values, in a worker
-    verifier, service, zygote, verdict         processes, deadlines, outcomes
-    graders, countdown                         other graders
-    audit                                      case files
+    extraction                                   which text is the answer
+    mathematics/language:
+        tokens (lexicon, units)                  text -> tokens
+        parser, latex_commands, literals         tokens -> tree of `expression`
+    mathematics/algebra:
+        values, normal, polynomials, functions,  two values, without a library
+            balls
+        precise, symbolic                        two values, in a worker
+    mathematics/meaning:
+        reading, regions                         tree -> one of `meanings`
+        equivalence, equations                   two meanings: the ladder
+    workers: service, zygote, proofs             processes, deadlines, proofs
+    verifier, verdict                            who is asked what, and outcomes
+    declaration                                  what a grader states of itself
+    graders, countdown                           other graders
+    audit                                        case files
 
 The policy, in the order it is applied:
 
@@ -42,7 +46,8 @@ limit counts as equal only with a proof. The whole policy, with its reasons and 
 measured, is in README.md beside this file.
 """
 
+from maspo_jax.rewards.declaration import grader
 from maspo_jax.rewards.verdict import Alarm, Verdict, rates
 from maspo_jax.rewards.verifier import Verifier, grade, is_correct
 
-__all__ = ["Alarm", "Verdict", "Verifier", "grade", "is_correct", "rates"]
+__all__ = ["Alarm", "Verdict", "Verifier", "grade", "grader", "is_correct", "rates"]

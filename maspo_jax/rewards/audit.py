@@ -18,7 +18,7 @@ UNSCORED = "arguable"
 
 
 @dataclasses.dataclass(frozen=True)
-class Graded:
+class CheckedCase:
     """One case, what the checker said and how many seconds it took."""
 
     case: dict
@@ -31,7 +31,7 @@ class Graded:
         return self.case["expected"] is True
 
     @property
-    def right(self):
+    def correct(self):
         """Whether the reward is the expected one."""
         return (self.verdict.outcome == "correct") == self.expected
 
@@ -71,17 +71,17 @@ def _case(line, place):
 
 
 def audit(cases, grade):
-    """Returns a `Graded` per case; `grade` is called on one case at a time."""
+    """Returns a `CheckedCase` per case; `grade` is called on one case at a time."""
     results = []
     for case in cases:
         started = time.perf_counter()
         verdict = grade(case["response"], case["gold"])
-        results.append(Graded(case, verdict, time.perf_counter() - started))
+        results.append(CheckedCase(case, verdict, time.perf_counter() - started))
     return results
 
 
 def table(results):
-    """Returns rows of (kind, cases, right, false positives, false negatives)."""
+    """Returns rows of (kind, cases, correct, false positives, false negatives)."""
     kinds = collections.defaultdict(list)
     for result in results:
         kinds[result.case.get("kind", "all")].append(result)
@@ -91,19 +91,19 @@ def table(results):
 
 
 def _row(kind, results):
-    wrong = [result for result in results if not result.right]
+    wrong = [result for result in results if not result.correct]
     missed = sum(result.expected for result in wrong)
-    right = len(results) - len(wrong)
-    return kind, len(results), right, len(wrong) - missed, missed
+    correct = len(results) - len(wrong)
+    return kind, len(results), correct, len(wrong) - missed, missed
 
 
 def report(results):
     """Returns the table, the misses and the speed as text."""
     lines = [f"{'kind':24}{'cases':>7}{'right':>7}{'FP':>5}{'FN':>5}"]
-    for kind, cases, right, positives, negatives in table(results):
-        lines.append(f"{kind:24}{cases:7}{right:7}{positives:5}{negatives:5}")
+    for kind, cases, correct, positives, negatives in table(results):
+        lines.append(f"{kind:24}{cases:7}{correct:7}{positives:5}{negatives:5}")
     for result in results:
-        if not result.right and result.case.get("kind") != UNSCORED:
+        if not result.correct and result.case.get("kind") != UNSCORED:
             case, verdict = result.case, result.verdict
             lines.append(
                 f"{case.get('id', '')} {case.get('kind', '')}: expected "

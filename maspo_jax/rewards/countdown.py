@@ -54,6 +54,16 @@ def task_of(gold):
         return None
 
 
+def is_task(gold):
+    """Whether a reference answer is a Countdown task."""
+    return task_of(gold) is not None
+
+
+def is_no_task(gold):
+    """Whether a reference answer is an answer, and not a Countdown task."""
+    return task_of(gold) is None
+
+
 def solves(text, numbers, target):
     """Returns whether an expression solves a task, and the rule that says so.
 

@@ -1,6 +1,7 @@
 r"""Other graders, because the strength of a verifier is an experimental variable.
 
-Each is a function of (response, gold) that returns a `Verdict`, like `grade`:
+Each is a function of (response, gold) that returns a `Verdict`, like `grade`, and
+declares what it reads and takes (see `declaration`):
 
     dapo       text after the last "Answer:", normalized strings equal
     gsm8k      the number after the last ####, strings equal
@@ -19,7 +20,10 @@ from fractions import Fraction
 
 from maspo_jax.rewards import countdown as expressions
 from maspo_jax.rewards import extraction
+from maspo_jax.rewards.countdown import is_no_task
+from maspo_jax.rewards.declaration import ANSWER_LINE, BOX, HASHES, grader, takes
 from maspo_jax.rewards.mathematics.algebra import values
+from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 from maspo_jax.rewards.mathematics.meaning import meanings, reading
@@ -37,6 +41,7 @@ _UNITS = (
 )  # fmt: skip
 
 
+@grader(reads=(ANSWER_LINE,), takes=is_no_task)
 def dapo(response, gold):
     """Compares the line after the last "Answer:" as a string."""
     tail = response[-TAIL:]
@@ -55,6 +60,7 @@ def _dapo_form(text):
     return number if number.lstrip("-").isdigit() else _fixed(text)
 
 
+@grader(reads=(HASHES,), takes=is_no_task)
 def gsm8k(response, gold):
     """Compares the number after the last #### as a string."""
     tail = response[-TAIL:]
@@ -71,6 +77,7 @@ def _gsm8k_form(text):
     return text.replace(",", "").replace("$", "").rstrip(".")
 
 
+@grader(reads=(BOX,), takes=is_no_task)
 def hendrycks(response, gold):
     """Compares the content of the last box as a string."""
     answer = _last_box(response)
@@ -80,8 +87,8 @@ def hendrycks(response, gold):
 
 
 def _as_strings(form, answer, gold, rule):
-    right = form(answer) == form(gold)
-    return Verdict("correct" if right else "wrong", answer, rule)
+    correct = form(answer) == form(gold)
+    return Verdict("correct" if correct else "wrong", answer, rule)
 
 
 def _last_box(response):
@@ -145,6 +152,7 @@ def _braced(text, arguments):
     return done + text
 
 
+@grader(reads=(BOX,), takes=is_no_task)
 def prime(response, gold):
     """Compares floats loosely, sequences member by member, expressions exactly."""
     answer, gold = _last_box(response), extraction.reference(gold)
@@ -153,10 +161,10 @@ def prime(response, gold):
     if _fixed(answer).lower() == _fixed(gold).lower():
         return Verdict("correct", answer, "prime: same text")
     try:
-        right = _loosely_equal(reading.read(gold), reading.read(answer))
+        correct = _loosely_equal(*map(reading.read_meaning, (gold, answer)))
     except Unreadable as refusal:
         return Verdict("unparsed", answer, f"prime: {refusal}")
-    return Verdict("correct" if right else "wrong", answer, "prime: value")
+    return Verdict("correct" if correct else "wrong", answer, "prime: value")
 
 
 def _loosely_equal(gold, answer):
@@ -188,7 +196,7 @@ def _value(meaning):
 def _number(meaning):
     """Returns the float of a meaning that is a number of ordinary size."""
     value = _value(meaning)
-    exact = reading.number(value) if isinstance(value, values.VALUES) else None
+    exact = rational_value(value) if isinstance(value, values.VALUES) else None
     if exact is not None and abs(exact) < Fraction(10) ** 300:
         return float(exact)
     return None
@@ -198,6 +206,7 @@ def _near(gold, answer, relative):
     return math.isclose(gold, answer, rel_tol=relative, abs_tol=0.0)
 
 
+@grader(reads=(BOX, ANSWER_LINE, HASHES), takes=expressions.is_task)
 def countdown(response, gold):
     """Evaluates an expression, by the rules of `rewards.countdown`."""
     task = expressions.task_of(gold)
@@ -207,10 +216,10 @@ def countdown(response, gold):
     if found.text is None:
         return Verdict("no_answer", None, found.rule)
     try:
-        right, rule = expressions.solves(found.text, *task)
+        correct, rule = expressions.solves(found.text, *task)
     except Unreadable as refusal:
         return Verdict("unparsed", found.text, f"countdown: {refusal}")
-    return Verdict("correct" if right else "wrong", found.text, f"countdown: {rule}")
+    return Verdict("correct" if correct else "wrong", found.text, f"countdown: {rule}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,6 +227,9 @@ class Tolerant:
     """`grade`, except that numbers need only agree within `relative` of the gold."""
 
     relative: float = 0.01
+
+    reads = grade.reads
+    takes = staticmethod(grade.takes)
 
     def __call__(self, response, gold):
         """Returns the `Verdict` on one response."""
@@ -228,8 +240,8 @@ class Tolerant:
         if verdict.outcome != "wrong":
             return verdict
         try:
-            expected = _number(reading.read(extraction.reference(gold)))
-            given = _number(reading.read(verdict.answer))
+            expected = _number(reading.read_meaning(extraction.reference(gold)))
+            given = _number(reading.read_meaning(verdict.answer))
         except Unreadable:
             return verdict
         if expected is None or given is None:
@@ -237,3 +249,13 @@ class Tolerant:
         if abs(given - expected) > self.relative * abs(expected):
             return verdict
         return Verdict("correct", verdict.answer, f"within {self.relative:g}")
+
+
+ALL = (grade, dapo, gsm8k, hendrycks, prime, countdown, Tolerant())
+
+
+def grader_for(gold):
+    """Returns the grader that a reference answer calls for, None where `grade` does."""
+    if takes(grade, gold):
+        return None
+    return next((each for each in ALL if takes(each, gold)), None)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 
 OUTCOMES = ("correct", "wrong", "no_answer", "unparsed", "timeout", "error")
 
@@ -12,16 +13,30 @@ UNDECIDED = {"unparsed": 0.2, "timeout": 0.02, "error": 0.0}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """The outcome of one check, the text it judged and the rule that decided."""
+    """The outcome of one check, the answer checked, the rule and the reward.
+
+    A correct answer earns 1.0 and everything else, undecided included, 0.0, unless a
+    grader says otherwise: partial credit is any finite number.
+
+    Raises:
+        ValueError: no such outcome, or a reward that is not finite.
+    """
 
     outcome: str  # one of OUTCOMES
     answer: str | None
     rule: str
+    reward: float | None = None  # None: 1.0 if correct, else 0.0
 
-    @property
-    def reward(self):
-        """1.0 for a correct answer; everything else, undecided included, is 0.0."""
-        return float(self.outcome == "correct")
+    def __post_init__(self):
+        """Fills in the usual reward."""
+        if self.outcome not in OUTCOMES:
+            raise ValueError(
+                f"outcome={self.outcome!r}: choose one of {', '.join(OUTCOMES)}"
+            )
+        if self.reward is None:
+            object.__setattr__(self, "reward", float(self.outcome == "correct"))
+        elif not math.isfinite(self.reward):
+            raise ValueError(f"reward={self.reward}: must be finite")
 
 
 def rates(verdicts):

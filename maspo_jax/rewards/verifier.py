@@ -1,6 +1,7 @@
 """The reward of a response: extraction, the fast path here, the rest in workers.
 
-    response -> extract -> judge with `quick` -> (undecided) worker -> amend -> Verdict
+    response -> extract -> compare, with `quick` -> (undecided) worker -> amend
+             -> Verdict
 
 Nine checks in ten and more are decided in this process within microseconds by
 code that cannot run away. What is left goes to a `Service`, which is started
@@ -13,6 +14,15 @@ import threading
 
 import numpy as np
 
+from maspo_jax.rewards.countdown import is_no_task
+from maspo_jax.rewards.declaration import (
+    ANSWER_LINE,
+    BOX,
+    HASHES,
+    as_verdict,
+    faulted,
+    grader,
+)
 from maspo_jax.rewards.extraction import extract, reference
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.meaning import equivalence, reading
@@ -39,7 +49,8 @@ class Verifier:
         deadline: seconds one such check may take.
         memory: bytes of memory for all workers together.
         amend: a function of a `Verdict` and its reference answer that has the last
-            word, such as that of `graders.Tolerant`. It is called in this process.
+            word, such as that of `graders.Tolerant`. It is called in this process; a
+            fault of it is a verdict of outcome `error`.
     """
 
     def __init__(self, workers=2, deadline=1.0, memory=1 << 30, amend=None):
@@ -60,7 +71,7 @@ class Verifier:
         self._service.close()
 
     def score(self, responses, golds):
-        """Returns float32 [n]: 1 where a response's answer is right, else 0."""
+        """Returns float32 [n], the reward of each: 1 for a correct answer, else 0."""
         verdicts = self.grade(responses, golds)
         return np.array([verdict.reward for verdict in verdicts], np.float32)
 
@@ -86,7 +97,7 @@ class Verifier:
         for name, text in (("response", response), ("gold", gold)):
             if not isinstance(text, str):
                 raise TypeError(f"{name}={text!r}: must be text, for example '5'")
-        verdict = judge(response, gold)
+        verdict = quick_verdict(response, gold)
         if verdict is not None:
             verdict = self._final(verdict, gold)
             return lambda: verdict
@@ -113,15 +124,15 @@ class Verifier:
         """Returns the last word on an answer, and counts it."""
         if self._amend is not None:
             try:
-                verdict = self._amend(verdict, gold)
-            except Exception as fault:  # as in `_judged`
-                verdict = _fault(verdict.answer, fault)
+                verdict = as_verdict(self._amend(verdict, gold))
+            except Exception as fault:  # a fault here must not end a run
+                verdict = faulted(verdict.answer, fault)
         with self._lock:
             self.counts[verdict.outcome] += 1
         return verdict
 
 
-def judge(response, gold):
+def quick_verdict(response, gold):
     """Returns the `Verdict` if it can be had here and now, else None."""
     gold = _reference(gold)
     found = _extracted(response, gold)
@@ -143,9 +154,9 @@ _is_many = functools.lru_cache(maxsize=_CACHED)(reading.is_many)
 @functools.lru_cache(maxsize=_CACHED)
 def _judged(gold, answer):
     try:
-        verdict, rule = equivalence.judge(gold, answer, values.quick)
+        verdict, rule = equivalence.compare_texts(gold, answer, values.quick)
     except Exception as fault:  # a fault here must not end a run: it is counted
-        return _fault(answer, fault)
+        return faulted(answer, fault)
     if verdict is None:
         return None
     outcome = "correct" if verdict else "wrong"
@@ -155,15 +166,18 @@ def _judged(gold, answer):
     return Verdict(outcome, answer, rule)
 
 
-def _fault(answer, fault):
-    return Verdict("error", answer, f"{type(fault).__name__}: {fault}")
-
-
 @functools.cache
 def _default():
     return Verifier()
 
 
+def _unchanged(verdict, gold):
+    """The last word of `grade`: what the checker found."""
+    del gold
+    return verdict
+
+
+@grader(reads=(BOX, ANSWER_LINE, HASHES), takes=is_no_task, amend=_unchanged)
 def grade(response, gold):
     """Returns the `Verdict` on one response; never hangs."""
     return _default().check(response, gold)

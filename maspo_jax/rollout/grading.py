@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Callable
 
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
-from maspo_jax.rewards import Verdict, Verifier
-from maspo_jax.rewards import grade as verify
-from maspo_jax.rewards.graders import Tolerant
+from maspo_jax.rewards import Verifier
+from maspo_jax.rewards.declaration import verdict_of
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
@@ -18,9 +17,10 @@ class Each:
 
     It is called in this process, one response after the other, and has to end by
     itself: those of `rewards.graders` look at a text of bounded length or on a budget.
+    If it raises an exception, the verdict is an `error`, and the run goes on.
     """
 
-    grader: Callable[[str, str], Verdict]
+    grader: Callable  # of (response, gold); see `rewards.declaration`
 
     def __enter__(self):
         return self
@@ -30,22 +30,24 @@ class Each:
 
     def grade(self, responses, golds):
         """Returns one `Verdict` per pair, in order."""
-        return [self.grader(*pair) for pair in zip(responses, golds, strict=True)]
+        return [
+            verdict_of(self.grader, *pair)
+            for pair in zip(responses, golds, strict=True)
+        ]
 
 
 def make_verifier(settings):
     """Returns what grades the responses of an experiment, a context manager.
 
     Args:
-        settings: a `config.Grading`. Our own checker, its default, works in processes
-            with a deadline, with a tolerance or without.
+        settings: a `config.Grading`. A grader that amends what our checker finds,
+            such as its default, works in processes with a deadline.
     """
-    tolerant = isinstance(settings.grader, Tolerant)
-    if settings.grader is not verify and not tolerant:
+    amend = getattr(settings.grader, "amend", None)
+    if amend is None:
         return Each(settings.grader)
     # Each has the same room whatever their number, which so decides no verdict.
     memory = (settings.workers + 1) * MEMORY
-    amend = settings.grader.amend if tolerant else None
     return Verifier(settings.workers, settings.deadline, memory, amend)
 
 

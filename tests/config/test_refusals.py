@@ -156,19 +156,19 @@ def test_a_form_of_answer_that_no_grader_reads_is_refused(tmp_path, grader):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ("train_set=tasks", "train_set holds Countdown tasks, such as some.jsonl:1"),
+        ("train_set=tasks", "train_set holds some.jsonl:1, whose answer"),
         (
             "validation=Validation(mixed), grading=Grading(graders.hendrycks)",
-            "validation.source holds Countdown tasks",
+            "grading.grader=hendrycks cannot check; take one that can: countdown",
         ),
         ("grading=Grading(graders.Tolerant()), train_set=tasks", "Tolerant cannot"),
         (
             "train_set=tasks, grading=Grading(graders.countdown)",
-            "validation.source holds chain2-test-0-0, which is no Countdown task",
+            "validation.source holds chain2-test-0-0, whose answer",
         ),
         (
             "train_set=mixed, grading=Grading(graders.countdown)",
-            "train_set holds other.jsonl:1, which is no Countdown task",
+            "train_set holds other.jsonl:1, whose answer '2'",
         ),
     ],
 )

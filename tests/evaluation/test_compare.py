@@ -68,8 +68,8 @@ def test_what_was_asked_and_how_it_was_graded_differs_too(differing):
     assert [line for line in found if not line.startswith("two.digest: ")] == [
         "top_p: 0.95 against 0.5",
         "template.after:  against  Think!",
-        "short.grader: maspo_jax.rewards.verifier:grade against countdown",
-        "two.grader: maspo_jax.rewards.verifier:grade against Tolerant(relative=0.1)",
+        "short.grader: grade against countdown",
+        "two.grader: grade against Tolerant(relative=0.1)",
     ]
     assert found[-1].startswith("two.digest: ") and found[-1].endswith("against 0123")
 
@@ -106,8 +106,8 @@ def test_the_grader_of_a_policy_counts_where_a_benchmark_brings_none(
     other = graded("other", countdown, "of the policy")
     assert comparison.compare(mine, own)["differing"] == []
     found = comparison.compare(mine, other)["differing"]
-    grade = "maspo_jax.rewards.verifier:grade"  # of problems that are no tasks
-    assert found[0] == f"short.grader: Tolerant(relative=0.01) against {grade}"
+    # `grade`, of problems that are no tasks
+    assert found[0] == "short.grader: Tolerant(relative=0.01) against grade"
 
 
 def test_a_benchmark_of_one_of_them_is_named(differing):

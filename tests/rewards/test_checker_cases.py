@@ -26,8 +26,8 @@ def results():
 
 def test_nearly_every_benign_case_is_right(results):
     benign = [r for r in results if r.case["kind"] not in ("hostile", "arguable")]
-    right = sum(result.right for result in benign)
-    positives = sum(not result.right and not result.expected for result in benign)
+    right = sum(result.correct for result in benign)
+    positives = sum(not result.correct and not result.expected for result in benign)
     assert right >= 0.99 * len(benign), report(benign)
     assert positives <= 1, report(benign)
 

@@ -298,8 +298,8 @@ def test_a_file_of_tasks_and_other_problems_is_still_refused(trained, write, tmp
     problem, task = {"problem": "1+1=?", "answer": "2"}, {"problem": "5 of 2 and 3?"}
     task["answer"] = {"target": 5, "numbers": [2, 3]}
     for rows, message in (
-        ((task, problem), "which is no Countdown task"),
-        ((problem, task), "holds Countdown tasks, such as"),
+        ((task, problem), "some holds some.jsonl:2, whose answer '2'"),
+        ((problem, task), "take one that can: countdown"),
     ):
         words = (trained, write(*rows), "--out", tmp_path / "out")
         status, output = run(evaluate, *words)

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import pytest
 
+from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import units
 from maspo_jax.rewards.mathematics.language.parser import parse
@@ -51,7 +52,7 @@ ROOM = pathlib.Path(reading.__file__).parents[2]
     ],
 )
 def test_numbers_are_read_exactly(text, value):
-    assert reading.number(parse(text)) == value
+    assert rational_value(parse(text)) == value
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_nesting_has_a_budget(opener, closer):
 @pytest.mark.parametrize("text", ["7" * 1999, "!".join("5" * 900), "1" + "+1" * 999])
 def test_long_texts_are_read_or_refused_without_a_fault(text):
     try:
-        reading.number(parse(text))
+        rational_value(parse(text))
     except Unreadable:
         pass
     with pytest.raises(Unreadable):
@@ -111,12 +112,12 @@ def test_spellings_of_one_unit_agree(first, second):
 def test_units_scale_exactly():
     assert _unit("km").scale == 1000 * _unit("m").scale
     assert _unit("km/h").scale == Fraction(1000, 3600)
-    assert units.read(["apples"]) is None
+    assert units.unit_of(["apples"]) is None
 
 
 def _unit(text):
     node = parse(rf"5\text{{ {text}}}")
-    return units.read(node.words)
+    return units.unit_of(node.words)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +125,10 @@ def _unit(text):
     ["0 <= x < 1", r"[0,1)", r"x\in[0,1)", r"\{x \mid 0\le x<1\}", "1>x>=0", "0≤2x<2"],
 )
 def test_one_region_however_it_is_written(text):
-    region = reading.as_region(reading.read(text))
-    assert region.intervals == reading.as_region(reading.read("[0,1)")).intervals
+    region = reading.as_region(reading.read_meaning(text))
+    assert (
+        region.intervals == reading.as_region(reading.read_meaning("[0,1)")).intervals
+    )
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_one_region_however_it_is_written(text):
     ],
 )
 def test_short_sums_and_products_are_written_out(text, value):
-    assert reading.number(parse(text)) == value
+    assert rational_value(parse(text)) == value
 
 
 @pytest.mark.parametrize("kind", [r"\sum_{%s=1}^n %s", r"\int_0^n %s^2 \, d%s"])
@@ -169,17 +172,17 @@ def test_a_binder_without_its_parts_is_refused(text):
     ],
 )
 def test_only_an_exact_value_has_a_rounding(text, rounding):
-    assert isinstance(reading.read(text), meanings.Approximate) == rounding
+    assert isinstance(reading.read_meaning(text), meanings.Approximate) == rounding
 
 
 def test_plus_minus_is_two_values():
-    meaning = reading.read(r"1 \pm \sqrt2")
+    meaning = reading.read_meaning(r"1 \pm \sqrt2")
     assert isinstance(meaning, meanings.Many)
     assert len(meaning.members) == 2
 
 
 def test_a_chain_counts_by_its_last_member():
-    meaning = reading.read(r"A = \pi r^2 = 25\pi")
+    meaning = reading.read_meaning(r"A = \pi r^2 = 25\pi")
     assert meaning.value == parse(r"25\pi")
 
 
@@ -199,3 +202,11 @@ def test_no_text_is_ever_executed(path):
     attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
     names |= {n.attr for n in attributes if ast.unparse(n) != "re.compile"}
     assert not names & forbidden
+
+
+def test_language_knows_no_algebra_and_algebra_no_meaning():
+    order = ["language", "algebra", "meaning"]
+    for place, room in enumerate(order):
+        for path in (ROOM / "mathematics" / room).glob("*.py"):
+            for above in order[place + 1 :]:
+                assert f"mathematics.{above}" not in path.read_text(), path

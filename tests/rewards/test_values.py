@@ -193,7 +193,7 @@ def test_identities_the_normal_form_proves(left, right):
     ],
 )
 def test_identities_a_worker_proves(left, right):
-    assert proofs.judge(left, right, 20.0) == "correct"
+    assert proofs.decide(left, right, 20.0) == "correct"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_identities_a_worker_proves(left, right):
     ],
 )
 def test_differences_that_need_many_digits(left, right):
-    assert proofs.judge(left, right, 20.0) == "wrong"
+    assert proofs.decide(left, right, 20.0) == "wrong"
 
 
 @pytest.mark.parametrize(
@@ -218,22 +218,22 @@ def test_differences_that_need_many_digits(left, right):
     ],
 )
 def test_sums_integrals_and_limits_count_with_a_proof_alone(left, right):
-    assert proofs.judge(left, right, 20.0) == "correct"
-    assert proofs.judge(left, rf"{right}+10^{{-30}}", 20.0) == "undecided"
+    assert proofs.decide(left, right, 20.0) == "correct"
+    assert proofs.decide(left, rf"{right}+10^{{-30}}", 20.0) == "undecided"
     assert values.quick(parse(left), parse(right)) is None
 
 
 def test_what_warms_a_worker_is_proved():
-    assert {proofs.judge(*pair, 20.0) for pair in proofs.WARM_UP} == {"correct"}
+    assert {proofs.decide(*pair, 20.0) for pair in proofs.WARM_UP} == {"correct"}
 
 
 def test_a_check_whose_time_is_up_proves_nothing():
-    assert proofs.judge(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}", 0.0) == "undecided"
+    assert proofs.decide(r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}", 0.0) == "undecided"
 
 
 @pytest.mark.parametrize("left, right", [("m", r"\min(k+9,m)"), ("9^{9^{9^9}}", "x^y")])
 def test_what_cannot_be_proved_is_undecided(left, right):
-    assert proofs.judge(left, right, 5.0) == "undecided"
+    assert proofs.decide(left, right, 5.0) == "undecided"
 
 
 def test_a_budget_ends_large_forms():

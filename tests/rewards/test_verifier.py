@@ -98,7 +98,7 @@ def test_outcomes_are_counted_and_rated():
 @pytest.fixture
 def faulty(monkeypatch):
     """A verifier whose every check goes to a worker and does what the answer says."""
-    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    monkeypatch.setattr(verifiers, "quick_verdict", lambda response, gold: None)
     with Verifier() as verifier:
         verifier._service = Service(
             2, deadline=0.5, check="support.faulty_checks:judge"

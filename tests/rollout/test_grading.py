@@ -11,7 +11,7 @@ from conftest import mesh_of
 from flax import nnx
 
 from maspo_jax import distributed
-from maspo_jax.config import Grading, validation
+from maspo_jax.config import Grading
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer
@@ -20,6 +20,7 @@ from maspo_jax.data.sources.file import Problem
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.rewards import Verdict, Verifier, graders
 from maspo_jax.rewards import verifier as verifiers
+from maspo_jax.rewards.declaration import name_of
 from maspo_jax.rewards.workers.service import Service
 from maspo_jax.rollout.generate import SamplingParams
 from maspo_jax.rollout.grading import Each, grade, make_verifier
@@ -155,24 +156,26 @@ def test_every_prompt_opens_its_own_reasoning():
 @pytest.mark.parametrize(
     "template", [t for t in templates.ALL if t.answer], ids=lambda t: t.name
 )
-@pytest.mark.parametrize("grader", validation.READS, ids=lambda g: g.__name__)
+@pytest.mark.parametrize("grader", graders.ALL, ids=name_of)
 def test_a_right_answer_is_accepted_exactly_where_the_grader_reads_its_form(
     template, grader
 ):
     answer, gold = ANSWERS.get(grader, ("34", "34"))
     verdict = grader(FORMS[template.answer].replace("34", answer), gold)
-    reads = template.answer in validation.READS[grader]
+    reads = template.answer in grader.reads
     assert (verdict.outcome == "correct") == reads
 
 
-def test_every_grader_by_name_is_in_the_table():
+def test_every_grader_by_name_is_listed_and_declares_what_it_reads():
     public = {
         getattr(graders, name)
         for name in vars(graders)
         if not name.startswith("_")
         and getattr(getattr(graders, name), "__module__", "") == graders.__name__
     }
-    assert public - {graders.Tolerant} == set(validation.READS) - {graders.grade}
+    listed = {graders.Tolerant if g == graders.Tolerant() else g for g in graders.ALL}
+    assert listed - {graders.grade} == public - {graders.grader_for}
+    assert all(grader.reads and grader.takes for grader in graders.ALL)
 
 
 def test_an_experiment_grades_with_the_grader_it_names():
@@ -193,7 +196,7 @@ def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
     monkeypatch, grader, near
 ):
     """Every answer is checked in a worker, and does there what it says."""
-    monkeypatch.setattr(verifiers, "judge", lambda response, gold: None)
+    monkeypatch.setattr(verifiers, "quick_verdict", lambda response, gold: None)
     service = functools.partial(Service, check="support.faulty_checks:judge")
     monkeypatch.setattr(verifiers, "Service", service)
     answers = [*HOSTILE, "34", "34.1", "40", *HOSTILE]

@@ -20,8 +20,9 @@ import mpmath
 import sympy
 
 from maspo_jax.rewards.mathematics.algebra import balls, precise, symbolic, values
+from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
-from maspo_jax.rewards.mathematics.meaning import equivalence, reading
+from maspo_jax.rewards.mathematics.meaning import equivalence
 
 DIGITS = 60  # beyond those the input itself needs
 MOST_DIGITS = 15_000
@@ -43,11 +44,11 @@ class _OutOfTime(BaseException):
     """Raised by this worker's own alarm; nobody's `except Exception` stops it."""
 
 
-def judge(gold, answer, seconds):
+def decide(gold, answer, seconds):
     """Returns the name of an outcome for two bare texts."""
     started = time.monotonic()
     tally = _Tally(started, seconds)
-    verdict, rule = equivalence.judge(gold, answer, tally.same)
+    verdict, rule = equivalence.compare_texts(gold, answer, tally.same)
     if verdict is None:
         return "undecided"
     if verdict is False and rule.startswith("unparsed"):
@@ -107,11 +108,11 @@ def _digits(node):
             case ex.Num(value=value):
                 total += _length(value)
             case ex.Pow(base=base, exponent=exponent):
-                size, power = reading.number(base), reading.number(exponent)
+                size, power = rational_value(base), rational_value(exponent)
                 if size is not None and power is not None:
                     total += int(abs(power) * _length(size))
             case ex.Call(name="factorial" | "binomial", args=(first, *_)):
-                count = reading.number(first)
+                count = rational_value(first)
                 if count is not None:
                     total += int(abs(count) * _length(count))
     return total

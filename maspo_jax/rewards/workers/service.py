@@ -23,7 +23,7 @@ import weakref
 
 from maspo_jax.rewards.workers.zygote import CODES, TOKEN
 
-PROOFS = "maspo_jax.rewards.workers.proofs:judge"
+PROOFS = "maspo_jax.rewards.workers.proofs:decide"
 _STARTUP = 60.0  # seconds the zygote may take to import its libraries
 _ATTEMPTS = 2  # times a check is tried if its worker dies of something else
 _RESTARTS = 3  # zygotes started in a row without one answer before giving up

@@ -31,7 +31,7 @@ CODES = {
 _BYTES = {name: code for code, name in CODES.items()}
 TOKEN = 8  # random bytes that tie a reply to its request
 CHECKS = 500  # a worker answers so many requests and is then replaced
-WARM_UP_SECONDS = 10.0  # for each pair that is judged before any worker is forked
+WARM_UP_SECONDS = 10.0  # for each pair that is checked before any worker is forked
 PDEATHSIG = 1  # prctl: the signal this process gets when its parent dies
 
 
@@ -41,9 +41,9 @@ def main(control_fd, check, deadline, memory):
     control = socket.socket(fileno=control_fd)
     module, _, name = check.partition(":")
     library = importlib.import_module(module)
-    judge = getattr(library, name)
+    decide = getattr(library, name)
     for pair in getattr(library, "WARM_UP", ()):
-        judge(*pair, WARM_UP_SECONDS)
+        decide(*pair, WARM_UP_SECONDS)
     parent, own = os.getppid(), os.getpid()
     control.sendall(b"R")
     children = set()
@@ -60,7 +60,7 @@ def main(control_fd, check, deadline, memory):
             child = os.fork()
             if child == 0:
                 control.close()
-                _work(channel, judge, deadline, memory, own)
+                _work(channel, decide, deadline, memory, own)
             channel.close()
             children.add(child)
             control.sendall(struct.pack("<i", child))
@@ -77,7 +77,7 @@ def _end(pid):
     os.waitpid(pid, 0)
 
 
-def _work(channel, judge, deadline, memory, zygote):
+def _work(channel, decide, deadline, memory, zygote):
     """Answers requests in a forked child; never returns."""
     status = 1
     try:
@@ -89,16 +89,16 @@ def _work(channel, judge, deadline, memory, zygote):
                 break
             _limit_processor_time(deadline)
             token, pair = request[:TOKEN], request[TOKEN:]
-            channel.sendall(token + _outcome(judge, pair, deadline))
+            channel.sendall(token + _outcome(decide, pair, deadline))
         status = 0
     finally:
         os._exit(status)
 
 
-def _outcome(judge, request, deadline):
+def _outcome(decide, request, deadline):
     try:
         gold, answer = json.loads(request)
-        return _BYTES[judge(gold, answer, deadline)]
+        return _BYTES[decide(gold, answer, deadline)]
     except (Exception, MemoryError):
         return _BYTES["error"]
 

@@ -15,6 +15,7 @@ from maspo_jax.rewards.mathematics.algebra.polynomials import (
     Undefined,
     Unsupported,
     constant,
+    factored,
     invert,
     is_zero,
     key,
@@ -23,7 +24,6 @@ from maspo_jax.rewards.mathematics.algebra.polynomials import (
     root_or_power,
     times,
 )
-from maspo_jax.rewards.mathematics.algebra.primes import factored
 
 LARGEST_FACTORIAL = 5_000
 _STRIDE = 100

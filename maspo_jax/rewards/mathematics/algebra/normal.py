@@ -29,12 +29,11 @@ from maspo_jax.rewards.mathematics.algebra.polynomials import (
     root_or_power,
     times,
 )
-from maspo_jax.rewards.mathematics.language import binders
 from maspo_jax.rewards.mathematics.language import expression as ex
 
 MOST_TERMS = 500  # of a sum or product that is written out
 
-__all__ = ["Undefined", "Unsupported", "normal", "same"]
+__all__ = ["Undefined", "Unsupported", "normal", "rational_value", "same"]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -46,6 +45,14 @@ def normal(node):
         Unsupported: this kind of node, or one this large, has no form here.
     """
     return _Normalizer(Budget()).form(node)
+
+
+def rational_value(node):
+    """Returns the `Fraction` of a value node, or None."""
+    try:
+        return rational(normal(node))
+    except ArithmeticError:
+        return None
 
 
 def same(left, right):
@@ -153,7 +160,7 @@ class _Normalizer:
             raise Unsupported("too many terms")
         total, combine = (ZERO, plus) if node.kind == "sum" else (ONE, times)
         for number in range(int(low), int(high) + 1):
-            term = self.form(binders.instance(node, Fraction(number)))
+            term = self.form(ex.instance(node, Fraction(number)))
             total = combine(total, term, self.budget)
         return total
 

@@ -1,13 +1,14 @@
 """Arithmetic on quotients of polynomials over named atoms, within a budget."""
 
+import functools
 import math
 from fractions import Fraction
-
-from maspo_jax.rewards.mathematics.algebra.primes import factored
 
 BUDGET = 3_000  # units of work for one form; one is a product of two small terms
 LONGEST_KEY = 12_000  # characters; names hold names, and would double level by level
 MOST_BITS = 40_000  # of an integer that is computed; larger powers stay powers
+_LARGEST_PRIME = 2_000  # primes tried
+_MOST_FACTORED = 400  # of an integer that is tried at all
 
 CONSTANT = ()  # the monomial of a number
 UNIT = {CONSTANT: Fraction(1)}
@@ -329,3 +330,48 @@ def _symbolic_power(base, exponent, budget):
 def is_positive(atom):
     """Whether an atom stands for a positive real number."""
     return atom.isdigit() or atom in ("pi", "e")
+
+
+# Prime factors of rationals, as far as trial division finds them.
+
+
+@functools.lru_cache(maxsize=4096)
+def factored(value):
+    """Returns the (prime, exponent) pairs of a positive rational, or None."""
+    powers = _factored_integer(value.numerator)
+    below = _factored_integer(value.denominator)
+    if powers is None or below is None:
+        return None
+    return (*powers, *((prime, -power) for prime, power in below))
+
+
+def _factored_integer(number):
+    powers = []
+    if number.bit_length() > _MOST_FACTORED:
+        return None
+    for prime in _PRIMES:
+        if prime * prime > number:
+            break
+        count = 0
+        while number % prime == 0:
+            number, count = number // prime, count + 1
+        if count:
+            powers.append((prime, count))
+    if number == 1:
+        return powers
+    if number < _PRIMES[-1] ** 2:
+        return [*powers, (number, 1)]
+    return None
+
+
+def _sieve(limit):
+    found = [True] * limit
+    for number in range(2, math.isqrt(limit) + 1):
+        if found[number]:
+            found[number * number :: number] = [False] * len(
+                found[number * number :: number]
+            )
+    return [number for number in range(2, limit) if found[number]]
+
+
+_PRIMES = _sieve(_LARGEST_PRIME)

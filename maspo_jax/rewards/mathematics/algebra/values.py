@@ -10,8 +10,7 @@ from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
 from maspo_jax.rewards.mathematics.language import expression as ex
-from maspo_jax.rewards.mathematics.meaning import reading
-from maspo_jax.rewards.mathematics.meaning.logic import either, every
+from maspo_jax.rewards.mathematics.logic import either, every
 
 NEAR = 7  # significant digits in which a decimal may stand for an exact value
 FLOAT_DIGITS = 15  # beyond these a printed double is noise
@@ -90,7 +89,7 @@ def _near(gold, answer):
     literal, other = ex.decimal(gold), answer
     if literal is None:
         literal, other = ex.decimal(answer), gold
-    value = reading.number(other)
+    value = normal.rational_value(other)
     if value is not None:
         return abs(value - literal.value) <= unit
     try:
@@ -118,7 +117,7 @@ def near_literal(gold, answer, relative=True):
     literal, other = (first, answer) if first else (second, gold)
     if literal.digits < NEAR or literal.value.denominator == 1:
         return None
-    value = reading.number(other)
+    value = normal.rational_value(other)
     if value is not None and _is_finite(value):
         return None
     excess = max(literal.digits - FLOAT_DIGITS, 0)

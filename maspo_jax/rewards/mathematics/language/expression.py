@@ -246,6 +246,18 @@ def rebuilt(node, change):
     return type(node)(*(inside(getattr(node, name)) for name in node.__slots__))
 
 
+def replaced(node, name, value):
+    """Returns a tree with `value` in place of a variable."""
+    if node in (Sym(name), Const(name)):  # i and e are constants elsewhere
+        return value
+    return rebuilt(node, lambda below: replaced(below, name, value))
+
+
+def instance(node, number):
+    """Returns the body of a `Binder` with a number for its variable."""
+    return replaced(node.body, node.variable.name, Num(number))
+
+
 def product(factors):
     """Returns the product of a list of nodes; one node is its own."""
     return Mul(tuple(factors)) if len(factors) > 1 else factors[0]

@@ -1,12 +1,18 @@
-"""What LaTeX commands, brackets and environments build.
+r"""What LaTeX commands, brackets and environments build.
 
 Each function takes what it reads from a `parser.Parser` and returns a node.
+
+Sums, products, integrals and limits, \sum_{k=1}^{n} k^2 and \int_0^1 x \, dx, are each
+read into a `Binder`, whose variable gets a name that no text can have, so that two of
+them are the same whatever letter they count with. Short finite sums and products have
+a normal form; everything else is left to SymPy in a worker, and counts as equal only
+with a proof.
 """
 
 from fractions import Fraction
 
-from maspo_jax.rewards.mathematics.language import binders, lexicon, literals
 from maspo_jax.rewards.mathematics.language import expression as ex
+from maspo_jax.rewards.mathematics.language import lexicon, literals
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 
 _CLOSERS = {"(": ")", "[": "]", "\\{": "\\}", "<|": "|>"}
@@ -15,6 +21,10 @@ _OF_SEVERAL = frozenset(["max", "min", "gcd", "lcm"])
 _INVERTIBLE = frozenset(["sin", "cos", "tan", "cot"])
 _UNIT_VECTORS = frozenset([ex.Const("i"), ex.Sym("j"), ex.Sym("k")])
 _TEN = ex.Num(Fraction(10))
+_BINDERS = frozenset(["sum", "prod", "int", "lim"])
+_MOST_INSIDE = 4
+_D = ex.Sym("d")
+_GREEK_LETTERS = frozenset(("cmd", name) for name in lexicon.GREEK)
 
 
 def delimited(parser):
@@ -121,8 +131,8 @@ def environment(parser):
 def command(parser):
     """Takes a command with its arguments."""
     name = parser.take().text
-    if name in binders.KINDS:
-        return binders.binder(parser, name)
+    if name in _BINDERS:
+        return _binder(parser, name)
     if name == "frac":
         return _fraction(parser)
     if name == "sqrt":
@@ -140,7 +150,7 @@ def command(parser):
         return ex.Sym(name)
     if name in ("textcolor", "boxed", "fbox", "ensuremath"):
         if name == "textcolor":
-            literals.label(parser)
+            literals.take_label(parser)
         return parser.argument()
     raise Unreadable(f"unknown command {name!r}")
 
@@ -160,7 +170,7 @@ def _root(parser):
         index = parser.sum()
         parser.expect("]")
     if parser.here.kind == "num":
-        radicand = literals.numeral(parser.take().text)
+        radicand = literals.literal(parser.take().text)
     else:
         radicand = parser.argument()
     return ex.Pow(radicand, ex.quotient(ex.ONE, index))
@@ -192,7 +202,7 @@ def _function(parser, name):
 
 def _argument_or_number(parser):
     if parser.here.kind == "num":
-        return literals.numeral(parser.take().text)
+        return literals.literal(parser.take().text)
     return parser.argument()
 
 
@@ -213,3 +223,71 @@ def _function_arguments(parser):
 def _starts_function(parser):
     name = parser.here.text
     return parser.here.kind == "cmd" and name in lexicon.FUNCTIONS and name != "sqrt"
+
+
+# Sums, products, integrals and limits.
+
+
+def _binder(parser, kind):
+    """Takes what stands behind \\sum, \\prod, \\int or \\lim from a `Parser`."""
+    parser.deeper()
+    parser.expect("_")
+    if kind == "int":
+        low = parser.argument()
+        parser.expect("^")
+        bounds = (low, parser.argument())
+        name, body = _integrand(parser)
+    else:
+        parser.expect("{")
+        name = _variable(parser)
+        parser.expect("to" if kind == "lim" else "=")
+        bounds = (parser.sum(),)
+        parser.expect("}")
+        if kind != "lim":
+            parser.expect("^")
+            bounds = (*bounds, parser.argument())
+        body = parser.product()
+    parser.depth -= 1
+    inside = [b for b in ex.walk(body) if isinstance(b, ex.Binder)]
+    if len(inside) > _MOST_INSIDE:
+        raise Unreadable("too many sums inside a sum")
+    bound = ex.Sym(f"{ex.BOUND}{len(inside)}")
+    return ex.Binder(kind, bound, bounds, ex.replaced(body, name, bound))
+
+
+def at_differential(parser):
+    """Whether d and a variable stand here, inside an integral."""
+    after = parser.peek()
+    named = after.kind == "name" or (after.kind, after.text) in _GREEK_LETTERS
+    return parser.integrals > 0 and parser.at("d", "name") and named
+
+
+def _variable(parser):
+    token = parser.take()
+    if token.kind != "name" and (token.kind, token.text) not in _GREEK_LETTERS:
+        raise Unreadable(f"{token.text!r} is no variable")
+    return token.text
+
+
+def _integrand(parser):
+    parser.integrals += 1
+    body = ex.ONE if at_differential(parser) else parser.sum()
+    if at_differential(parser):
+        parser.take()
+        name = _variable(parser)
+    else:
+        name, body = _without_differential(body)
+    parser.integrals -= 1
+    return name, body
+
+
+def _without_differential(node):
+    r"""Returns the variable and the rest of an integrand such as \frac{dx}{x}."""
+    for place, factor in enumerate(node.factors if isinstance(node, ex.Mul) else ()):
+        before, after = node.factors[:place], node.factors[place + 1 :]
+        if factor == _D and after and isinstance(after[0], ex.Sym):
+            return after[0].name, ex.product([*before, *after[1:], ex.ONE])
+        if isinstance(factor, ex.Mul):
+            name, rest = _without_differential(factor)
+            return name, ex.product([*before, rest, *after])
+    raise Unreadable("an integral without its variable")

@@ -21,10 +21,10 @@ def starts_unit(parser):
     return token.text == "(" and (after.text, after.kind) == ("mod", "op")
 
 
-def unit(parser):
+def take_unit(parser):
     """Takes the unit or the modulus behind a value; an empty list if none is there."""
     if parser.here.kind == "word" or parser.here.text == "frac":
-        return words(parser)
+        return take_words(parser)
     if not starts_unit(parser):
         return []
     if parser.take().text == "pmod":
@@ -41,7 +41,7 @@ def unit(parser):
     raise Unreadable("a modulus that is no number")
 
 
-def words(parser):
+def take_words(parser):
     """Takes a phrase of words, with the /, -, ^2 that units are written with."""
     phrase = []
     while True:
@@ -62,10 +62,10 @@ def words(parser):
 def _quotient_of_units(parser):
     parser.take()
     parser.expect("{")
-    top = words(parser)
+    top = take_words(parser)
     parser.expect("}")
     parser.expect("{")
-    bottom = words(parser)
+    bottom = take_words(parser)
     parser.expect("}")
     return [*top, "/", *bottom]
 
@@ -82,9 +82,9 @@ def _exponent_of_unit(parser):
     return ["^", power]
 
 
-def number(parser):
+def take_number(parser):
     """Takes a number, with the fraction of a mixed number if one follows."""
-    value = numeral(parser.take().text)
+    value = literal(parser.take().text)
     if digits_of(value) is None:
         return value
     fraction = _proper_fraction(parser)
@@ -113,7 +113,7 @@ def _proper_fraction(parser):
 def _digit_group(parser):
     """Takes {12}, or one digit of a number, and returns it; None if neither."""
     if parser.here.kind == "num":
-        return first_digit(parser)
+        return take_digit(parser)
     if parser.at("{") and parser.peek().kind == "num" and parser.peek(2).text == "}":
         parser.take()
         digits = parser.take().text
@@ -122,7 +122,7 @@ def _digit_group(parser):
     return None
 
 
-def first_digit(parser):
+def take_digit(parser):
     """Takes one digit of a number, as \\frac12 means, and leaves the others."""
     token = parser.here
     if len(token.text) == 1:
@@ -131,7 +131,7 @@ def first_digit(parser):
     return token.text[0]
 
 
-def label(parser):
+def take_label(parser):
     """Takes a subscript and returns its spelling."""
     if not parser.accept("{"):
         return parser.take().text
@@ -145,7 +145,7 @@ def label(parser):
     return "".join(spelled[:-1])
 
 
-def numeral(text):
+def literal(text):
     """Returns the value of a literal; a huge power of ten is left as one."""
     if text.isdigit():
         return ex.numeral(text)

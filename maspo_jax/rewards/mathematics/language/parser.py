@@ -11,21 +11,24 @@ Time is linear in the tokens: no rule is tried twice at one place. What does not
 fit raises `Unreadable`; nothing is guessed and nothing is executed.
 """
 
+from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import (
-    binders,
     latex_commands,
     lexicon,
     literals,
-    suffixes,
     units,
 )
-from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language.tokens import Token, Unreadable, tokenize
 
 RELATIONS = frozenset(["=", "<", ">", "<=", ">=", "!=", "in", "notin", "~=", "=="])
 _SEPARATORS = frozenset([",", ";", "and", "or"])
 _SIGNS = frozenset(["+", "-", "+-", "-+"])
 _MOST_CHAINED = 32  # postfix operators on one atom, set operations in a row
+_CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
+_REALS = ex.Const("field R")
+_FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
+_FUNCTIONS = frozenset("fghFGH")  # letters that name functions
+_STATED = frozenset(["=", "<", ">", "<=", ">=", "!="])
 _END = Token("end", "")
 _IGNORED = frozenset(["therefore", "implies", "Rightarrow"])
 
@@ -138,15 +141,15 @@ class _Parser:
         value = self.sum()
         if self.accept("over"):
             value = ex.quotient(value, self.sum())
-        unit = literals.unit(self)
+        unit = literals.take_unit(self)
         return ex.Quantity(value, tuple(unit)) if unit else value
 
     def phrase(self):
         """Words: a unit before its number ($18), a statement, or plain text."""
-        words = literals.words(self)
+        words = literals.take_words(self)
         signed = self.starts_operand() or self.here.text in _SIGNS
-        if signed and units.read(words) and len(words) == 1:
-            return ex.Quantity(self.sum(), (*words, *literals.words(self)))
+        if signed and units.unit_of(words) and len(words) == 1:
+            return ex.Quantity(self.sum(), (*words, *literals.take_words(self)))
         if signed and len(words) > 1 and words[-1].lower() in lexicon.COPULAS:
             name = ex.Text(tuple(words[:-1]))
             return ex.Relation(("=",), (name, self.quantity()))  # the sum is 5
@@ -217,7 +220,7 @@ class _Parser:
     def starts_operand(self):
         token = self.here
         if token.kind in ("num", "name", "digits", "begin"):
-            return not binders.at_differential(self)
+            return not latex_commands.at_differential(self)
         if token.kind == "cmd":
             return token.text not in _IGNORED and not literals.starts_unit(self)
         if token.kind != "op" or literals.starts_unit(self):
@@ -229,7 +232,7 @@ class _Parser:
         return token.text in ("(", "[", "{", "lfloor", "lceil", "...")
 
     def factor(self):
-        return suffixes.suffixed(self, self.atom())
+        return _suffixed(self, self.atom())
 
     def next_in_chain(self, count):
         if count == _MOST_CHAINED:
@@ -246,14 +249,15 @@ class _Parser:
     def atom(self):
         token = self.here
         if token.kind == "num":
-            return literals.number(self)
+            return literals.take_number(self)
         if token.kind == "name":
             self.take()
             return _CONSTANTS.get(token.text) or ex.Sym(token.text)
         if token.kind == "digits":
             self.take()
             self.expect("_")
-            return literals.based(token.text, int(literals.label(self).strip("()")))
+            base = literals.take_label(self).strip("()")
+            return literals.based(token.text, int(base))
         if token.kind == "begin":
             return latex_commands.environment(self)
         if token.kind == "cmd":
@@ -268,7 +272,7 @@ class _Parser:
         if self.at("{"):
             node = self.group()
         elif self.here.kind == "num":
-            node = literals.numeral(literals.first_digit(self))
+            node = literals.literal(literals.take_digit(self))
         else:
             node = self.atom()
         self.depth -= 1
@@ -288,4 +292,112 @@ class _Parser:
         return node
 
 
-_CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
+# What may stand behind an atom: ! % degree ' _ ^ and a function's brackets.
+
+
+def _suffixed(parser, node):
+    """Takes whatever stands behind an atom and belongs to it."""
+    count = 0
+    while parser.here.kind == "op":
+        text, count = parser.here.text, parser.next_in_chain(count)
+        if text == "!":
+            parser.take()
+            double = parser.accept("!")
+            node = ex.Call("factorial2" if double else "factorial", (node,))
+        elif text == "%":
+            parser.take()
+            node = ex.Percent(node)
+        elif text == "deg":
+            parser.take()
+            node = ex.Degrees(node)
+        elif text == "^":
+            node = _power(parser, node)
+        elif text == "_":
+            node = _subscript(parser, node)
+        elif text == "'" and isinstance(node, ex.Sym):
+            parser.take()
+            node = ex.Sym(node.name + "'")
+        else:
+            break
+    if parser.at("("):
+        if isinstance(node, ex.Sym):
+            return _application(parser, node)
+        if isinstance(node, ex.Pow) and node.exponent == ex.MINUS_ONE:
+            if isinstance(node.base, ex.Sym) and node.base.name in _FUNCTIONS:
+                return _application(parser, ex.Sym(node.base.name + "^-1"))
+    return node
+
+
+def _power(parser, base):
+    """Takes ^ and an exponent, or the primes of a symbol."""
+    parser.take()
+    if parser.at("{") and parser.peek().text == "'":
+        return _primed(parser, base)
+    if base == _REALS and parser.accept("+"):
+        return ex.Const("field R+")
+    if parser.here.text in ("-", "+") and parser.here.kind == "op":
+        sign = parser.take().text
+        inner = parser.factor()
+        return ex.Pow(base, ex.negated(inner) if sign == "-" else inner)
+    parser.deeper()
+    exponent = parser.group() if parser.at("{") else parser.atom()
+    if parser.at("^"):
+        exponent = _power(parser, exponent)
+    parser.depth -= 1
+    return ex.Pow(base, exponent)
+
+
+def _primed(parser, symbol):
+    parser.take()
+    primes = ""
+    while parser.accept("'"):
+        primes += "'"
+    parser.expect("}")
+    if not isinstance(symbol, ex.Sym):
+        raise Unreadable("a prime on something that is no symbol")
+    return ex.Sym(symbol.name + primes)
+
+
+def _subscript(parser, node):
+    parser.take()
+    label = literals.take_label(parser)
+    digits = literals.digits_of(node)
+    bare = str(lexicon.NUMBERS.get(label, label.strip("()")))
+    if digits is not None and bare.isdigit() and len(bare) <= 2:
+        return literals.based(digits, int(bare))
+    if isinstance(node, ex.Sym) or node in _FIELDS:
+        return ex.Sym(f"{node.name}_{label}")
+    raise Unreadable("a subscript on something that is no symbol")
+
+
+def _application(parser, symbol):
+    """f(x): a function's name before brackets, unless it reads as a product."""
+    inner = parser.peek()
+    closes = parser.peek(2).text == ")"
+    named = symbol.name[:1] in _FUNCTIONS
+    if inner.kind == "name" and inner.text != symbol.name:
+        named = named or closes  # y(t)
+    if symbol.name[:1].isupper():
+        number = inner.kind == "num" and closes
+        named = named or number or _holds_statement(parser)  # P(0), P(X = 1)
+    if not named:
+        return symbol
+    parser.take()
+    inside = parser.items()
+    parser.expect(")")
+    args = inside.items if isinstance(inside, ex.Items) else (inside,)
+    return ex.Call("apply " + symbol.name, args)
+
+
+def _holds_statement(parser):
+    """Whether a relation stands in the brackets that open here."""
+    ahead, open_brackets = 1, 1
+    while open_brackets:
+        token = parser.peek(ahead)
+        if token.kind == "end":
+            return False
+        if open_brackets == 1 and token.kind == "op" and token.text in _STATED:
+            return True
+        open_brackets += {"(": 1, ")": -1}.get(token.text, 0)
+        ahead += 1
+    return False

@@ -13,7 +13,6 @@ import functools
 import re
 
 from maspo_jax.rewards.mathematics.language import lexicon, units
-from maspo_jax.rewards.mathematics.language.rewrites import rewritten
 
 MOST_TOKENS = 2_000
 LONGEST = 2_000  # characters
@@ -31,6 +30,29 @@ class Token:
     text: str
     spaced: bool = False  # whether white space stands before it
 
+
+# Spellings that no single token shows are rewritten before the text is cut:
+#     100^\circ\mathrm{C}, 3{:}30 p.m.  ->  100\text{ celsius}, 3:30 pm
+# Every pattern is linear.
+_DROPPED = ("$$", "\\(", "\\)", "\\[", "\\]")  # delimiters of mathematics
+_TEMPERATURE = (
+    r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)(?![A-Za-z])\s*(?:\\[,;: ]\s*)?"
+    r"(?:\\(?:text|mathrm)\s*\{\s*SCALE\s*\}|SCALE(?![A-Za-z]))"
+)
+# A text without the first string does not match the pattern beside it.
+_RULES = [
+    (hint, re.compile(pattern), replacement)
+    for hint, pattern, replacement in (
+        ("\\text{,}", r"\\text\{,\}", "{,}"),
+        ("{", r"(?<![_^a-zA-Z}])\{([-+=:.])\}", r"\1"),  # 3{:}30, {-}7
+        ("C", _TEMPERATURE.replace("SCALE", "C"), r"\\text{ celsius}"),
+        ("F", _TEMPERATURE.replace("SCALE", "F"), r"\\text{ fahrenheit}"),
+        (".", r"\b(?:np|numpy|math|sympy)\.(?=[a-z])", ""),  # Minerva: np.arcsin
+        ("m", r"\b([aApP])\.\s?m\b\.?|(?<=\d)\s*([aApP])m\b", r" \1\2m"),  # p.m., 3pm
+        ("M", r"\b([aApP])\.\s?M\b\.?|(?<=\d)\s*([aApP])M\b", r" \1\2m"),
+    )
+]
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
 
 # No alternative can match in two ways, so a scan is linear.
 _LEXEME = re.compile(
@@ -67,7 +89,7 @@ def tokenize(text):
     """Returns the tuple of `Token`s of a text, or raises `Unreadable`."""
     if len(text) > LONGEST:
         raise Unreadable("too long")
-    text = rewritten(text)
+    text = _rewritten(text)
     scanner = _Scanner(text)
     for match in _LEXEME.finditer(text):
         if match.start() >= scanner.resume:
@@ -77,6 +99,21 @@ def tokenize(text):
     if len(scanner.tokens) > MOST_TOKENS:
         raise Unreadable("too many tokens")
     return tuple(scanner.tokens)
+
+
+def _rewritten(text):
+    """Returns a text in the spellings that the tokenizer knows."""
+    if not text.isascii():
+        text = text.translate(lexicon.UNICODE)
+    text = text.replace("\\$", " dollars ")
+    for delimiter in _DROPPED:
+        text = text.replace(delimiter, "")
+    if "\\\\" in text and "\\begin" not in text:  # \\frac, from JSON within JSON
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    for hint, pattern, replacement in _RULES:
+        if hint in text:
+            text = pattern.sub(replacement, text)
+    return text
 
 
 def spelling(tokens):

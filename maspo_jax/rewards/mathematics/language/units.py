@@ -94,7 +94,7 @@ def is_unit(word):
     return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or lookup(word))
 
 
-def read(words):
+def unit_of(words):
     """Returns the `Unit` of a phrase, or None if any part of it is no unit.
 
     Args:

@@ -6,7 +6,7 @@ moved or multiplied by a nonzero number; an inequality, by a positive one.
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
 from maspo_jax.rewards.mathematics.language import expression as ex
-from maspo_jax.rewards.mathematics.meaning.logic import every
+from maspo_jax.rewards.mathematics.logic import every
 
 _ORDERS = {
     "=": "equal", "!=": "unequal", "<": "strict", ">": "strict", "<=": "loose",

@@ -13,9 +13,9 @@ from maspo_jax.rewards.mathematics.algebra.values import VALUES, match_values
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import units
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable, spelling, tokenize
-from maspo_jax.rewards.mathematics.meaning import reading, wording
+from maspo_jax.rewards.mathematics.logic import either, every, paired
+from maspo_jax.rewards.mathematics.meaning import reading
 from maspo_jax.rewards.mathematics.meaning.equations import match_equations
-from maspo_jax.rewards.mathematics.meaning.logic import either, every, paired
 from maspo_jax.rewards.mathematics.meaning.meanings import (
     Approximate,
     Equation,
@@ -29,8 +29,10 @@ _HEDGES = frozenset(
     "could would nd st rd th".split()
 )
 
+_OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 
-def judge(gold, answer, same):
+
+def compare_texts(gold, answer, same):
     """Compares two texts.
 
     Args:
@@ -50,24 +52,68 @@ def judge(gold, answer, same):
     if spelling(expected) == spelling(given):
         return True, "same text"
     if any(token.kind == "word" for token in expected + given):
-        if wording.plain(expected) == wording.plain(given):
+        if _plain_words(expected) == _plain_words(given):
             return True, "same words"
-    label = wording.choice(expected)
+    label = _label_of_choice(expected)
     if label is not None:
-        verdict = wording.chosen(label, given)
+        verdict = _is_chosen(label, given)
         if verdict is not None:
             return verdict, "choice"
     try:
-        reference = reading.read(gold)
+        reference = reading.read_meaning(gold)
     except Unreadable as refusal:
         return False, f"unparsed: reference: {refusal}"
     try:
-        candidate = reading.read(answer)
+        candidate = reading.read_meaning(answer)
         return match(reference, candidate, same), "value"
     except Unreadable as refusal:
         if isinstance(reference, ex.Text):
             return False, "words"
         return False, f"unparsed: {refusal}"
+
+
+# Wording.
+
+
+def _plain_words(tokens):
+    """Returns the words of an answer without case, punctuation or article."""
+    words = []
+    for token in tokens:
+        if token.kind == "op" and token.text not in "+-":
+            continue
+        if words and not token.spaced and token.kind != "word":
+            words[-1] += token.text.lower()
+        else:
+            words.append(token.text.lower())
+    if len(words) > 1 and words[0] in ("a", "an", "the"):
+        del words[0]
+    return "".join(words)
+
+
+def _label_of_choice(tokens):
+    """Returns the letter if a reference is the label of one choice."""
+    bare = [token for token in tokens if token.text not in "()"]
+    if len(bare) == 1 and len(bare[0].text) == 1 and bare[0].text in "ABCDEFGHIJ":
+        return bare[0].text
+    return None
+
+
+def _is_chosen(label, tokens):
+    """Whether an answer is that label, with or without the choice's text after it."""
+    if tokens[0].text.lower() in ("option", "choice") and len(tokens) > 1:
+        tokens = tokens[1:]
+    texts = [token.text for token in tokens]
+    if len(texts) == 1:
+        return texts[0].upper() == label
+    if texts[0] == "(":
+        tokens, texts = tokens[1:], texts[1:]
+    if texts[1:2] == [")"]:  # (B) or B), perhaps with the choice's text after it
+        rest = tokens[2:3]
+        joined = rest and rest[0].kind == "op" and rest[0].text not in _OPENERS
+        return None if joined or ")" in texts[2:] else texts[0].upper() == label
+    if len(texts) > 2 and texts[1] == ":":
+        return texts[0] == label
+    return None
 
 
 # Meanings.
@@ -276,8 +322,8 @@ def _with_letter_unit(node, other):
     if unit is not None and isinstance(node, ex.Mul):
         *rest, last = node.factors
         if isinstance(last, ex.Sym) and rest:
-            read = units.read((last.name,))
-            if read is not None and read.dimensions == unit.dimensions:
+            own = units.unit_of((last.name,))
+            if own is not None and own.dimensions == unit.dimensions:
                 return ex.Quantity(ex.product(rest), (last.name,))
     return node
 
@@ -292,4 +338,4 @@ def _unit(node):
         return None
     if len(node.words) > 8 or _HEDGES & {word.lower() for word in node.words}:
         raise Unreadable("a hedge where a unit would stand")
-    return units.read(node.words)
+    return units.unit_of(node.words)

@@ -11,12 +11,11 @@ import functools
 from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
-from maspo_jax.rewards.mathematics.algebra.polynomials import rational
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import lexicon
 from maspo_jax.rewards.mathematics.language.parser import parse
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
-from maspo_jax.rewards.mathematics.meaning import plus_minus, regions, solving
+from maspo_jax.rewards.mathematics.meaning import regions
 from maspo_jax.rewards.mathematics.meaning.meanings import (
     Approximate,
     Equation,
@@ -39,14 +38,14 @@ _PHRASES = {
 
 
 @functools.lru_cache(maxsize=1024)
-def read(text):
+def read_meaning(text):
     """Returns the meaning of a text, or raises `Unreadable`."""
     return meaning(parse(text))
 
 
 def meaning(node):
     """Returns the meaning of a tree."""
-    node = plus_minus.expanded(node)
+    node = _expanded(node)
     match node:
         case ex.Items():
             return _list([meaning(item) for item in node.items], node.links)
@@ -82,6 +81,41 @@ def _quantity(value, words):
         members = tuple(ex.Quantity(member, words) for member in inner.members)
         return Many(inner.name, members, inner.braces)
     return ex.Quantity(inner, words) if words else inner
+
+
+# Plus-minus: two values.
+
+
+def _expanded(node):
+    """Returns a tree without plus-minus: a list of the two values instead."""
+    if isinstance(node, ex.Items | ex.Braces):
+        if not _has_sign(node):
+            return node
+        items = []
+        for item in node.items:
+            item = _expanded(item)
+            items.extend(item.items if isinstance(item, ex.Items) else (item,))
+        if isinstance(node, ex.Braces):
+            return ex.Braces(tuple(items))
+        return ex.Items(tuple(items), ("and",) * (len(items) - 1))
+    if isinstance(node, ex.Relation):
+        if _has_sign(node) and not any(map(_has_sign, node.sides[:-1])):
+            return ex.Relation(node.ops, (*node.sides[:-1], _expanded(node.sides[-1])))
+    if not _has_sign(node):
+        return node
+    return ex.Items((_with_sign(node, 1), _with_sign(node, -1)), ("or",))
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_sign(node):
+    return any(isinstance(below, ex.PlusMinus) for below in ex.walk(node))
+
+
+def _with_sign(node, sign):
+    if isinstance(node, ex.PlusMinus):
+        value = _with_sign(node.arg, sign)
+        return value if node.sign == sign else ex.negated(value)
+    return ex.rebuilt(node, lambda below: _with_sign(below, sign))
 
 
 # Lists.
@@ -225,7 +259,7 @@ def _inequality(op, left, right):
     names = ex.symbols(left) | ex.symbols(right)
     if len(names) == 1 and op != "==":
         (name,) = names
-        intervals = solving.solved(op, left, right, ex.Sym(name))
+        intervals = regions.solved(op, left, right, ex.Sym(name))
         if intervals is not None:
             return Region(name, regions.union(intervals))
     return Equation(op, left, right)
@@ -303,14 +337,6 @@ def _scaled_matrix(node):
 def is_many(text):
     """Whether a reference answer is a list, a set or several values."""
     try:
-        return isinstance(read(text), Many)
+        return isinstance(read_meaning(text), Many)
     except Unreadable:
         return False
-
-
-def number(node):
-    """Returns the `Fraction` of a value node, or None."""
-    try:
-        return rational(normal.normal(node))
-    except ArithmeticError:
-        return None

@@ -1,9 +1,13 @@
-"""Sets of real numbers: intervals with exact endpoints, their unions and cuts."""
+"""Sets of real numbers: intervals with exact endpoints, their unions and cuts.
+
+An inequality in one variable is the set of the numbers for which it holds.
+"""
 
 import dataclasses
 import functools
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
+from maspo_jax.rewards.mathematics.algebra.polynomials import UNIT
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 
@@ -60,11 +64,6 @@ def bounded(op, bound):
             low = Interval(None, False, bound, False)
             return [low, Interval(bound, False, None, False)]
     raise Unreadable(f"no region of {op}")
-
-
-def flipped(op):
-    """Returns the operator that says the same with its sides exchanged."""
-    return _FLIPPED[op]
 
 
 def bracketed(node):
@@ -156,3 +155,33 @@ def without(first, second):
             sides.append(Interval(interval.high, not interval.has_high, None, False))
         rest = intersection(rest, sides)
     return rest
+
+
+def solved(op, left, right, variable):
+    """Returns the intervals on which an inequality holds, or None if not linear."""
+    if right == variable:
+        op, left, right = _FLIPPED[op], right, left
+    if left == variable and variable not in ex.walk(right):
+        return bounded(op, right)
+    if isinstance(left, ex.Call) and left.name == "abs" and op not in ("=", "!="):
+        if variable not in ex.walk(right):
+            return _within(op, left.args[0], right, variable)
+    try:
+        top, bottom = normal.normal(ex.Add((left, ex.negated(right))))
+    except ArithmeticError:
+        return None
+    slope = ((f"sym {variable.name}", 1),)
+    if bottom != UNIT or set(top) - {slope, ()} or slope not in top:
+        return None
+    if top[slope] < 0:
+        op = _FLIPPED[op]
+    return bounded(op, ex.Num(-top.get((), 0) / top[slope]))
+
+
+def _within(op, inner, bound, variable):
+    """Solves |inner| op bound: between -bound and bound, or outside."""
+    above = solved(op, inner, bound, variable)
+    below = solved(_FLIPPED[op], inner, ex.negated(bound), variable)
+    if above is None or below is None:
+        return None
+    return intersection(above, below) if "<" in op else above + below
