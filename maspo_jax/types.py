@@ -1,6 +1,6 @@
 """The records that pass through one training step, in the order they appear.
 
-    Prompts -> Rollout -> TrainBatch -> TrainState
+    Prompts -> Rollout -> Response -> TrainBatch -> TrainState
 
 Shape letters, the same in every docstring of the package:
 
@@ -11,6 +11,7 @@ Responses to one prompt are neighbors: sequence n answers prompt n // G.
 Every array that leads with P or N is sharded over the mesh along that axis.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -48,6 +49,19 @@ class Rollout:
 
     sequences: Sequences
     sampler_logprob: jax.Array  # [N, T] float32, of the distribution sampled from
+    # [N] int32, the optimizer updates behind the policy that drew each response
+    policy_version: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Response:
+    """One response as text, and what came of it: host data, the same everywhere."""
+
+    text: str
+    verdict: Any  # a `rewards.Verdict`
+    reward: float  # of the verifier, before anything is added to it
+    length: int  # in tokens, its end token included
+    truncated: bool  # it reached the longest length allowed without an end token
 
 
 @struct.dataclass
@@ -70,6 +84,7 @@ class TrainBatch:
     reference_logprob: jax.Array | None = None  # [N, T] under the reference policy
     correct: jax.Array | None = None  # [N] bool, correct answers
     correct_weight: jax.Array | None = None  # [N, T], the weight shared among them
+    policy_version: jax.Array | None = None  # [N] int32, of the policy that drew
 
 
 @struct.dataclass

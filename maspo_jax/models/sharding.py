@@ -2,7 +2,7 @@
 
 import jax
 
-from maspo_jax.distributed.mesh import REPLICATED
+from maspo_jax.distributed.mesh import REPLICATED, named_shardings
 
 
 def param_specs(tree, mesh):
@@ -40,4 +40,21 @@ def stem_specs(specs):
             REPLICATED if "blocks" in jax.tree_util.keystr(path) else spec
         ),
         specs,
+    )
+
+
+def abstract_params(shapes, mesh):
+    """Returns shapes with the sharding of each leaf on a mesh, as a restore takes them.
+
+    Args:
+        shapes: a policy or a training state of `jax.ShapeDtypeStruct`.
+        mesh: the mesh it will lie on.
+    """
+    shardings = named_shardings(param_specs(shapes, mesh), mesh)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
+        shapes,
+        shardings,
     )
