@@ -126,6 +126,16 @@ def test_pictures_show_their_numbers(found, tmp_path):
     assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
 
 
+def test_dots_at_an_end_of_the_scale_are_not_cut(found, monkeypatch):
+    drawn = []
+    save = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+    draw_results("title", {"benchmarks": {"x": found}, "average": None}, "nowhere.png")
+    curves, points = drawn[0].axes
+    for low, high in (curves.get_ylim(), points.get_xlim()):
+        assert low < 0 and high > 1
+
+
 def compared(gain, problems=40):
     draw = np.random.default_rng(0)
     theirs = draw.random(problems) / 2
