@@ -64,9 +64,6 @@ def test_the_legend_of_many_runs_stays_in_the_picture_in_their_order(
     assert all(below < axes.get_window_extent().y0 for axes in figure.axes)
     extent = lambda text: text.get_window_extent()
     place = lambda text: (-round(extent(text).y0), extent(text).x0)
-        -round(text.get_window_extent().y0),
-        text.get_window_extent().x0,
-    )
     texts = [text.get_text() for text in sorted(legend.get_texts(), key=place)]
     assert [text[:12] for text in texts] == [name[:12] for name in names]
     assert all(text.endswith("more_settings") for text in texts)

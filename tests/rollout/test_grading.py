@@ -70,7 +70,7 @@ def test_responses_meet_their_own_answers_without_padding():
 def responder(verifier, mesh, **drawn):
     """Returns a `Responder` of few tokens."""
     decoding = SamplingParams(
-        length=4, eos_tokens=TOKENIZER.eos_tokens, pad=TOKENIZER.pad, **drawn
+        length=4, eos_tokens=TOKENIZER.eos_tokens, pad=TOKENIZER.pad_token_id, **drawn
     )
     return Responder(
         template=templates.PLAIN,
