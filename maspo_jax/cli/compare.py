@@ -32,13 +32,14 @@ def main(words=None):
         except ValueError as error:
             return fail(error)
         with status("loading JAX"):
-            from maspo_jax.evaluation import comparison
+            from maspo_jax.evaluation.compare_folders import compare_folders
             from maspo_jax.reports.figures.evaluations import draw_comparison
+            from maspo_jax.reports.tables import comparison_markdown
 
         names = arguments.mine, arguments.theirs
         try:
-            compared = comparison.compare(*names)
-            tables = comparison.markdown(names, compared)
+            compared = compare_folders(*names)
+            tables = comparison_markdown(names, compared)
             print(tables)
             with created(folder):
                 data = json.dumps(compared, indent=2) + "\n"

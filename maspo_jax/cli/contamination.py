@@ -13,6 +13,7 @@ import sys
 from maspo_jax.cli.console import fail
 from maspo_jax.data.sources import contamination
 from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.markdown import markdown_table
 from maspo_jax.storage import created, results_folder
 
 
@@ -44,8 +45,8 @@ def main(words=None):
 
 def write(out, options, reports, text):
     """Writes the report into a folder: as Markdown and as JSON."""
-    listed = "\n".join(findings(reports))
-    (out / "contamination.md").write_text(f"{text}\n{listed}\n", "utf-8")
+    parts = filter(None, (f"{text}\n", findings(reports)))
+    (out / "contamination.md").write_text("\n".join(parts), "utf-8")
     records = [dataclasses.asdict(report) for report in reports]
     whole = {
         "training": options.training,
@@ -58,41 +59,38 @@ def write(out, options, reports, text):
 
 def markdown(training, reports, words):
     """Returns the lines of a table of benchmarks, and the method in a sentence."""
-    lines = [
+    rows = []
+    for report in reports:
+        counts = report.count(), report.count("equal"), report.count("same_answer")
+        rows.append([report.benchmark, *map(str, (report.problems, *counts))])
+    return [
         f"Benchmark problems found in `{training}`",
         "",
-        "| benchmark | problems | found | same text | same answer |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    for report in reports:
-        name, found = report.benchmark, len(report.findings)
-        lines.append(
-            f"| {name} | {report.problems} | {found} | {report.count('equal')} | "
-            f"{report.count('same_answer')} |"
-        )
-    lines += [
-        "",
+        markdown_table(
+            "benchmark,problems,found,same text,same answer".split(","), rows
+        ),
         f"Found: the same letters and digits, or at least "
         f"{contamination.SHARE:.0%} of its {words}-word sequences in one training "
         "question. A lower bound: rewordings and translations are not seen.",
     ]
-    return lines
 
 
 def findings(reports):
-    """Yields the lines of a table of the findings, none where there are none."""
-    if any(report.findings for report in reports):
-        yield from (
-            "",
-            "| benchmark problem | training problem | sequences | text | answer |",
-            "|---|---|---:|---|---|",
-        )
+    """Returns a table of the findings, an empty text where there are none."""
     same = {True: "same", False: "other"}
-    for report in reports:
-        for f in report.findings:
-            texts = same[f.equal], same[f.same_answer]
-            cells = f.benchmark, f.training, f"{f.overlap:.0%}", *texts
-            yield f"| {' | '.join(cells)} |"
+    rows = [
+        [
+            f.benchmark,
+            f.training,
+            f"{f.overlap:.0%}",
+            same[f.equal],
+            same[f.same_answer],
+        ]
+        for report in reports
+        for f in report.findings
+    ]
+    heads = "benchmark problem,training problem,sequences,text,answer".split(",")
+    return markdown_table(heads, rows, left=2) if rows else ""
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ import argparse
 import sys
 
 from maspo_jax.cli.console import signals_end_at_once, status
-
-BATCH = 128
+from maspo_jax.rollout.batching import BATCH
 
 
 def main(words=None):

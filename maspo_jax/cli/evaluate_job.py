@@ -23,6 +23,7 @@ from maspo_jax.evaluation import (
 )
 from maspo_jax.reports import tables
 from maspo_jax.reports.figures.evaluations import draw_results
+from maspo_jax.rollout.batching import plan_batches
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import make_responder
 from maspo_jax.runs import provenance
@@ -49,7 +50,7 @@ def start(
 
     Args:
         name: of the policy, see `policies.open_policy`.
-        words: the benchmarks, see `benchmarks.read`.
+        words: the benchmarks, see `benchmarks.read_benchmarks`.
         given: fields of the `Evaluation` that are not to be the usual ones; the lengths
             are those the policy was trained with unless given.
         batch: responses drawn at a time.
@@ -69,7 +70,7 @@ def start(
         try:
             display.stage("reading the benchmarks and the policy")
             with distributed.raise_on_all_hosts():
-                read = benchmarks.read(words)
+                read = benchmarks.read_benchmarks(words)
             mesh = distributed.make_mesh(fsdp)
             policy = policies.open_policy(name, mesh, step, dtype, template)
             with distributed.raise_on_all_hosts():
@@ -131,7 +132,7 @@ def usual(policy, given):
 
 
 def check(policy, evaluation, read, batch, mesh):
-    """Refuses what cannot be drawn. Returns the `Plan` of each benchmark."""
+    """Refuses what cannot be drawn. Returns the `BatchPlan` of each benchmark."""
     for benchmark in read:
         validation.check_grader(
             policy.template,
@@ -146,13 +147,13 @@ def check(policy, evaluation, read, batch, mesh):
             prompt_length=evaluation.prompt_length,
         )
     return [
-        generate.plan(len(one.problems), evaluation.samples, batch, mesh.size)
+        plan_batches(len(one.problems), evaluation.samples, batch, mesh.size)
         for one in read
     ]
 
 
 def settings_of(policy, evaluation, read):
-    """Returns what an evaluation depends on, as `folders.opened` takes it."""
+    """Returns what an evaluation depends on, as `evaluation_folder.opened` takes it."""
     drawn = dataclasses.asdict(evaluation)
     return {
         "policy": f"{policy.title}: {evaluation.samples} responses of at most "
@@ -202,7 +203,7 @@ def write_results(folder, read, settings, display):
     """Writes the texts, the results, their tables and their picture."""
     samples = settings["answers"]["evaluation"]["samples"]
     rows = {one.name: write_texts(folder, one, samples) for one in read}
-    for name, about in evaluation_folder.read(folder)["benchmarks"].items():
+    for name, about in evaluation_folder.read_settings(folder)["benchmarks"].items():
         if name not in rows:  # of an earlier call, if it was finished
             earlier = finished(folder / f"{name}.jsonl", about["problems"], samples)
             rows |= {name: earlier} if earlier else {}
@@ -211,7 +212,7 @@ def write_results(folder, read, settings, display):
         "average": scores.average([*rows.values()]) if len(rows) > 1 else None,
     }
     (folder / "results.json").write_text(json.dumps(found, indent=2) + "\n")
-    text = tables.markdown(settings["policy"], found)
+    text = tables.evaluation_markdown(settings["policy"], found)
     (folder / "results.md").write_text(text, encoding="utf-8")
     picture = draw_results(settings["policy"], found, folder / "results.png")
     display.note(text)
@@ -222,7 +223,7 @@ def write_results(folder, read, settings, display):
 def finished(path, problems, samples):
     """Returns the rows of each problem without the texts; [] if some are missing."""
     try:
-        drawn = list(responses.read(path, problems, samples))
+        drawn = list(responses.read_responses(path, problems, samples))
     except ValueError:
         return []
     return [[row | {"response": None} for row in rows] for rows in drawn]
@@ -234,7 +235,7 @@ def write_texts(folder, benchmark, samples):
     They may take gigabytes, so they are read one problem at a time.
     """
     count, kept = len(benchmark.problems), []
-    drawn = responses.read(folder / f"{benchmark.name}.jsonl", count, samples)
+    drawn = responses.read_responses(folder / f"{benchmark.name}.jsonl", count, samples)
     with (folder / f"{benchmark.name}.txt").open("w", encoding="utf-8") as file:
         for problem, rows in zip(benchmark.problems, drawn, strict=True):
             file.writelines(tables.readable(problem, rows))

@@ -130,7 +130,7 @@ def check_problems(experiment):
 
 
 def measure(experiment, verifier, policy, mesh):
-    """Returns the greedy accuracy and length on the held-out problems."""
+    """Returns the accuracy and length on the held-out problems."""
     validation = experiment.validation
     responder = make_responder(
         experiment,
@@ -138,9 +138,9 @@ def measure(experiment, verifier, policy, mesh):
         mesh,
         key_for("evaluation", experiment.seed),
         experiment.sampling.prompt_length,
-        responses=1,
+        responses=validation.samples,
         length=experiment.sampling.response_length,
-        temperature=0.0,
+        temperature=validation.temperature,
     )
     problems = [validation.source[index] for index in range(validation.problems)]
     return accuracy(responder, policy, problems)
@@ -166,7 +166,7 @@ def introduce(experiment, folder, display):
 def conclude(folder, display):
     """Shows what the run has come to, and where to look further."""
     validation = run_folder.read_metrics(folder, "validation")
-    table = rich.table.Table(title="Held-out problems, greedy")
+    table = rich.table.Table(title="Held-out problems")
     for name in ("", "accuracy", "response length"):
         table.add_column(name, justify="right")
     for name, line in (("before", validation[0]), ("after", validation[-1])):

@@ -155,11 +155,13 @@ class Grading:
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
-    """Problems the policy is measured on, greedily, and never trained on."""
+    """Problems the policy is measured on, and never trained on."""
 
     source: Any  # a `data.problems.Source`
     problems: int = 256  # the first of the source
     every: int = 10  # steps
+    temperature: float = 0.0  # 0 is greedy
+    samples: int = 1  # responses to each problem
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,8 @@ LIMITS = {
     "updates.microbatches": "[1, inf)",
     "validation.problems": "[1, inf)",
     "validation.every": "[1, inf)",
+    "validation.temperature": "[0, inf)",
+    "validation.samples": "[1, inf)",
     "grading.workers": "[1, inf)",
     "grading.deadline": "(0, inf)",
     "optimization.learning_rate": "(0, inf)",
@@ -66,6 +68,12 @@ def validate(experiment, devices):
             "it; train in float32"
         )
     _check_group(experiment)
+    if experiment.validation.samples > 1 and experiment.validation.temperature == 0:
+        raise ValueError(
+            f"validation.samples={experiment.validation.samples} with "
+            "validation.temperature=0: greedy responses to a problem are all the same; "
+            "draw 1, or raise the temperature"
+        )
     _divides("the number of devices", devices, "fsdp", experiment.fsdp)
     _divides("sampling.prompts", sampling.prompts, "devices", devices)
     _divides(

@@ -41,8 +41,8 @@ class Evaluation:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
         if self.samples > estimators.MOST:
             raise ValueError(
-                f"samples={self.samples}: give at most {estimators.MOST}, for scores "
-                "are exact"
+                f"samples={self.samples}: give at most {estimators.MOST}, for "
+                "majority@k draws subsets of them"
             )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise ValueError(
@@ -110,7 +110,7 @@ class Benchmark:
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 
-def read(words):
+def read_benchmarks(words):
     """Returns the benchmarks that words of a command line name.
 
     Args:

@@ -61,6 +61,6 @@ def _differences(mine, theirs):
     ]
 
 
-def read(folder):
+def read_settings(folder):
     """Returns the settings of an evaluation, as `opened` was given them."""
     return EVALUATION.read(folder)

@@ -10,8 +10,6 @@ response alone: neither the batches nor the devices change it.
 """
 
 import contextlib
-import dataclasses
-import math
 import time
 
 import jax
@@ -22,45 +20,6 @@ from maspo_jax.evaluation.responses import appended, record
 from maspo_jax.runs.interrupts import Interrupted
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How the responses to a benchmark are cut into batches, all of one shape."""
-
-    problems: int
-    samples: int  # responses to each
-    prompts: int  # P of a batch
-    responses: int  # G of a batch, a divisor of `samples`
-
-    def batch(self, start):
-        """Returns the problem and the first response of each prompt, [P] and [P].
-
-        The last batch is filled up with its last prompt.
-
-        Args:
-            start: the first response of the batch, among all of the benchmark.
-        """
-        first = start + self.responses * np.arange(self.prompts)
-        first = np.minimum(first, self.problems * self.samples - self.responses)
-        return first // self.samples, first % self.samples
-
-
-def plan(problems, samples, batch, devices):
-    """Returns the `Plan` for at most `batch` responses at a time.
-
-    The fewer prompts the better, since each is read once for all its responses in a
-    batch; but every device needs one, and no more are taken than there are.
-    """
-    if batch < devices:
-        raise ValueError(
-            f"batch={batch}: at least one response for each of the {devices} devices"
-        )
-    fitting = (n for n in range(1, samples + 1) if samples % n == 0)
-    responses = max(n for n in fitting if n * devices <= batch)
-    whole = math.ceil(problems * samples / responses / devices)
-    prompts = min(batch // (responses * devices), whole) * devices
-    return Plan(problems, samples, prompts, responses)
-
-
 def complete(policy, benchmark, responder, plan, path, display, interrupts):
     """Draws the responses to a benchmark that its file does not hold yet.
 
@@ -68,7 +27,7 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
         policy: the `Decoder`.
         benchmark: the `Benchmark`.
         responder: the `Responder`; it draws the plan's number of responses.
-        plan: the `Plan`.
+        plan: the `BatchPlan`.
         path: of the file; the first process of a pod writes it.
         display: a `Display`, entered.
         interrupts: the `Interrupts`, entered.
@@ -89,17 +48,17 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
         while done < total:
             display.stage("sampling")
             begun = time.perf_counter()
-            lines, answers = _next(policy, benchmark, responder, plan, done)
+            lines, table = _next(policy, benchmark, responder, plan, done)
             lines = lines[: total - done]  # without what filled the batch up
             spent = time.perf_counter() - begun
             with distributed.raise_on_all_hosts():
                 if append:
                     append(lines)
             done += len(lines)
-            kept = answers[: len(lines)]
+            kept = table[: len(lines)]
             right += int(kept[:, 0].sum())
             numbers = {"accuracy_so_far": right / done, "length": kept[:, 1].mean()}
-            numbers["tokens_per_second"] = answers[:, 1].sum() / spent
+            numbers["tokens_per_second"] = table[:, 1].sum() / spent
             display.step(done, numbers)
             number = interrupts.requested
             if number and done < total:
@@ -110,14 +69,12 @@ def _next(policy, benchmark, responder, plan, start):
     """Draws a batch. Returns its lines, and [N, 2]: reward and length of each."""
     number, first = plan.batch(start)
     problems = [benchmark.problems[index] for index in number]
-    answers = responder.answers(policy, problems, number, first)
+    drawn = responder.respond(policy, problems, number, first)
     own = distributed.host_slice(plan.prompts)
-    lines, responses = [], plan.responses
-    for index, answer in enumerate(answers):
-        prompt = own.start + index // responses
-        sample = int(first[prompt]) + index % responses
-        lines.append(record(problems[prompt], sample, answer))
-    table = [(answer.verdict.reward, answer.tokens) for answer in answers]
-    return distributed.all_gather_texts(lines), distributed.all_gather_hosts(
-        np.array(table)
-    )
+    lines = []
+    for index, response in enumerate(drawn):
+        prompt = own.start + index // plan.responses
+        sample = int(first[prompt]) + index % plan.responses
+        lines.append(record(problems[prompt], sample, response))
+    table = np.array([(response.reward, response.length) for response in drawn])
+    return distributed.all_gather_texts(lines), distributed.all_gather_hosts(table)

@@ -15,7 +15,6 @@ from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.chat import template_of
 from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
-from maspo_jax.learning import train_state as states
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.models.huggingface import load
@@ -164,7 +163,9 @@ def _of_run(folder, step):
 
     def read(mesh):
         shapes = load.skeleton(experiment.decoder)
-        return checkpoints.read_policy(stage, step, states.placed(shapes, mesh))
+        return checkpoints.read_policy(
+            stage, step, sharding.abstract_params(shapes, mesh)
+        )
 
     return about, read
 

@@ -8,24 +8,31 @@ import contextlib
 import json
 import pathlib
 
+# In this order, for who reads the file.
 FIELDS = (
-    "problem sample gold outcome answer rule tokens truncated response".split()
-)  # in this order, for who reads the file
+    *("problem", "sample", "gold", "outcome", "answer", "rule"),
+    *("reward", "length", "truncated", "response"),
+)
+# As they were before: the length was called `tokens`, and the reward was not written.
+_EARLIER = (
+    *("problem", "sample", "gold", "outcome", "answer", "rule"),
+    *("tokens", "truncated", "response"),
+)
 
 
-def record(problem, sample, answer):
+def record(problem, sample, response):
     """Returns the line of one response.
 
     Args:
         problem: the `Problem` it answers.
         sample: which of its responses, from 0.
-        answer: the `scoring.Answer`.
+        response: the `Response`.
     """
-    verdict = answer.verdict
+    verdict = response.verdict
     values = (
         *(problem.id, sample, problem.answer),
         *(verdict.outcome, verdict.answer, verdict.rule),
-        *(answer.tokens, answer.truncated, answer.text),
+        *(response.reward, response.length, response.truncated, response.text),
     )
     return json.dumps(dict(zip(FIELDS, values, strict=True)))
 
@@ -66,7 +73,7 @@ def appended(path, group):
         yield append, kept, right[kept]
 
 
-def read(path, problems, samples):
+def read_responses(path, problems, samples):
     """Yields the rows of each problem of a finished file, a list at a time.
 
     Args:
@@ -103,10 +110,20 @@ def _whole_lines(path):
                 row = json.loads(line)
             except ValueError:
                 row = None
-            if not isinstance(row, dict) or list(row) != FIELDS:
+            names = tuple(row) if isinstance(row, dict) else ()
+            if names == _EARLIER:
+                row = _translated(row)
+            elif names != FIELDS:
                 raise ValueError(
                     f"{path}, line {number}, is not a response as this version writes "
                     "them; repair it, or give another folder with --out"
                 )
             end += len(line)
             yield row, end
+
+
+def _translated(row):
+    """Returns a row of `_EARLIER` fields with those of today."""
+    reward = float(row["outcome"] == "correct")
+    row = row | {"reward": reward, "length": row["tokens"]}
+    return {name: row[name] for name in FIELDS}

@@ -48,7 +48,7 @@ def of_benchmark(problems):
     """Returns the scores of a benchmark.
 
     Args:
-        problems: the rows of each problem, from `generations.read`.
+        problems: the rows of each problem, from `responses.read_responses`.
 
     Returns:
         A dict for JSON: `problems` and `samples`, how many; `avg`, and by k `pass`,
@@ -75,7 +75,7 @@ def of_benchmark(problems):
         "best": scores["best"],
         "majority": majority,
         "truncated": float(np.mean([row["truncated"] for row in rows])),
-        "length": float(np.mean([row["tokens"] for row in rows])),
+        "length": float(np.mean([row["length"] for row in rows])),
         "outcomes": {
             name: float(np.mean([row["outcome"] == name for row in rows]))
             for name in OUTCOMES

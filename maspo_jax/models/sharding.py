@@ -7,7 +7,7 @@ No other module knows how the parameters of a decoder are called or stacked.
 
 import jax
 
-from maspo_jax.distributed.mesh import REPLICATED
+from maspo_jax.distributed.mesh import REPLICATED, named_shardings
 
 # Path of a parameter -> what its axes count. Layers are stacked along the first.
 LOGICAL_AXES = {
@@ -123,3 +123,20 @@ def _map_stem(function, tree, of_layers):
         return of_layers(leaf) if stacked else function(leaf)
 
     return jax.tree_util.tree_map_with_path(change, tree)
+
+
+def abstract_params(shapes, mesh):
+    """Returns shapes with the sharding of each leaf on a mesh, as a restore takes them.
+
+    Args:
+        shapes: a policy or a training state of `jax.ShapeDtypeStruct`.
+        mesh: the mesh it will lie on.
+    """
+    shardings = named_shardings(param_specs(shapes, mesh), mesh)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=sharding
+        ),
+        shapes,
+        shardings,
+    )

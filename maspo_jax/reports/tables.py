@@ -1,8 +1,11 @@
-"""The scores of an evaluation as Markdown, and its responses as text."""
+"""Evaluations and comparisons as Markdown tables, and responses as text."""
 
 import collections
 
-NOTES = """\
+from maspo_jax.markdown import markdown_table
+from maspo_jax.statistics.comparison import ALPHA
+
+EVALUATION_NOTES = """\
 Intervals are 95 %, over problems and responses: where another draw of problems of the
 same kind, and of responses to them, would lie. "Drawing again" is one standard error of
 avg over new responses to these very problems.
@@ -13,15 +16,26 @@ avg over new responses to these very problems.
   papers' Pass@32 seems to be. It lies below pass@k: the two must not be compared.
 - **majority@k**: the most frequent answer of k responses is right; ties share.
 """
+COMPARISON_NOTES = f"""\
+A - B with its 95 % interval, on the problems both answered. p: how often flipping the
+signs of the differences at random gives as large a mean. Corrected: by Holm's method
+for the benchmarks of one table, so that all of them called real are real, with 95 %
+confidence. The row of means is a test of its own and not corrected, and neither table
+is corrected for there being another. Real: corrected below {ALPHA}. Detectable: the
+smallest true difference that is found (p below {ALPHA}, uncorrected) with 80 %
+probability; a smaller one takes more problems or responses; none: fewer than 6 problems
+have no p below {ALPHA}. Where few problems differ, p may be above it although the
+interval leaves out 0: p counts, the interval is approximate there.
+"""
 
 
-def markdown(policy, results):
+def evaluation_markdown(policy, results):
     """Returns the tables of an evaluation.
 
     Args:
         policy: a line that says what was evaluated, and how.
-        results: a dict: `benchmarks`, from `results.of_benchmark` by name, and
-            `average`, from `results.average`, or None for one benchmark.
+        results: a dict: `benchmarks`, from `scores.of_benchmark` by name, and
+            `average`, from `scores.average`, or None for one benchmark.
     """
     benchmarks, average = results["benchmarks"], results["average"]
     n = next(iter(benchmarks.values()))["samples"]
@@ -60,32 +74,51 @@ def markdown(policy, results):
     return "\n".join(
         [
             f"# {policy}\n",
-            table(["benchmark", "problems", *heads], scores),
-            table(["pass@k, k =", *ks], curves),
-            table(["responses", "mean tokens", "cut off", *named], responses),
-            NOTES,
+            markdown_table(["benchmark", "problems", *heads], scores),
+            markdown_table(["pass@k, k =", *ks], curves),
+            markdown_table(["responses", "mean tokens", "cut off", *named], responses),
+            EVALUATION_NOTES,
         ]
     )
-
-
-def table(heads, rows):
-    """Returns a Markdown table, its first column left, the others right.
-
-    Cells are filled up with spaces, so that columns stand below each other as text too.
-    """
-    widths = [max(3, *map(len, column)) for column in zip(heads, *rows, strict=True)]
-    rules = [f"{'-' * (width - 1)}:" for width in widths]
-    rules[0] = rules[0][::-1]
-    lines = [
-        [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
-        for line in (heads, rules, *rows)
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _interval(found):
     mean, low, high = (100 * found[name] for name in ("mean", "low", "high"))
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def comparison_markdown(names, compared):
+    """Returns the tables of a comparison.
+
+    Args:
+        names: of the two evaluations.
+        compared: what `evaluation.compare_folders` returned.
+    """
+    parts = [f"# A: {names[0]}, B: {names[1]}\n"]
+    if compared["differing"]:
+        parts.append(f"They differ in {'; '.join(compared['differing'])}.\n")
+    heads = ["problems", "A", "B", "A - B", "p", "corrected", "detectable", "real"]
+    for score, found in compared["scores"].items():
+        rows = [[name, *_differences(row)] for name, row in found.items()]
+        parts.append(markdown_table([score, *heads], rows))
+    parts.append(COMPARISON_NOTES)
+    return "\n".join(parts)
+
+
+def _differences(row):
+    percent = lambda name: f"{100 * row[name]:.1f}"
+    signed = lambda name: f"{100 * row[name]:+.1f}"
+    better = "A is better" if row["difference"] > 0 else "B is better"
+    return [
+        str(row["problems"]),
+        percent("mine"),
+        percent("theirs"),
+        f"{signed('difference')} [{signed('low')}, {signed('high')}]",
+        f"{row['p_value']:.4f}",
+        f"{row['corrected']:.4f}",
+        "none" if row["detectable"] is None else percent("detectable"),
+        better if row["corrected"] < ALPHA else "not told apart",
+    ]
 
 
 def readable(problem, rows):
@@ -96,7 +129,7 @@ def readable(problem, rows):
 
     Args:
         problem: the `Problem`.
-        rows: its rows, from `generations.read`.
+        rows: its rows, from `responses.read_responses`.
     """
     right = [row for row in rows if row["outcome"] == "correct"]
     wrong = [row for row in rows if row["outcome"] != "correct"]
@@ -109,7 +142,7 @@ def readable(problem, rows):
     for name, chosen in (("right", right[:1]), ("wrong", wrong[:1])):
         for row in chosen:
             cut = ", cut off" if row["truncated"] else ""
-            yield f"\n--- {name}: response {row['sample']}, {row['tokens']} tokens"
+            yield f"\n--- {name}: response {row['sample']}, {row['length']} tokens"
             yield f"{cut}; {row['outcome'].replace('_', ' ')} by rule: "
             yield f"{row['rule']}\n{row['response']}\n"
     yield "\n"

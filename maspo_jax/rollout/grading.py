@@ -1,6 +1,7 @@
 """From drawn tokens to verdicts: on the host, each process its own rows."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
@@ -8,6 +9,7 @@ from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
+_OPENED_AGAIN = re.compile(rf"^[ \t]*{THINK}", re.MULTILINE)
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
 
 
@@ -70,11 +72,32 @@ def texts_of(tokenizer, sequences):
     return texts
 
 
+def answer_of(text):
+    """Returns what of a response is not reasoning; "" if it ends inside reasoning.
+
+    The first `<think>` opens reasoning wherever it stands, and what is before it is no
+    answer either. Once reasoning was closed, only a `<think>` at the start of a line
+    opens it again: within a line the word is quoted, as in an answer about it. A
+    `</think>` that nothing opened belongs to the answer.
+    """
+    before, opened, reasoning = text.partition(THINK)
+    if not opened:
+        return text
+    answer, rest = "", text
+    if THOUGHT not in before:
+        rest = reasoning.partition(THOUGHT)[2]
+    while again := _OPENED_AGAIN.search(rest):
+        answer += rest[: again.start()]
+        _, closed, rest = rest[again.end() :].partition(THOUGHT)
+        if not closed:
+            return ""
+    return answer + rest
+
+
 def grade_texts(verifier, problems, texts):
     """Returns the verdict on each response of this process, in order.
 
-    Of one that begins with `<think>`, what follows `</think>` is graded: if it never
-    gets there it has no answer.
+    Of one with reasoning, what `answer_of` leaves is graded.
 
     Args:
         verifier: a `rewards.Verifier`, or what `make_verifier` returns.
@@ -84,10 +107,7 @@ def grade_texts(verifier, problems, texts):
     """
     responses = len(texts) // len(problems)
     golds = [problem.answer for problem in problems for _ in range(responses)]
-    answers = [
-        text.partition(THOUGHT)[2] if text.startswith(THINK) else text for text in texts
-    ]
-    return verifier.grade(answers, golds)
+    return verifier.grade([answer_of(text) for text in texts], golds)
 
 
 def grade(verifier, tokenizer, problems, sequences):

@@ -1,6 +1,6 @@
-"""Answers of a policy to problems, graded: one path for training and evaluation.
+"""Responses of a policy to problems, graded: one path for validation and evaluation.
 
-Problems --render--> Prompts --sampler--> Sequences --grading--> Answer
+Problems --render--> Prompts --sampler--> Sequences --grading--> Response
 """
 
 import dataclasses
@@ -11,24 +11,15 @@ import numpy as np
 
 from maspo_jax import distributed
 from maspo_jax.data.prompts.render import render_prompts
-from maspo_jax.rewards import Verdict
+from maspo_jax.rollout.batching import BATCH, plan_batches
 from maspo_jax.rollout.generate import SamplingParams, sample_with_keys
 from maspo_jax.rollout.grading import grade_texts, texts_of
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """A response, and what came of it."""
-
-    text: str
-    verdict: Verdict
-    tokens: int  # its end token included
-    truncated: bool  # it reached the longest length allowed without an end
+from maspo_jax.types import Response
 
 
 @dataclasses.dataclass(frozen=True)
 class Responder:
-    """How problems are put to a policy, and who grades what it answers."""
+    """How problems are put to a policy, and who grades how it responds."""
 
     template: object  # a `data.templates.Template`
     tokenizer: object  # a `data.tokenizer.Tokenizer`
@@ -38,8 +29,8 @@ class Responder:
     mesh: jax.sharding.Mesh
     key: jax.Array
 
-    def answers(self, policy, problems, number, first):
-        """Returns the `Answer`s of this process, in order.
+    def respond(self, policy, problems, number, first):
+        """Returns a list of the `Response`s of this process, in order.
 
         Args:
             policy: a `Decoder`.
@@ -67,8 +58,13 @@ class Responder:
         verdicts = grade_texts(self.verifier, problems[own], texts)
         response, mask = sequences.response, sequences.response_mask
         cut = mask[:, -1] & ~np.isin(response[:, -1], self.decoding.eos_tokens)
-        columns = texts, verdicts, mask.sum(axis=-1).tolist(), cut.tolist()
-        return [Answer(*row) for row in zip(*columns, strict=True)]
+        lengths = mask.sum(axis=-1).tolist()
+        return [
+            Response(text, verdict, verdict.reward, length, truncated)
+            for text, verdict, length, truncated in zip(
+                texts, verdicts, lengths, cut.tolist(), strict=True
+            )
+        ]
 
 
 def make_responder(asked, verifier, mesh, key, prompt_length, **drawn):
@@ -109,30 +105,35 @@ def draw(policy, prompts, key, number, first, decoding, mesh):
     return sample_with_keys(policy, prompts, keys, decoding, mesh)
 
 
-def accuracy(responder, policy, problems):
+def accuracy(responder, policy, problems, batch=BATCH):
     """Returns how well a policy answers problems.
 
     Args:
-        responder: the `Responder`, of any number of responses.
+        responder: the `Responder`; each problem is put to the policy as often as it
+            draws responses.
         policy: a `Decoder`.
         problems: a list of `Problem`.
+        batch: the most responses drawn at a time, but one for each device if there are
+            more of these. It changes nothing that is drawn.
 
     Returns:
         A dict: `accuracy`, the mean reward over responses, and `length`, their mean
         number of tokens.
     """
-    devices = responder.mesh.size
-    rows = -(-len(problems) // devices) * devices
-    filled = [*problems, *[problems[-1]] * (rows - len(problems))]
-    answers = responder.answers(policy, filled, np.arange(rows), np.zeros(rows))
-    reward = distributed.all_gather_hosts(
-        np.array([answer.verdict.reward for answer in answers])
-    )
-    tokens = distributed.all_gather_hosts(
-        np.array([answer.tokens for answer in answers])
-    )
-    count = len(problems) * responder.decoding.responses
+    devices, samples = responder.mesh.size, responder.decoding.responses
+    plan = plan_batches(len(problems), samples, max(batch, devices), devices)
+    decoding = dataclasses.replace(responder.decoding, responses=plan.responses)
+    responder = dataclasses.replace(responder, decoding=decoding)
+    total, rows = len(problems) * samples, []
+    for start in range(0, total, plan.prompts * plan.responses):
+        number, first = plan.batch(start)
+        asked = [problems[index] for index in number]
+        drawn = responder.respond(policy, asked, number, first)
+        table = np.array([(response.reward, response.length) for response in drawn])
+        rows.append(distributed.all_gather_hosts(table))
+    # Without what filled the last batch up.
+    reward, length = np.concatenate(rows)[:total].T
     return {
-        "accuracy": float(np.mean(reward[:count])),
-        "response_length/mean": float(np.mean(tokens[:count])),
+        "accuracy": float(np.mean(reward)),
+        "response_length/mean": float(np.mean(length)),
     }

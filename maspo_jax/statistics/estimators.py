@@ -1,4 +1,4 @@
-"""Scores of a policy on problems it answered several times. NumPy only.
+"""Scores of a policy on problems it answered several times.
 
 Every score is one number per problem, [P], from the verdicts on its n responses,
 [P, n]; its mean over problems is what a table reports. With c right answers of n:
@@ -13,13 +13,13 @@ pass@k and best@k are different numbers under one name in the field: never put t
 into one column.
 """
 
-import functools
 import itertools
 import math
 
 import numpy as np
 
-MOST = 1000  # responses to a problem; binomials of more overflow a float
+MOST = 1000  # responses to a problem; more would take long to draw subsets of
+DRAWS = 1000  # subsets of responses that majority@k is averaged over
 
 
 def verdicts(rows):
@@ -88,17 +88,21 @@ def best_at_k(correct, k):
     return 1 - (1 - avg_at_n(correct)) ** k
 
 
-def majority_at_k(labels, k):
-    """Returns how likely the most frequent answer among k responses is right.
+def majority_at_k(labels, k, draws=DRAWS, seed=0):
+    """Returns how often the most frequent answer among k responses is right.
 
-    The k responses are drawn without replacement, and all subsets are counted, so
-    the result is exact. Answers tied for the first place share it evenly.
+    The mean over subsets of k responses, drawn without replacement: all of them where
+    there are no more than `draws`, such as for k = 1 and k = n, and else so many drawn
+    at random, which leaves a standard error of at most 0.5 / sqrt(draws) for each
+    problem. Answers tied for the first place share it evenly.
 
     Args:
         labels: [P, n] integers that say which answer each response gave: 0 is the
             right one, other positive numbers are wrong ones, negative ones gave none
             and have no vote. A problem on which nobody votes is not solved.
         k: from 1 to n.
+        draws: subsets for each problem.
+        seed: of the draws; problems are drawn independently.
 
     Returns:
         [P].
@@ -106,73 +110,28 @@ def majority_at_k(labels, k):
     rows = np.asarray(labels)
     if rows.ndim != 2 or not np.issubdtype(rows.dtype, np.integer):
         raise ValueError("labels: give integers, the same number for every problem")
-    _check_draws(k, rows.shape[1])
-    return np.array([_majority(row, k) for row in rows])
+    n = rows.shape[1]
+    _check_draws(k, n)
+    if math.comb(n, k) <= draws:
+        every = np.array([*itertools.combinations(range(n), k)])
+        return np.array([_majority(row, every) for row in rows])
+    generator = np.random.default_rng(seed)
+    subsets = lambda: generator.random((draws, n)).argpartition(k - 1, axis=1)[:, :k]
+    return np.array([_majority(row, subsets()) for row in rows])
 
 
-def _majority(labels, k):
-    _, sizes = np.unique(labels[labels > 0], return_counts=True)
-    right, silent = int(np.sum(labels == 0)), int(np.sum(labels < 0))
-    winning = _binomials(right)
-    ways = 0.0
-    for votes in range(1, min(right, k) + 1):
-        rivals = sizes[sizes >= votes]
-        # An answer of fewer responses cannot tie: those are as good as silent.
-        others = silent + int(sizes.sum() - rivals.sum())
-        ways += winning[votes] * _ways(rivals, others, votes, k - votes)
-    return ways / math.comb(len(labels), k)
-
-
-def _ways(rivals, silent, votes, rest):
-    """Counts draws of `rest` wrong or silent responses that let `votes` win.
-
-    Returns their number, those where t wrong answers have as many votes counted as
-    1 / (t + 1), which is the integral of y^t from 0 to 1. So a tie is worth y, and the
-    draws are the coefficient of x^rest in a product over answers, integrated by a rule
-    that is exact for its degree in y. All terms are positive, so nothing cancels.
-    """
-    most = min(rest // votes, len(rivals))  # wrong answers that can be tied
-    sizes, times = np.unique(rivals, return_counts=True)
-    ways = 0.0
-    for worth, weight in zip(*_gauss(most // 2 + 1), strict=True):
-        drawn = _binomials(silent)
-        for size, count in zip(sizes.tolist(), times.tolist(), strict=True):
-            answer = _binomials(size)[: votes + 1].copy()
-            answer[votes] *= worth
-            drawn = _product(drawn, _power(answer, count, rest), rest)
-        ways += weight * drawn[rest] if rest < len(drawn) else 0
-    return ways
-
-
-def _power(polynomial, exponent, degree):
-    """Returns a power of a polynomial up to a degree, lowest coefficients first."""
-    result = np.ones(1)
-    while exponent:
-        if exponent % 2:
-            result = _product(result, polynomial, degree)
-        exponent //= 2
-        if exponent:
-            polynomial = _product(polynomial, polynomial, degree)
-    return result
-
-
-def _product(one, other, degree):
-    return np.convolve(one[: degree + 1], other[: degree + 1])[: degree + 1]
-
-
-@functools.cache
-def _gauss(count):
-    """Returns places and weights, exact up to degree 2 count - 1 over [0, 1]."""
-    places, weights = np.polynomial.legendre.leggauss(count)
-    return (1 + places) / 2, weights / 2
-
-
-@functools.cache
-def _binomials(n):
-    """Returns n choose 0 to n choose n, each rounded once. [n + 1]."""
-    steps = range(1, n + 1)
-    rows = itertools.accumulate(steps, lambda c, i: c * (n - i + 1) // i, initial=1)
-    return np.array([*rows], float)
+def _majority(labels, subsets):
+    """Returns the share of subsets, [S, k] places in the labels, [n], that 0 wins."""
+    answers = np.union1d(0, labels[labels > 0])  # the right one comes first
+    size = len(answers) + 1
+    # Where a response votes: 0 for none, 1 for the right answer, then the wrong ones.
+    vote = np.where(labels < 0, 0, 1 + np.searchsorted(answers, labels))
+    places = vote[subsets] + size * np.arange(len(subsets))[:, None]
+    counts = np.bincount(places.ravel(), minlength=size * len(subsets))
+    counts = counts.reshape(-1, size)[:, 1:]
+    most = counts.max(axis=1)
+    tied = np.sum(counts == most[:, None], axis=1)
+    return np.mean((counts[:, 0] == most) * (most > 0) / tied)
 
 
 def _check_draws(k, n):

@@ -1,12 +1,11 @@
-"""What is drawn: benchmarks by name and file, settings, and batches of one shape."""
+"""What is drawn: benchmarks by name and file, settings, and files of responses."""
 
 import json
 import resource
 
-import numpy as np
 import pytest
 
-from maspo_jax.evaluation import benchmarks, generate, responses
+from maspo_jax.evaluation import benchmarks, responses
 from maspo_jax.evaluation.benchmarks import Evaluation
 
 FILES = {
@@ -40,7 +39,7 @@ def test_the_usual_settings_are_those_of_the_papers():
 
 def test_the_six_benchmarks_are_read_and_counted(shared):
     words = [f"{name}={shared / 'data' / file}" for name, file in FILES.items()]
-    read = benchmarks.read(words)
+    read = benchmarks.read_benchmarks(words)
     assert [benchmark.name for benchmark in read] == list(FILES)
     counts = [len(benchmark.problems) for benchmark in read]
     assert counts == [30, 30, 40, 500, 272, 675]
@@ -61,18 +60,20 @@ def test_a_benchmark_is_named_or_called_like_its_file(tmp_path):
         problems(tmp_path / "own.jsonl", 3),
         problems(tmp_path / "b.jsonl", 2),
     )
-    first, second = benchmarks.read([str(plain), f"AMC-like={named}"])
+    first, second = benchmarks.read_benchmarks([str(plain), f"AMC-like={named}"])
     assert (first.name, len(first.problems)) == ("own", 3)
     assert (second.name, len(second.problems)) == ("AMC-like", 2)
 
 
 def test_settings_change_with_every_answer_and_with_nothing_else(tmp_path):
     path = problems(tmp_path / "own.jsonl", 3)
-    (one,) = benchmarks.read([str(path)])
-    (moved,) = benchmarks.read([f"other={path.rename(tmp_path / 'moved.jsonl')}"])
+    (one,) = benchmarks.read_benchmarks([str(path)])
+    (moved,) = benchmarks.read_benchmarks(
+        [f"other={path.rename(tmp_path / 'moved.jsonl')}"]
+    )
     assert one.settings() == moved.settings()
     path.write_text((tmp_path / "moved.jsonl").read_text().replace('"3"', '"4"'))
-    (changed,) = benchmarks.read([str(path)])
+    (changed,) = benchmarks.read_benchmarks([str(path)])
     assert changed.settings()["digest"] != one.settings()["digest"]
 
 
@@ -88,47 +89,9 @@ def test_what_is_no_benchmark_is_refused(tmp_path):
         ([str(problems(tmp_path / "twice.jsonl", 2, True))], "the id 'same'"),
     ):
         with pytest.raises(ValueError, match=message):
-            benchmarks.read(words)
+            benchmarks.read_benchmarks(words)
     with pytest.raises(FileNotFoundError, match="no file of problems"):
-        benchmarks.read([str(tmp_path / "none.jsonl")])
-
-
-@pytest.mark.parametrize("count", [2, 7, 30])
-@pytest.mark.parametrize("samples", [1, 6, 32])
-@pytest.mark.parametrize("batch", [8, 32, 100])
-@pytest.mark.parametrize("devices", [1, 4, 8])
-def test_batches_of_one_shape_hold_every_response_once_and_in_order(
-    count, samples, batch, devices
-):
-    plan = generate.plan(count, samples, batch, devices)
-    size = plan.prompts * plan.responses
-    assert plan.prompts % devices == 0 and size <= max(batch, devices)
-    drawn = []
-    for start in range(0, count * samples, size):
-        number, first = plan.batch(start)
-        assert len(number) == len(first) == plan.prompts
-        drawn += [
-            (int(problem), int(sample) + extra)
-            for problem, sample in zip(number, first, strict=True)
-            for extra in range(plan.responses)
-        ]
-    expected = [(i, j) for i in range(count) for j in range(samples)]
-    assert drawn[: len(expected)] == expected
-    assert set(drawn) == set(expected)
-    assert len(drawn) - len(expected) < size
-
-
-def test_a_batch_may_begin_behind_any_group():
-    plan = generate.plan(5, 8, 16, 1)
-    assert (plan.prompts, plan.responses) == (2, 8)
-    number, first = plan.batch(24)
-    np.testing.assert_array_equal(number, [3, 4])
-    np.testing.assert_array_equal(first, [0, 0])
-
-
-def test_too_small_a_batch_is_refused():
-    with pytest.raises(ValueError, match="batch=7: at least one response for each"):
-        generate.plan(5, 8, 7, 8)
+        benchmarks.read_benchmarks([str(tmp_path / "none.jsonl")])
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"probl'])
@@ -148,9 +111,31 @@ def test_a_file_is_opened_behind_its_last_whole_group(tmp_path, damage):
         assert (kept, right) == (6, 3)
         append(lines[6:])
     assert path.read_text().splitlines() == lines
-    assert list(responses.read(path, 3, 3)) == [rows[:3], rows[3:6], rows[6:]]
+    assert list(responses.read_responses(path, 3, 3)) == [rows[:3], rows[3:6], rows[6:]]
     with pytest.raises(ValueError, match="holds 9 of 12 responses: start"):
-        list(responses.read(path, 4, 3))
+        list(responses.read_responses(path, 4, 3))
+
+
+def test_files_of_before_are_read_and_gone_on_with(tmp_path):
+    """The length was called `tokens`, and the reward was not written."""
+    path, names = tmp_path / "own.jsonl", [*responses.FIELDS]
+    names[names.index("reward") : names.index("length") + 1] = ["tokens"]
+    old = [
+        dict.fromkeys(names, i) | {"outcome": ("wrong", "correct")[i % 2]}
+        for i in range(3)
+    ]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in old))
+    new = dict.fromkeys(responses.FIELDS, 3) | {"outcome": "correct"}
+    with responses.appended(path, 1) as (append, kept, right):
+        assert (kept, right) == (3, 1)
+        append([json.dumps(new)])
+    *before, after = (
+        row for rows in responses.read_responses(path, 4, 1) for row in rows
+    )
+    assert after == new
+    assert all(tuple(row) == responses.FIELDS for row in before)
+    assert [row["length"] for row in before] == [0, 1, 2]
+    assert [row["reward"] for row in before] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("line", [b"\n", b'{"problem": 1}\n', b"[]\n", b'{"probl\n'])

@@ -9,7 +9,8 @@ from conftest import run
 from support.evaluations import SAMPLES, evaluation, rows
 
 from maspo_jax.cli import compare
-from maspo_jax.evaluation import comparison, evaluation_folder
+from maspo_jax.evaluation.compare_folders import compare_folders
+from maspo_jax.evaluation.evaluation_folder import read_settings
 
 
 def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path):
@@ -41,7 +42,7 @@ def differing(evaluated, tmp_path):
     def differing(change):
         other = tmp_path / "other"
         shutil.copytree(evaluated[0], other, dirs_exist_ok=True)
-        settings = evaluation_folder.read(other)
+        settings = read_settings(other)
         change(settings["answers"], settings["benchmarks"])
         (other / "evaluation.json").write_text(json.dumps(settings))
         status, output = run(compare, evaluated[0], other, "--out", tmp_path / "out")
@@ -94,7 +95,7 @@ def test_the_grader_of_a_policy_counts_where_a_benchmark_brings_none(
     def graded(name, of_policy, of_benchmark):
         folder = tmp_path / name
         shutil.copytree(evaluated[0], folder)
-        settings = evaluation_folder.read(folder)
+        settings = read_settings(folder)
         settings["answers"]["grader"] = of_policy
         for about in settings["benchmarks"].values():
             about["grader"] = of_benchmark
@@ -104,8 +105,8 @@ def test_the_grader_of_a_policy_counts_where_a_benchmark_brings_none(
     mine = graded("mine", tolerant, "of the policy")
     own = graded("own", countdown, "Tolerant(relative=0.01)")
     other = graded("other", countdown, "of the policy")
-    assert comparison.compare(mine, own)["differing"] == []
-    found = comparison.compare(mine, other)["differing"]
+    assert compare_folders(mine, own)["differing"] == []
+    found = compare_folders(mine, other)["differing"]
     # `grade`, of problems that are no tasks
     assert found[0] == "short.grader: Tolerant(relative=0.01) against grade"
 
@@ -131,7 +132,7 @@ def test_an_evaluation_does_not_differ_from_itself(evaluated, tmp_path):
 def test_only_problems_of_both_are_compared(evaluated, tmp_path):
     less = tmp_path / "less"
     shutil.copytree(evaluated[0], less)
-    settings = evaluation_folder.read(less)
+    settings = read_settings(less)
     settings["benchmarks"]["short"]["problems"] = 5
     (less / "evaluation.json").write_text(json.dumps(settings))
     lines = (less / "short.jsonl").read_text().splitlines(keepends=True)
@@ -158,7 +159,7 @@ def test_what_cannot_be_compared_is_refused(evaluated, tmp_path):
         (folder / "short.jsonl").write_text(text.replace('"gold": "', '"gold": "9'))
 
     def other_names(folder):
-        settings = evaluation_folder.read(folder)
+        settings = read_settings(folder)
         settings["benchmarks"] = {"else": settings["benchmarks"]["short"]}
         (folder / "evaluation.json").write_text(json.dumps(settings))
 

@@ -40,10 +40,10 @@ def test_the_results_are_those_of_the_responses(evaluated):
     assert found["pass"]["1"] == found["avg"]
     best = np.mean(1 - (1 - right.mean(axis=1)) ** 8)
     assert found["best"]["8"]["mean"] == pytest.approx(best)
-    assert found["length"] == pytest.approx(np.mean([row["tokens"] for row in drawn]))
+    assert found["length"] == pytest.approx(np.mean([row["length"] for row in drawn]))
     assert sum(found["outcomes"].values()) == pytest.approx(1)
     assert found["outcomes"]["correct"] == pytest.approx(right.mean())
-    cut = [row["tokens"] == 14 and row["truncated"] for row in drawn]
+    cut = [row["length"] == 14 and row["truncated"] for row in drawn]
     assert found["truncated"] == pytest.approx(np.mean(cut))
     average = np.mean([part["avg"]["mean"] for part in results["benchmarks"].values()])
     assert results["average"]["avg"]["mean"] == pytest.approx(average)
@@ -150,7 +150,7 @@ def test_a_published_benchmark_is_graded_as_published(
         for name in ("minerva", "short")
     }
     assert "within 0.01" in rules["minerva"] and "within 0.01" not in rules["short"]
-    settings = evaluation_folder.read(tmp_path / "out")["benchmarks"]
+    settings = evaluation_folder.read_settings(tmp_path / "out")["benchmarks"]
     assert settings["minerva"]["grader"] == "Tolerant(relative=0.01)"
     assert settings["short"]["grader"] == "of the policy"
 
@@ -171,7 +171,7 @@ def test_a_benchmark_can_be_added_to_a_folder(
     for words in (chain_files[:1], chain_files[1:]):
         status, output = evaluation(tiny_run, *words, out=tmp_path / "grown")
         assert status == 0, output
-    assert set(evaluation_folder.read(tmp_path / "grown")["benchmarks"]) == {
+    assert set(evaluation_folder.read_settings(tmp_path / "grown")["benchmarks"]) == {
         "short",
         "two",
     }

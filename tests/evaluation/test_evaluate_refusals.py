@@ -97,7 +97,7 @@ def test_a_folder_that_holds_something_else_is_not_touched(
 def test_a_folder_in_use_is_refused(evaluated, tiny_run, chain_files, tmp_path):
     folder = tmp_path / "used"
     shutil.copytree(evaluated[0], folder)
-    with evaluation_folder.opened(folder, evaluation_folder.read(folder)):
+    with evaluation_folder.opened(folder, evaluation_folder.read_settings(folder)):
         status, output = evaluation(tiny_run, *chain_files, out=folder)
     assert status == 2 and "another process is working in" in output
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from maspo_jax.data.sources.file import Problem
-from maspo_jax.evaluation import comparison, responses, scores
+from maspo_jax.evaluation import compare_folders, responses, scores
 from maspo_jax.reports import tables
 from maspo_jax.reports.figures.evaluations import draw_comparison, draw_results
-from maspo_jax.statistics import intervals
+from maspo_jax.statistics import comparison
 
 ANSWERS = {"a": "correct", "b": "wrong", "c": "wrong", None: "no_answer"}
 
@@ -22,7 +22,7 @@ def rows_of(text):
         dict.fromkeys(responses.FIELDS, "")
         | {"problem": text, "sample": i, "answer": answer, "outcome": ANSWERS[answer]}
         | {
-            "tokens": i + 1,
+            "length": i + 1,
             "truncated": i == 3,
             "rule": "letters",
             "response": str(answer),
@@ -71,7 +71,7 @@ def test_the_average_is_the_plain_mean_of_benchmarks():
 
 def test_tables_hold_the_numbers_and_keep_pass_and_best_apart(found):
     whole = {"benchmarks": {"letters": found}, "average": None}
-    text = tables.markdown("somebody", whole)
+    text = tables.evaluation_markdown("somebody", whole)
     line = next(
         line
         for line in text.splitlines()
@@ -89,24 +89,15 @@ def test_tables_hold_the_numbers_and_keep_pass_and_best_apart(found):
     )
     assert "mean |" not in text.splitlines()[4]
     both = whole | {"average": scores.average([GROUPS, GROUPS])}
-    assert "| mean |" in " ".join(tables.markdown("somebody", both).split())
-
-
-def test_columns_of_a_table_stand_below_each_other():
-    rows = [["a", "1", "wide indeed"], ["longer", "234567", ""], ["é±", "8", "9"]]
-    lines = tables.table(["head", "n", "x"], rows).splitlines()
-    assert len(lines) == 2 + len(rows) and len({len(line) for line in lines}) == 1
-    cells = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
-    assert cells[0] == ["head", "n", "x"] and cells[2:] == rows
-    for rule, left in zip(cells[1], (True, False, False), strict=True):
-        assert set(rule) == {"-", ":"} and rule.startswith(":") == left
-        assert rule.endswith(":") != left and len(rule) >= 3
+    assert "| mean |" in " ".join(tables.evaluation_markdown("somebody", both).split())
 
 
 def test_one_response_has_no_error_of_drawing_again():
     single = scores.of_benchmark([rows[:1] for rows in GROUPS])
     assert single["chance"] is None
-    text = tables.markdown("somebody", {"benchmarks": {"x": single}, "average": None})
+    text = tables.evaluation_markdown(
+        "somebody", {"benchmarks": {"x": single}, "average": None}
+    )
     assert "nan" not in text and "avg@1" in text
 
 
@@ -135,11 +126,21 @@ def test_pictures_show_their_numbers(found, tmp_path):
     assert pictures[0].shape != pictures[2].shape or (pictures[0] != pictures[2]).any()
 
 
+def test_dots_at_an_end_of_the_scale_are_not_cut(found, monkeypatch):
+    drawn = []
+    save = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+    draw_results("title", {"benchmarks": {"x": found}, "average": None}, "nowhere.png")
+    curves, points = drawn[0].axes
+    for low, high in (curves.get_ylim(), points.get_xlim()):
+        assert low < 0 and high > 1
+
+
 def compared(gain, problems=40):
     draw = np.random.default_rng(0)
     theirs = draw.random(problems) / 2
-    difference = intervals.compare(theirs + gain * draw.random(problems), theirs)
-    row = comparison._row(difference, 0.5, 0.4, problems) | {
+    difference = comparison.compare(theirs + gain * draw.random(problems), theirs)
+    row = compare_folders._row(difference, 0.5, 0.4, problems) | {
         "corrected": difference.p_value
     }
     of_x = {"avg@n": {"x": row}}
@@ -168,11 +169,11 @@ def test_the_picture_of_a_comparison_leaves_room_around_what_it_shows(
 
 def test_a_comparison_says_which_differences_are_real(tmp_path):
     words = {
-        gain: comparison.markdown(("one", "other"), compared(gain))
+        gain: tables.comparison_markdown(("one", "other"), compared(gain))
         for gain in (0.2, -0.2)
     }
     assert "A is better" in words[0.2] and "B is better" in words[-0.2]
-    assert "not told apart" in comparison.markdown(("a", "b"), compared(0.0))
+    assert "not told apart" in tables.comparison_markdown(("a", "b"), compared(0.0))
     assert "They differ in top_p: 1.0 against 0.9." in words[0.2]
     pictures = []
     for gain in (0.2, 0.0):
@@ -187,7 +188,7 @@ def test_a_comparison_of_very_few_problems_says_that_it_detects_nothing(
     few = compared(0.2, problems=5)
     assert few["scores"]["avg@n"]["x"]["detectable"] is None
     json.dumps(few, allow_nan=False)
-    text = comparison.markdown(("one", "other"), few)
+    text = tables.comparison_markdown(("one", "other"), few)
     assert "none" in next(line for line in text.splitlines() if line[:3] == "| x")
     assert "the row of means is a test of its own" in " ".join(text.split()).lower()
     drawn = []

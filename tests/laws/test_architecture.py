@@ -16,7 +16,7 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "distributed", "storage", "hub"},
+    {"types", "distributed", "storage", "hub", "markdown"},
     {"data", "models", "rewards", "objectives"},
     {"config", "statistics", "testbeds"},
     {"runs"},

@@ -120,4 +120,4 @@ def test_the_command_draws_every_figure_and_the_table(tmp_path, capsys):
         assert "<svg" in (tmp_path / f"{draw.__name__}.svg").read_text()[:500]
     table = (tmp_path / "gate_properties.md").read_text()
     assert table in printed
-    assert all(f"\n| {name} |" in table for name in METHODS)
+    assert all(f"\n| {name:21} |" in table for name in METHODS)

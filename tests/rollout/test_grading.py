@@ -23,7 +23,7 @@ from maspo_jax.rewards import verifier as verifiers
 from maspo_jax.rewards.declaration import name_of
 from maspo_jax.rewards.workers.service import Service
 from maspo_jax.rollout.generate import SamplingParams
-from maspo_jax.rollout.grading import Each, grade, make_verifier
+from maspo_jax.rollout.grading import Each, answer_of, grade, make_verifier
 from maspo_jax.rollout.responder import Responder, accuracy
 from maspo_jax.types import Sequences
 
@@ -68,27 +68,50 @@ def test_responses_meet_their_own_answers_without_padding():
     ]
 
 
-def test_rows_that_only_fill_the_devices_do_not_count():
-    config = DecoderConfig(TOKENIZER.size, width=16, depth=1)
-    policy = jax.jit(lambda: Decoder(config, nnx.Rngs(0)))()
-    problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
+def responder(verifier, mesh, **drawn):
+    """Returns a `Responder` of few tokens."""
     decoding = SamplingParams(
-        responses=2,
-        length=4,
-        eos_tokens=TOKENIZER.eos_tokens,
-        pad=TOKENIZER.pad_token_id,
+        length=4, eos_tokens=TOKENIZER.eos_tokens, pad=TOKENIZER.pad_token_id, **drawn
     )
-    responder = Responder(
+    return Responder(
         template=templates.PLAIN,
         tokenizer=TOKENIZER,
         prompt_length=6,
         decoding=decoding,
-        verifier=Recorder(right="gold 2"),  # it fills the other five devices
-        mesh=mesh_of(8, 1),
+        verifier=verifier,
+        mesh=mesh,
         key=jax.random.key(0),
     )
-    numbers = accuracy(responder, policy, problems)
-    assert numbers["accuracy"] == 1 / 3
+
+
+@pytest.fixture(scope="module")
+def small_policy():
+    config = DecoderConfig(TOKENIZER.size, width=16, depth=1)
+    return jax.jit(lambda: Decoder(config, nnx.Rngs(0)))()
+
+
+def test_rows_that_only_fill_the_devices_do_not_count(small_policy):
+    problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
+    # The last problem fills the other five devices.
+    asked = responder(Recorder(right="gold 2"), mesh_of(8, 1), responses=2)
+    assert accuracy(asked, small_policy, problems)["accuracy"] == 1 / 3
+
+
+@pytest.mark.parametrize("batch", [1, 2, 6, 7, 12])
+def test_batches_of_any_size_measure_the_same(small_policy, batch):
+    """Of 5 problems with 4 responses each: within a problem, across, and filled up."""
+    problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(5)]
+    whole, parts = Recorder(right="gold 3"), Recorder(right="gold 3")
+    measure = lambda recorder, batch: accuracy(
+        responder(recorder, mesh_of(1, 1), responses=4, temperature=2.0),
+        small_policy,
+        problems,
+        batch,
+    )
+    assert measure(parts, batch) == measure(whole, 20)
+    assert len(whole.asked) == 20 and len(set(whole.asked)) > 10
+    assert parts.asked[:20] == whole.asked
+    assert len(parts.asked) - 20 < batch
 
 
 def sequences(template, *responses):
@@ -119,6 +142,42 @@ def test_a_response_is_graded_whole_but_for_reasoning_that_it_opens():
     responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34", "<think> 34")
     expected = ["Hm.</think> 34", " 34", "34", ""]
     assert graded(templates.BOXED, *responses) == expected
+
+
+REASONING = {
+    # Opened wherever it stands, with what is before it, and never closed: no answer.
+    "\n<think>\nso 34": "",
+    "Well. 34 <think> so 34": "",
+    "<think>Hm.</think><think>so 34": "",
+    "<think>Hm.</think> 34\n <think>no, 35": "",
+    "Hm.</think> 34\n<think>no, 35": "",
+    # Closed: what follows, the text between two of them too.
+    "\n <think>Hm.</think> 34": " 34",
+    "Well. 35 <think>Hm.</think> 34": " 34",
+    "<think>Hm. <think>Hm.</think> 34": " 34",
+    "<think>Hm.</think> 34\n<think>Sure.</think>\nYes.": " 34\n\nYes.",
+    "<think></think>\n<think></think>34": "\n34",
+    # A word of an answer about reasoning, once reasoning is over.
+    "<think>Hm.</think> The <think>: 34": " The <think>: 34",
+    "<think>Hm.</think> Say `<think>`. 34": " Say `<think>`. 34",
+    "Hm.</think> Say `<think>`. 34": "Hm.</think> Say `<think>`. 34",
+    "It ends in </think>. 34": "It ends in </think>. 34",
+    "34": "34",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", REASONING, ids=repr)
+def test_what_is_not_reasoning_is_the_answer(text):
+    assert answer_of(text) == REASONING[text]
+
+
+def test_reasoning_opened_many_times_takes_no_time():
+    begun = time.process_time()
+    assert answer_of("<think></think>\n" * 10_000 + "34").strip() == "34"
+    assert answer_of("<think>\n" * 100_000) == ""
+    assert answer_of(" " * 1_000_000 + "\n" * 1_000_000 + "34").strip() == "34"
+    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize("after", ["<think>\n", "<think>", "<think>\n\n"])

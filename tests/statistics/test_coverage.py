@@ -10,7 +10,7 @@ import math
 import numpy as np
 import pytest
 
-from maspo_jax.statistics import estimators, intervals
+from maspo_jax.statistics import comparison, estimators, intervals
 
 TIMES = 2000
 ERROR = 0.0049  # of a share near 0.95 among so many
@@ -36,7 +36,7 @@ def scores(draw, law, times, problems, n, k):
 @pytest.fixture
 def few_flips(monkeypatch):
     """For tests that look at intervals alone."""
-    monkeypatch.setattr(intervals, "FLIPS", 1)
+    monkeypatch.setattr(comparison, "FLIPS", 1)
 
 
 def share_held(found, truth):
@@ -91,7 +91,7 @@ def test_the_interval_of_student_would_not(law, most):
     """Why `score` does not take it: the figures its docstring names."""
     draw = np.random.default_rng(3)
     values, truth = scores(draw, law, TIMES, 30, 32, 1)
-    half = intervals.student_quantile(0.975, 29) * values.std(axis=1, ddof=1) / 30**0.5
+    half = intervals.student_quantile(0.95, 29) * values.std(axis=1, ddof=1) / 30**0.5
     assert np.mean(np.abs(values.mean(axis=1) - truth) <= half) < most
 
 
@@ -115,7 +115,7 @@ def test_the_interval_of_a_one_way_difference_holds_every_truth(problems, sign):
     gained = np.arange(problems + 1)
     none = np.zeros(problems)
     found = [
-        intervals._difference(sign * (gained[:-1] < b), none, 0.95) for b in gained
+        comparison._difference(sign * (gained[:-1] < b), none, 0.95) for b in gained
     ]
     low, high = np.array([(each.low, each.high) for each in found]).T[..., None]
     truths = np.linspace(0.2, min(0.9 * problems, 30), 500)[None] / problems
@@ -148,7 +148,7 @@ def test_the_interval_of_a_difference_of_solved_problems_holds(problems, better,
             )
             if chance > 1e-7:
                 values = np.repeat([1, -1, 0], [up, down, same])
-                found = intervals._difference(values, 0 * values, 0.95)
+                found = comparison._difference(values, 0 * values, 0.95)
                 held += chance * (found.low <= better - worse <= found.high)
     assert 0.945 < held < 0.995
 
@@ -175,7 +175,7 @@ def test_the_interval_of_a_difference_holds_the_truth(
     draw = np.random.default_rng(5)
     mine, theirs, truth = policies(draw, law, TIMES, problems, n, gain)
     found = [
-        intervals.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
+        comparison.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
     ]
     assert share_held(found, truth) > 0.95 - 3 * ERROR
 
@@ -185,7 +185,7 @@ def test_the_interval_of_a_difference_is_no_wider_than_it_has_to_be(few_flips, l
     draw = np.random.default_rng(8)
     mine, theirs, truth = policies(draw, law, TIMES, 100, 16, 0.15)
     found = [
-        intervals.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
+        comparison.compare(*pair).interval for pair in zip(mine, theirs, strict=True)
     ]
     assert share_held(found, truth) == pytest.approx(0.95, abs=3 * ERROR)
 
@@ -195,7 +195,7 @@ def test_equal_policies_are_rarely_told_apart(law):
     draw = np.random.default_rng(6)
     mine, theirs, _ = policies(draw, law, 600, 30, 16, 0.0)
     p_values = [
-        intervals.compare(*pair).p_value for pair in zip(mine, theirs, strict=True)
+        comparison.compare(*pair).p_value for pair in zip(mine, theirs, strict=True)
     ]
     assert np.mean(np.array(p_values) < 0.05) < 0.05 + 3 * 0.009
 
@@ -207,12 +207,12 @@ def test_a_detectable_difference_is_detected_four_times_in_five():
     gains, excess = np.linspace(0.04, 0.2, 9), []
     for gain in gains:
         mine, theirs, truth = policies(draw, law, 100, problems, n, gain)
-        found = [intervals.compare(*pair) for pair in zip(mine, theirs, strict=True)]
+        found = [comparison.compare(*pair) for pair in zip(mine, theirs, strict=True)]
         excess.append(truth - np.mean([difference.detectable for difference in found]))
     gain = np.interp(0, excess, gains)
     assert gains[0] < gain < gains[-1]
     mine, theirs, _ = policies(draw, law, 600, problems, n, gain)
     p_values = [
-        intervals.compare(*pair).p_value for pair in zip(mine, theirs, strict=True)
+        comparison.compare(*pair).p_value for pair in zip(mine, theirs, strict=True)
     ]
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.8, abs=0.05)

@@ -10,6 +10,7 @@ import pytest
 from maspo_jax.statistics import estimators
 
 N = 7
+FIVE_ERRORS = 2.5 / estimators.DRAWS**0.5  # of drawn subsets, at most
 every_count = pytest.mark.parametrize("right", range(N + 1))
 every_k = pytest.mark.parametrize("k", range(1, N + 1))
 
@@ -62,7 +63,7 @@ def test_many_responses_neither_overflow_nor_cancel():
         got = estimators.pass_at_k([row(1, 1000)], k)[0]
         assert got == pytest.approx(k / 1000, rel=1e-12)
     labels = [[0] * 501 + [1] * 499]
-    assert 0.5 < estimators.majority_at_k(labels, 101)[0] < 0.6
+    assert abs(estimators.majority_at_k(labels, 101)[0] - 0.5085) < FIVE_ERRORS
     assert estimators.majority_at_k(labels, 1000) == 1
 
 
@@ -71,7 +72,8 @@ def test_many_responses_neither_overflow_nor_cancel():
 def test_of_answers_given_equally_often_each_wins_the_same_share(answers, k):
     labels = [np.arange(1000) % answers]
     got = estimators.majority_at_k(labels, k)[0]
-    assert got == pytest.approx(1 / answers, rel=1e-11)
+    spread = np.sqrt((1 / answers) * (1 - 1 / answers) / estimators.DRAWS)
+    assert got == pytest.approx(1 / answers, rel=1e-11, abs=5 * spread * (k < 1000))
 
 
 def test_the_majority_of_many_responses_takes_a_moment():
@@ -93,7 +95,7 @@ def winner_share(subset):
     return Fraction(int(0 in first), len(first))
 
 
-@pytest.mark.parametrize(
+every_vote = pytest.mark.parametrize(
     "labels",
     [
         [0, 0, 0, 1, 1, 2, -1],
@@ -106,11 +108,33 @@ def winner_share(subset):
     ],
     ids=str,
 )
+
+
+@every_vote
 @every_k
 def test_majority_is_the_share_of_subsets_it_wins(labels, k):
     subsets = list(itertools.combinations(labels, k))
     expected = float(sum(map(winner_share, subsets)) / len(subsets))
     assert estimators.majority_at_k([labels], k) == pytest.approx(expected, 1e-12)
+
+
+@every_vote
+@pytest.mark.parametrize("k", range(2, N))
+def test_drawn_subsets_agree_with_all_of_them(labels, k):
+    exact = estimators.majority_at_k([labels], k)[0]
+    spread = np.sqrt(exact * (1 - exact) / 20)
+    drawn = [estimators.majority_at_k([labels], k, 20, seed)[0] for seed in range(50)]
+    assert np.mean(drawn) == pytest.approx(exact, abs=5 * spread / 50**0.5 + 1e-12)
+    assert estimators.majority_at_k([labels], k, 20, 3)[0] == drawn[3]
+
+
+def test_problems_draw_subsets_of_their_own():
+    """Or the errors of the draws would not cancel in the mean over problems."""
+    labels = np.tile([0, 1], 16)
+    got = estimators.majority_at_k([labels] * 40, 5)
+    assert len(set(got)) > 5
+    error = 0.5 / np.sqrt(40 * estimators.DRAWS)
+    assert got.mean() == pytest.approx(0.5, abs=5 * error)
 
 
 @pytest.mark.parametrize(

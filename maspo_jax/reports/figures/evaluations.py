@@ -5,7 +5,7 @@ import matplotlib.figure
 import matplotlib.ticker
 
 from maspo_jax.reports.figures.style import BLUE, SETTINGS, VERMILION
-from maspo_jax.statistics.intervals import ALPHA
+from maspo_jax.statistics.comparison import ALPHA
 
 # Okabe and Ito's palette without its yellow, told apart by color-blind readers; the
 # markers tell apart what overlaps.
@@ -19,7 +19,7 @@ def draw_results(title, results, path):
 
     Args:
         title: what was evaluated.
-        results: as `evaluation.report.markdown` takes them.
+        results: as `tables.evaluation_markdown` takes them.
         path: of the picture; its suffix says the format.
 
     Returns:
@@ -47,12 +47,12 @@ def draw_results(title, results, path):
         curves.set_xscale("log", base=2)
         curves.set_xticks(k, map(str, k))
         curves.set(
-            title="pass@k, with 95 % bands", xlabel="k responses", ylim=(0, 1.02)
+            title="pass@k, with 95 % bands", xlabel="k responses", ylim=(-0.02, 1.02)
         )
         curves.yaxis.set_major_formatter(PERCENT)
         curves.legend(loc="best")
         _benchmarks_down(points, names)
-        points.set(title=f"avg@{samples}, with 95 % intervals", xlim=(0, 1.02))
+        points.set(title=f"avg@{samples}, with 95 % intervals", xlim=(-0.02, 1.02))
         points.xaxis.set_major_formatter(PERCENT)
         figure.suptitle(title, fontsize=10)
         figure.savefig(path, dpi=150)
@@ -64,7 +64,7 @@ def draw_comparison(names, compared, path):
 
     Args:
         names: of the two evaluations.
-        compared: as `evaluation.comparison.compare` returns it.
+        compared: as `evaluation.compare_folders` returns it.
         path: of the picture.
 
     Returns:

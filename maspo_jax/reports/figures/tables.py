@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from maspo_jax.markdown import markdown_table
 from maspo_jax.reports.figures.methods import METHODS, gate_on
 
 Q = 0.25  # probability under the anchor: ratios end at four
@@ -102,21 +103,18 @@ def _bias_beyond(ratio, distance):
 
 def property_table():
     """Returns the table as Markdown, and what its words mean."""
-    lines = [
-        "| method | left: explores / converges / continuous | bias left "
-        "| right: explores / converges / continuous | bias right | bias inside "
-        "| reverse left | reverse right |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    heads = ["method"]
+    for side in ("left", "right"):
+        heads += [f"{side}: explores / converges / continuous", f"bias {side}"]
+    rows = []
     for name, (gate, _, _) in METHODS.items():
-        found = properties(gate)
-        lines.append(
-            f"| {name} | {_words(found.left)} | {_bias(found.left.bias)} "
-            f"| {_words(found.right)} | {_bias(found.right.bias)} "
-            f"| {_bias(found.bias_inside)} | {_pace(found.reverse_left)} "
-            f"| {_pace(found.reverse_right)} |"
-        )
-    return "\n".join([*lines, "", NOTE])
+        found, row = properties(gate), [name]
+        for side in (found.left, found.right):
+            row += [_words(side), _bias(side.bias)]
+        paces = _pace(found.reverse_left), _pace(found.reverse_right)
+        rows.append([*row, _bias(found.bias_inside), *paces])
+    heads += ["bias inside", "reverse left", "reverse right"]
+    return f"{markdown_table(heads, rows, left=len(heads))}\n{NOTE}"
 
 
 def _words(side):

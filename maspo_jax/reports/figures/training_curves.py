@@ -3,6 +3,7 @@
 import pathlib
 
 import matplotlib.figure
+import matplotlib.lines
 import matplotlib.ticker
 
 from maspo_jax.runs import run_folder
@@ -10,10 +11,16 @@ from maspo_jax.runs import run_folder
 # Okabe and Ito's palette, told apart by color-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"  # told apart where curves lie on each other
+COLUMNS = 5  # of the legend
+LONGEST = 31  # characters of a name in it
+LINE = 0.2  # inches that a line of the legend takes
 
 
 def draw_learning_curves(folders, path):
     """Draws reward, response length and what the gate saw of one or more runs.
+
+    A color is a run: its pale line what was sampled in training, its marks the
+    held-out problems. The figure grows with its legend.
 
     Args:
         folders: of the runs.
@@ -22,38 +29,65 @@ def draw_learning_curves(folders, path):
     Returns:
         The path.
     """
-    figure = matplotlib.figure.Figure(figsize=(12, 4), layout="constrained")
+    rows = -(-len(folders) // COLUMNS)  # of the legend, which the figure grows by
+    size = 12, 4 + LINE * rows
+    figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
     right, long, outside = figure.subplots(1, 3)
     for index, folder in enumerate(folders):
-        name = pathlib.Path(folder).resolve().name
         color = COLORS[index % len(COLORS)]
-        marked = {"marker": MARKERS[index % len(MARKERS)], "markersize": 5}
+        # Once the colors are used up, the same color has another marker.
+        marker = MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
+        marked = {"marker": marker, "markersize": 5, "clip_on": False, "zorder": 3}
         steps = run_folder.read_metrics(folder, "reinforcement")
         validation = run_folder.read_metrics(folder, "validation")
-        sampled, greedy = f"{name}, sampled", f"{name}, held-out, greedy"
-        plot(right, steps, "reward", color, label=sampled, alpha=0.45)
-        plot(right, validation, "accuracy", color, label=greedy, **marked)
+        name = shortened(pathlib.Path(folder).resolve().name)
+        plot(right, steps, "reward", color, alpha=0.45)
+        plot(right, validation, "accuracy", color, label=name, **marked)
         plot(long, steps, "response_length/mean", color, alpha=0.45)
         plot(long, validation, "response_length/mean", color, **marked)
         plot(outside, steps, "out_of_band_last", color, alpha=0.45)
-    right.set(title="Right answers", ylim=(0, 1))
-    long.set(title="Response length (tokens)", ylim=(0, None))
-    outside.set(
-        title="Uncertain tokens outside [0.8, 1.2]",
-        ylim=(0, None),
-    )
+    # A curve at an end of the scale is seen whole.
+    right.set(title="Right answers", ylim=(-0.02, 1.02))
+    long.set(title="Response length (tokens)")
+    outside.set(title="Uncertain tokens outside [0.8, 1.2]")
+    for axes in (long, outside):
+        axes.set_ylim(*from_zero(axes.dataLim.ymax))
     for axes in (right, outside):
-        axes.yaxis.set_major_formatter(
-            matplotlib.ticker.PercentFormatter(1, decimals=0)
-        )
+        percent = matplotlib.ticker.PercentFormatter(1, decimals=None)
+        axes.yaxis.set_major_formatter(percent)
     for axes in (right, long, outside):
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    columns = min(2 * len(folders), 6)
-    figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
+    curves, columns = right.lines[1::2], min(len(folders), COLUMNS)
+    # A legend is filled column by column, but read row by row.
+    by_row = [curve for first in range(columns) for curve in curves[first::columns]]
+    place = "outside lower center"
+    figure.legend(handles=by_row, loc=place, ncols=columns, fontsize=8, frameon=False)
+    kinds = [
+        matplotlib.lines.Line2D([], [], color="gray", label="sampled", alpha=0.45),
+        matplotlib.lines.Line2D(
+            [], [], color="gray", label="held-out", marker="o", markersize=5
+        ),
+    ]
+    right.legend(handles=kinds, loc="best", fontsize=8)
     figure.savefig(path, dpi=150)
     return path
+
+
+def from_zero(top):
+    """Returns limits of an axis that show a curve at zero and one at the top whole."""
+    top = top if top > 0 else 1.0
+    return -0.02 * top, 1.05 * top
+
+
+def shortened(name):
+    """Returns the name of a run, its middle left out where the legend has no room."""
+    if len(name) <= LONGEST:
+        return name
+    ends = (LONGEST - 1) // 2
+    return f"{name[:ends]}\N{HORIZONTAL ELLIPSIS}{name[-ends:]}"
 
 
 def plot(axes, lines, metric, color, **style):

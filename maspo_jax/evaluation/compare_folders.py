@@ -5,29 +5,17 @@ import math
 import pathlib
 
 from maspo_jax.config import serialization
-from maspo_jax.evaluation import evaluation_folder, responses
-from maspo_jax.reports.tables import table
+from maspo_jax.evaluation.evaluation_folder import read_settings
+from maspo_jax.evaluation.responses import read_responses
 from maspo_jax.rewards import declaration, graders
-from maspo_jax.statistics import estimators, intervals
-from maspo_jax.statistics.intervals import ALPHA
+from maspo_jax.statistics import comparison, estimators
 
 PLACES = ("folder", "path", "revision")  # of a template: where it lies
 NUMBER = "1"  # the answer of a benchmark that brings no grader
 IDLE = ("seed", "prompt_length")  # a prompt that does not fit is refused, never cut
-LEGEND = f"""\
-A - B with its 95 % interval, on the problems both answered. p: how often flipping the
-signs of the differences at random gives as large a mean. Corrected: by Holm's method
-for the benchmarks of one table, so that all of them called real are real, with 95 %
-confidence. The row of means is a test of its own and not corrected, and neither table
-is corrected for there being another. Real: corrected below {ALPHA}. Detectable: the
-smallest true difference that is found (p below {ALPHA}, uncorrected) with 80 %
-probability; a smaller one takes more problems or responses; none: fewer than 6 problems
-have no p below {ALPHA}. Where few problems differ, p may be above it although the
-interval leaves out 0: p counts, the interval is approximate there.
-"""
 
 
-def compare(mine, theirs):
+def compare_folders(mine, theirs):
     """Compares two evaluations on the benchmarks and problems that both have.
 
     Args:
@@ -46,7 +34,7 @@ def compare(mine, theirs):
         ValueError, OSError: a folder holds no finished evaluation, or they have nothing
             in common.
     """
-    settings = [evaluation_folder.read(folder) for folder in (mine, theirs)]
+    settings = [read_settings(folder) for folder in (mine, theirs)]
     common = [
         name for name in settings[0]["benchmarks"] if name in settings[1]["benchmarks"]
     ]
@@ -135,7 +123,7 @@ def _paired(name, paths, settings):
     for folder, data in zip(paths, settings, strict=True):
         count = data["benchmarks"][name]["problems"]
         samples = data["answers"]["evaluation"]["samples"]
-        drawn = responses.read(pathlib.Path(folder) / f"{name}.jsonl", count, samples)
+        drawn = read_responses(pathlib.Path(folder) / f"{name}.jsonl", count, samples)
         both.append(
             {
                 rows[0]["problem"]: (
@@ -168,12 +156,12 @@ def _scores(pairs, score):
     """Returns the comparison of one score on every benchmark, and on their mean."""
     values = {name: [score(matrix) for matrix in pair] for name, pair in pairs.items()}
     found = {name: _compared(*pair) for name, pair in values.items()}
-    corrected = intervals.holm([row["p_value"] for row in found.values()])
+    corrected = comparison.holm([row["p_value"] for row in found.values()])
     for row, value in zip(found.values(), corrected, strict=True):
         row["corrected"] = float(value)
     if len(found) > 1:
         mine, theirs = map(list, zip(*values.values(), strict=True))
-        whole = intervals.compare(mine, theirs)
+        whole = comparison.compare(mine, theirs)
         means = [
             sum(row[who] for row in found.values()) / len(found)
             for who in ("mine", "theirs")
@@ -185,7 +173,7 @@ def _scores(pairs, score):
 
 
 def _compared(mine, theirs):
-    difference = intervals.compare(mine, theirs)
+    difference = comparison.compare(mine, theirs)
     return _row(difference, float(mine.mean()), float(theirs.mean()), len(mine))
 
 
@@ -201,37 +189,3 @@ def _row(difference, mine, theirs, problems):
         "p_value": difference.p_value,
         "detectable": detectable if math.isfinite(detectable) else None,
     }
-
-
-def markdown(names, compared):
-    """Returns the tables of a comparison.
-
-    Args:
-        names: of the two evaluations.
-        compared: what `compare` returned.
-    """
-    parts = [f"# A: {names[0]}, B: {names[1]}\n"]
-    if compared["differing"]:
-        parts.append(f"They differ in {'; '.join(compared['differing'])}.\n")
-    heads = ["problems", "A", "B", "A - B", "p", "corrected", "detectable", "real"]
-    for score, found in compared["scores"].items():
-        rows = [[name, *_words(row)] for name, row in found.items()]
-        parts.append(table([score, *heads], rows))
-    parts.append(LEGEND)
-    return "\n".join(parts)
-
-
-def _words(row):
-    percent = lambda name: f"{100 * row[name]:.1f}"
-    signed = lambda name: f"{100 * row[name]:+.1f}"
-    better = "A is better" if row["difference"] > 0 else "B is better"
-    return [
-        str(row["problems"]),
-        percent("mine"),
-        percent("theirs"),
-        f"{signed('difference')} [{signed('low')}, {signed('high')}]",
-        f"{row['p_value']:.4f}",
-        f"{row['corrected']:.4f}",
-        "none" if row["detectable"] is None else percent("detectable"),
-        better if row["corrected"] < ALPHA else "not told apart",
-    ]
