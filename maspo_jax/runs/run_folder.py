@@ -35,6 +35,7 @@ def opened(folder, experiment):
     def settle(before):
         settings = record(experiment)
         if before is not None:
+            before = serialization.upgraded(before)
             before = before | {"revisions": settings["revisions"]}
             RUN.refuse(folder, serialization.differences(settings, before))
         return settings
@@ -57,9 +58,19 @@ def record(experiment):
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    record = RUN.read(folder)
     beside = ("files", "revisions")
+    record = serialization.upgraded(RUN.read(folder))
     return serialization.from_json({k: v for k, v in record.items() if k not in beside})
+
+
+def read_parts(folder, *names):
+    """Returns some parts of the `Experiment` of a run, in order.
+
+    The others may be of a class that cannot be imported here, such as a gate of a
+    notebook.
+    """
+    record = serialization.upgraded(RUN.read(folder))
+    return [serialization.from_json(record[name]) for name in names]
 
 
 def check_files(folder, *parts):
@@ -73,15 +84,15 @@ def check_files(folder, *parts):
             )
 
 
-def read_metrics(folder, stage):
-    """Returns the lines of `metrics.jsonl` of one stage, in order."""
+def read_metrics(folder, stage=None):
+    """Returns the lines of `metrics.jsonl`, of one stage or all, in order."""
     file = pathlib.Path(folder) / "metrics.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
     # What follows the last end of line was cut off with the process that wrote it.
     whole, _, _ = file.read_text().rpartition("\n")
     lines = map(json.loads, whole.splitlines())
-    return [line for line in lines if line["stage"] == stage]
+    return [line for line in lines if stage in (None, line["stage"])]
 
 
 @dataclasses.dataclass(frozen=True)

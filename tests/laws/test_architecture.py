@@ -16,6 +16,8 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
+    {"settings"},
+    {"arguments"},
     {"types", "distributed", "storage", "hub"},
     {"data", "models", "rewards", "objectives"},
     {"config", "statistics", "testbeds"},
@@ -23,6 +25,7 @@ LAYERS = (
     {"rollout"},
     {"learning", "evaluation"},
     {"reports", "sweeps", "plan"},
+    {"api", "maspo_jax"},
     {"cli"},
 )
 
