@@ -43,4 +43,6 @@ def test_runs_are_drawn_into_one_picture_that_shows_their_numbers(run, tmp_path)
 
 def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert command.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "no metrics.jsonl" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path} has no metrics.jsonl")
+    assert not (tmp_path / "out").exists()
