@@ -228,7 +228,7 @@ def export(policy: "Policy", out, *, dtype=None) -> None:
             out,
             longest=policy.prompt_length + policy.response_length,
             eos_tokens=policy.tokenizer.eos_tokens,
-            pad=policy.tokenizer.pad,
+            pad=policy.tokenizer.pad_token_id,
             source=policy.source,
             dtype=dtype,
         )

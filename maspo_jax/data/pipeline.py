@@ -117,7 +117,7 @@ def packed_demonstrations(
             np.stack([row[name] for row in packed])
             for name in ("tokens", "scored", "tokens_segment_ids")
         )
-        tokens = np.where(segment > 0, tokens, tokenizer.pad).astype(np.int32)
+        tokens = np.where(segment > 0, tokens, tokenizer.pad_token_id).astype(np.int32)
         return Sequences(
             prompt=tokens[:, :1],
             prompt_mask=segment[:, :1] > 0,
@@ -144,7 +144,7 @@ def ask(
     for problem, row in zip(problems, rows, strict=True):
         _refuse_misfit(problem, "prompt", len(row), length)
     mask = np.arange(length) >= length - _sizes(rows)
-    return Prompts(_place(rows, mask, tokenizer.pad), mask)
+    return Prompts(_place(rows, mask, tokenizer.pad_token_id), mask)
 
 
 def demonstrate(
@@ -160,7 +160,7 @@ def demonstrate(
     for problem, row in zip(problems, rows, strict=True):
         _refuse_misfit(problem, "response", len(row), response_length)
     mask = np.arange(response_length) < _sizes(rows)
-    response = _place(rows, mask, tokenizer.pad)
+    response = _place(rows, mask, tokenizer.pad_token_id)
     return Sequences(asked.tokens, asked.mask, response, mask)
 
 
@@ -188,7 +188,10 @@ def check(
         rows: check only so many problems, for sources made on the spot.
     """
     _refuse_empty(source)
-    _ = tokenizer.eos_tokens, tokenizer.pad  # refused now if they cannot be found
+    _ = (
+        tokenizer.eos_tokens,
+        tokenizer.pad_token_id,
+    )  # refused now if they cannot be found
     lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
     longest = {}  # part -> (number of tokens, problem)
     for index in range(min(len(source), rows or len(source))):
@@ -222,7 +225,7 @@ def _shuffled(source, tokenizer, batch, seed) -> grain.MapDataset:
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed={seed}: give at least 0 and less than 2**32")
     # Read now, so that a tokenizer that is not there fails here and not in a thread.
-    _ = tokenizer.eos_tokens, tokenizer.pad
+    _ = tokenizer.eos_tokens, tokenizer.pad_token_id
     return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
@@ -242,7 +245,7 @@ def _response(problem: Problem, tokenizer: Tokenizer) -> list[int]:
             f"problem {problem.id!r} has no solution to learn from: use a file with "
             "solutions for the warm-up, or start from a pretrained policy without one"
         )
-    return [*_encode(problem, problem.solution, tokenizer), tokenizer.eos_token]
+    return [*_encode(problem, problem.solution, tokenizer), tokenizer.eos_token_id]
 
 
 def _encode(problem: Problem, text: str, tokenizer: Tokenizer) -> list[int]:

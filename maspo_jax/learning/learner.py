@@ -182,7 +182,7 @@ def build(experiment, mesh, verifier):
             sampling.responses,
             sampling.response_length,
             tokenizer.eos_tokens,
-            tokenizer.pad,
+            tokenizer.pad_token_id,
             temperature,
         ),
         optimizer,

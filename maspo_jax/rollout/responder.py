@@ -84,7 +84,7 @@ def make_responder(asked, verifier, mesh, key, prompt_length, **drawn):
         prompt_length: L, in tokens.
         **drawn: the other fields of `SamplingParams`.
     """
-    eos_tokens, pad = asked.tokenizer.eos_tokens, asked.tokenizer.pad
+    eos_tokens, pad = asked.tokenizer.eos_tokens, asked.tokenizer.pad_token_id
     decoding = SamplingParams(eos_tokens=eos_tokens, pad=pad, **drawn)
     template, tokenizer = asked.template, asked.tokenizer
     return Responder(template, tokenizer, prompt_length, decoding, verifier, mesh, key)

@@ -27,8 +27,8 @@ from maspo_jax.runs import run_folder
 
 
 @pytest.fixture(scope="module")
-def problems(shared, tmp_path_factory):
-    return write_problems(shared, tmp_path_factory.mktemp("data") / "gsm8k.jsonl")
+def problems(tmp_path_factory):
+    return write_problems(tmp_path_factory.mktemp("data") / "gsm8k.jsonl")
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ OTHERS = ("pytorch_model.bin", "model.pt", "README.md", "old/model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def folder(shared, tmp_path_factory):
+def folder(tmp_path_factory):
     """A checkpoint as it lies on the hub, with files that nobody needs here."""
     folder = tmp_path_factory.mktemp("checkpoints") / "tiny-qwen2"
-    problems = write_problems(shared, tmp_path_factory.mktemp("data") / "some.jsonl")
+    problems = write_problems(tmp_path_factory.mktemp("data") / "some.jsonl")
     write_checkpoint(folder, problems)
     (folder / "old").mkdir()
     for name in OTHERS:

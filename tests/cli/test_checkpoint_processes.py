@@ -30,10 +30,10 @@ PENALTY = "OverlongPenalty(buffer=31)"  # so that rewards differ: no answer is r
 
 
 @pytest.fixture(scope="module")
-def here(shared, tmp_path_factory):
+def here(tmp_path_factory):
     """A folder with an experiment, its checkpoint and problems, by relative path."""
     folder = tmp_path_factory.mktemp("here")
-    write_problems(shared, folder / "gsm8k.jsonl")
+    write_problems(folder / "gsm8k.jsonl")
     write_checkpoint(folder / "tiny-qwen2", folder / "gsm8k.jsonl")
     file = write_experiment(folder / "experiment.py", "tiny-qwen2", "gsm8k.jsonl")
     text = file.read_text().replace(

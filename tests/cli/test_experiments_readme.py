@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import test_gate_nature
-from test_gate_nature import Nature
+from laws import test_gate_nature
+from laws.test_gate_nature import Nature
 
 from maspo_jax.config import loading, validation
 

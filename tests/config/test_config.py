@@ -284,7 +284,7 @@ def descriptions(panel):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_help_shows_names_and_no_description_of_another_option(name, shared, capsys):
+def test_help_shows_names_and_no_description_of_another_option(name, capsys):
     with pytest.raises(SystemExit) as end:
         loading.load(ROOT / name, ["--help"])
     page = capsys.readouterr().out

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import tokenizers as library
-from conftest import SHARED
 
 from maspo_jax.config import serialization
 from maspo_jax.data.prompts import templates
@@ -197,10 +196,8 @@ def test_what_each_checkpoint_is_asked(make):
     assert ask(R1) == f"{BEGIN}<｜User｜>Why?<｜Assistant｜><think>\n"
 
 
-def test_r1_is_asked_what_real_rows_ask(make):
-    path = SHARED / "data/checker_cases/areal_r1_tails.jsonl.gz"
-    if not path.is_file():
-        pytest.skip("needs ../shared/data")
+def test_r1_is_asked_what_real_rows_ask(make, shared):
+    path = shared / "data/checker_cases/areal_r1_tails.jsonl.gz"
     chat, checked = ChatTemplate(make(R1)), 0
     for line in gzip.open(path, "rb"):
         prompt = json.loads(line)["prompt_text"]

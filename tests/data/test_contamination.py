@@ -11,9 +11,6 @@ from maspo_jax.data.sources.contamination import Finding, compare
 from maspo_jax.data.sources.file import Problem, ProblemFile
 
 DATA = SHARED / "data"
-needs_data = pytest.mark.skipif(
-    not DATA.is_dir(), reason="needs the problem sets in ../shared/data"
-)
 
 LONG = (
     "A box holds seventeen red pens and $25$ blue pens; nine of them are taken out. "
@@ -124,7 +121,7 @@ def test_the_command_refuses_what_cannot_be_read(write, tmp_path, capsys):
     assert not out.exists()
 
 
-@needs_data
+@pytest.mark.shared
 def test_half_of_amc23_is_in_the_training_set_of_dapo():
     names = ("aime24/test.jsonl", "aime25/test.jsonl", "amc23/test.jsonl")
     training = ProblemFile(str(DATA / "dapo_math_17k" / "train.jsonl.gz"))
@@ -134,7 +131,7 @@ def test_half_of_amc23_is_in_the_training_set_of_dapo():
     assert found[:2] == [0, 0] and 20 <= found[2] <= 30
 
 
-@needs_data
+@pytest.mark.shared
 def test_gsm8k_shares_no_question_between_its_splits():
     train, test = (
         ProblemFile(str(DATA / "gsm8k" / f"{split}.jsonl.gz"))

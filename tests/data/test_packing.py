@@ -37,14 +37,14 @@ def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
             bool
         )
         assert tokens.shape == batch.segment.shape == (rows, length)
-        assert (tokens[batch.segment == 0] == tokenizer.pad).all()
+        assert (tokens[batch.segment == 0] == tokenizer.pad_token_id).all()
         for row in range(rows):
             for text in range(1, batch.segment[row].max() + 1):
                 inside = batch.segment[row] == text
                 asked = tokenizer.decode(tokens[row][inside & ~scored[row]])
                 answered = tokenizer.decode(tokens[row][inside & scored[row]])
                 assert (asked, answered) in wanted
-                assert tokens[row][inside][-1] == tokenizer.eos_token
+                assert tokens[row][inside][-1] == tokenizer.eos_token_id
                 seen.add((asked, answered))
     assert seen == wanted
     assert max(batch.segment.max() for batch in batches) > 1

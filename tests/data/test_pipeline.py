@@ -33,7 +33,7 @@ def test_prompts_are_left_padded_and_say_what_their_problems_ask():
         ):
             assert not np.any(np.diff(mask) & mask[:-1])  # never ends once begun
             assert mask[-1]
-            assert np.all(tokens[~mask] == TOKENIZER.pad)
+            assert np.all(tokens[~mask] == TOKENIZER.pad_token_id)
             assert list(tokens[mask]) == TOKENIZER.encode(f"Sum {problem.question} ")
 
 
@@ -47,21 +47,21 @@ def test_demonstrations_are_right_padded_solutions_with_their_end():
             question = TOKENIZER.decode(batch.prompt[n][batch.prompt_mask[n]])
             solution = TOKENIZER.encode(by_question[question].solution)
             size = len(solution) + 1
-            assert list(batch.response[n][:size]) == [*solution, TOKENIZER.eos_token]
-            assert np.all(batch.response[n][size:] == TOKENIZER.pad)
+            assert list(batch.response[n][:size]) == [*solution, TOKENIZER.eos_token_id]
+            assert np.all(batch.response[n][size:] == TOKENIZER.pad_token_id)
             assert list(batch.response_mask[n]) == [True] * size + [False] * (T - size)
 
 
 def test_a_masked_position_is_told_from_the_end_token_that_pads():
     class EndPads(PieceTokenizer):
-        pad = PieceTokenizer.eos_token
+        pad_token_id = PieceTokenizer.eos_token_id
 
     tokenizer = EndPads(TOKENIZER.pieces)
     batch = next(iter(demonstrate(tokenizer=tokenizer)))
     ends = np.take_along_axis(
         batch.response, batch.response_mask.sum(1)[:, None] - 1, 1
     )
-    assert np.all(ends == tokenizer.eos_token)
+    assert np.all(ends == tokenizer.eos_token_id)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 10, 25])

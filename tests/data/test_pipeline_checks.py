@@ -1,7 +1,5 @@
 """A problem that does not fit is named, before the first batch and in it."""
 
-import pathlib
-
 import pytest
 from support.streams import TOKENIZER, L, T, ask, demonstrate, take
 
@@ -11,10 +9,6 @@ from maspo_jax.data.prompts.chat import THOUGHT
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer
 from maspo_jax.data.sources.file import Problem, ProblemFile
 
-GSM8K = pathlib.Path(__file__).parents[2] / "../shared/data/gsm8k/train.jsonl.gz"
-needs_shared = pytest.mark.skipif(
-    not GSM8K.is_file(), reason="needs GSM8K in ../shared/data"
-)
 GOOD = Problem("good", "1+1=?", "2", "1+1=2. \\boxed{2}")
 # What is wrong with a problem, and what the error has to say besides its name.
 BAD = [
@@ -77,9 +71,8 @@ def test_a_check_refuses_an_empty_source():
         pipeline.check([], templates.PLAIN, TOKENIZER, prompt_length=L)
 
 
-@needs_shared
-def test_real_problems_pass_as_bytes():
-    source = ProblemFile(str(GSM8K))
+def test_real_problems_pass_as_bytes(shared):
+    source = ProblemFile(str(shared / "data" / "gsm8k" / "train.jsonl.gz"))
     style, tokenizer = templates.GSM8K_HASH, ByteTokenizer()
     # The longest prompt, counted once by hand.
     pipeline.check(source, style, tokenizer, prompt_length=1058, response_length=2048)

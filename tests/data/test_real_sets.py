@@ -8,9 +8,7 @@ from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.data.sources.selections import Distinct
 
 DATA = SHARED / "data"
-pytestmark = pytest.mark.skipif(
-    not DATA.is_dir(), reason="needs the problem sets in ../shared/data"
-)
+pytestmark = pytest.mark.shared
 
 SIZES = {
     "aime24/test.jsonl": 30,

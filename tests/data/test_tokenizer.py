@@ -79,7 +79,7 @@ def test_encoding_adds_no_special_token_and_stays_in_range(kind, text, bpe):
     tokenizer = build(kind, bpe)
     tokens = tokenizer.encode(text)
     assert all(isinstance(t, int) and 0 <= t < tokenizer.size for t in tokens)
-    assert not {tokenizer.pad, tokenizer.eos_token} & set(tokens)
+    assert not {tokenizer.pad_token_id, tokenizer.eos_token_id} & set(tokens)
     assert bool(tokens) == bool(text)
 
 
@@ -87,7 +87,7 @@ def test_encoding_adds_no_special_token_and_stays_in_range(kind, text, bpe):
 def test_decoding_drops_pad_and_end_anywhere(kind, text, bpe):
     tokenizer = build(kind, bpe)
     tokens = tokenizer.encode(text)
-    pad, end = tokenizer.pad, tokenizer.eos_token
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
     padded = np.array([pad, *tokens[:1], end, *tokens[1:], end, pad, pad], np.int32)
     assert tokenizer.decode(padded) == text
 
@@ -95,9 +95,9 @@ def test_decoding_drops_pad_and_end_anywhere(kind, text, bpe):
 @every_tokenizer
 def test_pad_and_end_are_tokens_of_their_own(kind, bpe):
     tokenizer = build(kind, bpe)
-    assert tokenizer.pad != tokenizer.eos_token
-    assert {tokenizer.pad, *tokenizer.eos_tokens} <= set(range(tokenizer.size))
-    assert tokenizer.eos_tokens[0] == tokenizer.eos_token
+    assert tokenizer.pad_token_id != tokenizer.eos_token_id
+    assert {tokenizer.pad_token_id, *tokenizer.eos_tokens} <= set(range(tokenizer.size))
+    assert tokenizer.eos_tokens[0] == tokenizer.eos_token_id
     assert len(set(tokenizer.eos_tokens)) == len(tokenizer.eos_tokens)
 
 
@@ -162,7 +162,10 @@ def configure(bpe, folder, **config):
 def test_special_tokens_are_found_beside_the_file(bpe, tmp_path):
     found = configure(bpe, tmp_path, eos_token={"content": "<eos>"}, pad_token="<pad>")
     named = build("file", bpe)
-    assert (found.eos_token, found.pad) == (named.eos_token, named.pad)
+    assert (found.eos_token_id, found.pad_token_id) == (
+        named.eos_token_id,
+        named.pad_token_id,
+    )
 
 
 def generating(folder, ends):
@@ -188,7 +191,7 @@ def test_a_response_ends_as_the_generation_config_says(
     tokenizer = configure(bpe, tmp_path, eos_token=configured, pad_token="<pad>")
     generating(tmp_path, generated)
     assert list(tokenizer.eos_tokens) == ends
-    assert tokenizer.eos_token == ends[0] and tokenizer.pad == 0
+    assert tokenizer.eos_token_id == ends[0] and tokenizer.pad_token_id == 0
     text = tokenizer.encode("a")
     for end in ends:
         assert tokenizer.decode([*text, end, *text, 0]) == "aa"
@@ -213,14 +216,14 @@ def test_a_damaged_configuration_is_named(bpe, tmp_path, name, content, message)
 
 def test_without_a_pad_token_the_end_token_pads(bpe, tmp_path):
     tokenizer = configure(bpe, tmp_path, eos_token="<eos>", pad_token=None)
-    assert tokenizer.pad == tokenizer.eos_token
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
 
 
 def test_a_name_given_wins_over_the_configuration(bpe, tmp_path):
     configure(bpe, tmp_path, eos_token="<eos>")
-    chosen = FileTokenizer(str(tmp_path / "tokenizer.json"), end_token="<User>")
-    assert chosen.decode([chosen.eos_token, *chosen.encode("a")]) == "a"
-    assert chosen.eos_token != build("file", bpe).eos_token
+    chosen = FileTokenizer(str(tmp_path / "tokenizer.json"), eos_token="<User>")
+    assert chosen.decode([chosen.eos_token_id, *chosen.encode("a")]) == "a"
+    assert chosen.eos_token_id != build("file", bpe).eos_token_id
 
 
 @pytest.mark.parametrize(
@@ -228,8 +231,8 @@ def test_a_name_given_wins_over_the_configuration(bpe, tmp_path):
 )
 def test_an_end_token_not_found_is_refused_with_the_names(bpe, tmp_path, config):
     tokenizer = configure(bpe, tmp_path, **config)
-    with pytest.raises(ValueError, match="end_token=.*special tokens: <pad>, <eos>"):
-        _ = tokenizer.eos_token
+    with pytest.raises(ValueError, match="eos_token=.*special tokens: <pad>, <eos>"):
+        _ = tokenizer.eos_token_id
 
 
 def test_a_missing_tokenizer_file_is_named(tmp_path):

@@ -24,9 +24,12 @@ def test_own_tokenizers_become_files_that_say_the_same(tokenizer, tmp_path):
         texts += ["naïve  Σ\u2028 <|x|>\t\r\n", "".join(map(chr, range(512)))]
     for text in texts:
         assert again.encode(text) == tokenizer.encode(text)
-        assert again.decode([*tokenizer.encode(text), tokenizer.eos_token]) == text
+        assert again.decode([*tokenizer.encode(text), tokenizer.eos_token_id]) == text
     assert again.size == tokenizer.size
-    assert (again.pad, again.eos_tokens) == (tokenizer.pad, (tokenizer.eos_token,))
+    assert (again.pad_token_id, again.eos_tokens) == (
+        tokenizer.pad_token_id,
+        (tokenizer.eos_token_id,),
+    )
 
 
 def test_a_tokenizer_of_your_own_is_not_exported(tmp_path):

@@ -16,7 +16,7 @@ from maspo_jax.data.sources.file import ProblemFile
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import gates
 
-FILES = pathlib.Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+FILES = pathlib.Path(__file__).parents[1] / "reference_data" / "gsm8k"
 tokenizer = ByteTokenizer()
 
 experiment = Experiment(
@@ -31,10 +31,8 @@ experiment = Experiment(
     ),
     tokenizer=tokenizer,
     template=templates.BOXED,
-    train_set=ProblemFile(str(FILES / "train.jsonl.gz"), first=64),
-    validation=Validation(
-        ProblemFile(str(FILES / "test.jsonl.gz"), first=8), problems=8
-    ),
+    train_set=ProblemFile(str(FILES / "train.jsonl")),
+    validation=Validation(ProblemFile(str(FILES / "test.jsonl")), problems=8),
     sampling=Sampling(prompts=8, responses=2, prompt_length=640, response_length=24),
     objective=Objective(gate=gates.Maspo()),
     optimization=Optimization(1e-3),

@@ -271,7 +271,7 @@ def test_an_update_that_is_not_finite_stops_the_run(tmp_path):
     assert "Lower sft.optimization.learning_rate" in output
 
 
-def test_real_problems_run_from_the_file_to_the_metrics(shared, tmp_path):
+def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
     folder = tmp_path / "run"
     status, output = command(EXPERIMENTS / "gsm8k_bytes.py", "--run", folder)
     assert status == 0, output

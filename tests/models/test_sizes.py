@@ -9,7 +9,7 @@ from conftest import mesh_of
 from support.hollow import tensors_by_hand, write_hollow
 
 from maspo_jax.config import Optimization
-from maspo_jax.distributed import ROWS
+from maspo_jax.distributed import BATCH
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import make_optimizer
 from maspo_jax.learning.update import make_update, policy_loss
@@ -58,7 +58,7 @@ def test_the_update_compiles_for_eight_devices(name):
     update = make_update(policy_loss, optimizer, mesh, specs, microbatches=2)
 
     def rows(width, dtype):
-        sharding = jax.NamedSharding(mesh, ROWS)
+        sharding = jax.NamedSharding(mesh, BATCH)
         return jax.ShapeDtypeStruct((16, width), dtype, sharding=sharding)
 
     batch = TrainBatch(

@@ -6,21 +6,16 @@ import pathlib
 import resource
 
 import pytest
+from conftest import SHARED
 
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.audit import audit, read_cases, report, table
 
-SHARED = pathlib.Path(__file__).parents[3] / "shared"
 CASES = SHARED / "reference" / "checker_cases.jsonl"
 OUTPUTS = SHARED / "data" / "checker_cases"
 CANARIES = pathlib.Path("/tmp")
 
-needs_cases = pytest.mark.skipif(
-    not CASES.exists(), reason=f"the case file is not beside the checkout: {CASES}"
-)
-needs_outputs = pytest.mark.skipif(
-    not OUTPUTS.exists(), reason=f"the graded outputs are not there: {OUTPUTS}"
-)
+pytestmark = pytest.mark.shared
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +24,6 @@ def results():
         yield audit(read_cases(CASES), verifier.check)
 
 
-@needs_cases
 def test_nearly_every_benign_case_is_right(results):
     benign = [r for r in results if r.case["kind"] not in ("hostile", "arguable")]
     right = sum(result.right for result in benign)
@@ -38,14 +32,12 @@ def test_nearly_every_benign_case_is_right(results):
     assert positives <= 1, report(benign)
 
 
-@needs_cases
 def test_every_kind_is_nearly_right(results):
     for kind, cases, right, _, _ in table(results):
         if kind != "arguable":
             assert right >= 0.95 * cases, report(results)
 
 
-@needs_cases
 def test_hostile_cases_are_refused_in_time_and_do_nothing(results):
     hostile = [result for result in results if result.case["kind"] == "hostile"]
     assert hostile
@@ -56,7 +48,6 @@ def test_hostile_cases_are_refused_in_time_and_do_nothing(results):
     assert not list(CANARIES.glob("maspocanary*"))
 
 
-@needs_cases
 def test_hostile_cases_stay_within_memory():
     hostile = [case for case in read_cases(CASES) if case["kind"] == "hostile"]
     with Verifier(workers=2, memory=1 << 30) as verifier:
@@ -74,7 +65,6 @@ def peak(pid):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-@needs_cases
 def test_arguable_cases_never_fail_but_are_answered(results):
     arguable = [result for result in results if result.case["kind"] == "arguable"]
     assert {result.verdict.outcome for result in arguable} <= {
@@ -82,7 +72,6 @@ def test_arguable_cases_never_fail_but_are_answered(results):
     }  # fmt: skip
 
 
-@needs_outputs
 @pytest.mark.parametrize(
     "name, field, noise",
     [("areal_r1_tails", "response_tail", 0), ("qwen_math_cot_100", "response", 9)],

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 
 import pytest
+from conftest import SHARED
 
 from maspo_jax.rewards import verifier
 from maspo_jax.rewards.extraction import extract, reference
@@ -17,7 +18,7 @@ from maspo_jax.rewards.mathematics.meaning import equivalence, reading
 from maspo_jax.rewards.verdict import OUTCOMES
 
 PAIRS = pathlib.Path(__file__).with_name("answer_pairs.tsv")
-CASES = pathlib.Path(__file__).parents[3] / "shared/reference/checker_cases.jsonl"
+CASES = SHARED / "reference/checker_cases.jsonl"
 PIECES = [
     r"\frac", "{", "}", "(", ")", "[", "]", r"\{", r"\}", "^", "_", "!", "%", r"\pm",
     r"\cup", r"\in", ",", "|", r"\sqrt", r"\text{", r"\begin{pmatrix}", "&", r"\\",

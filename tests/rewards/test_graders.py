@@ -53,7 +53,7 @@ def test_every_rule(grader, gold, response, outcome):
     assert grader(response, gold).outcome == outcome
 
 
-@pytest.mark.parametrize("grader", EVERY, ids=str)
+@pytest.mark.parametrize("grader", EVERY, ids=lambda g: getattr(g, "__name__", str(g)))
 @pytest.mark.parametrize(
     "response",
     ["", "\\", "{", r"\boxed{", r"\boxed{\frac}", "Answer:", "####", r"\boxed{\sqrt}",

@@ -72,7 +72,10 @@ def test_rows_that_only_fill_the_devices_do_not_count():
     policy = jax.jit(lambda: Decoder(config, nnx.Rngs(0)))()
     problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
     decoding = SamplingParams(
-        responses=2, length=4, eos_tokens=TOKENIZER.eos_tokens, pad=TOKENIZER.pad
+        responses=2,
+        length=4,
+        eos_tokens=TOKENIZER.eos_tokens,
+        pad=TOKENIZER.pad_token_id,
     )
     responder = Responder(
         template=templates.PLAIN,

@@ -97,7 +97,7 @@ def test_it_runs_and_its_record_builds_it_again(experiment, tmp_path):
     "words, message",
     [
         (["--policy.vocabulary", "260"], "policy.vocabulary=260 but the tokenizer has"),
-        (["--tokenizer.end-token", "<gone>"], "end_token='<gone>' is not a token"),
+        (["--tokenizer.eos-token", "<gone>"], "eos_token='<gone>' is not a token"),
         (["--template.style.answer", "####"], "reads only `Answer:`"),
         (["--template.folder", "gone"], "no folder gone"),
         (["--sampling.prompt-length", "200"], "Raise the length to at least"),

@@ -1,9 +1,7 @@
 """A small checkpoint as `transformers` writes it, and an experiment on it."""
 
-import gzip
-
 import pytest
-from conftest import ROOT
+from conftest import REFERENCE_DATA, ROOT
 
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
@@ -21,10 +19,9 @@ SMALL = [
 ]
 
 
-def write_problems(shared, file):
+def write_problems(file):
     """Writes a few real problems of GSM8K as released. Returns the file."""
-    with gzip.open(shared / "data" / "gsm8k" / "train.jsonl.gz", "rt") as lines:
-        rows = [next(lines) for _ in range(32)]
+    rows = (REFERENCE_DATA / "gsm8k" / "train.jsonl").read_text().splitlines(True)[:32]
     file.write_text("".join(row for row in rows if len(row) < 900))
     return file
 

@@ -1,8 +1,4 @@
-"""Numbers made by the released code of the papers, for the tests of the objectives.
-
-They lie beside the repository, in `shared/reference/golden`, and are not part of it:
-tests that need them are skipped where they are absent.
-"""
+"""Numbers made by the released code of the papers, for the tests of the objectives."""
 
 import functools
 import json
@@ -14,10 +10,8 @@ import pytest
 from maspo_jax.objectives import gates
 from maspo_jax.types import TrainBatch
 
-FOLDER = pathlib.Path(__file__).parents[3] / "shared" / "reference" / "golden"
-needs_golden = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason="no shared/reference/golden beside the repository"
-)
+FOLDER = pathlib.Path(__file__).parents[1] / "reference_data" / "golden"
+needs_golden = pytest.mark.filterwarnings()
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-12}
 FLOAT32 = {"rtol": 2e-5, "atol": 1e-6}

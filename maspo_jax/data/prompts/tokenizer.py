@@ -31,15 +31,15 @@ class Tokenizer(Protocol):
         """Number of tokens; all are in [0, size)."""
 
     @property
-    def eos_token(self) -> int:
+    def eos_token_id(self) -> int:
         """The token that ends a demonstration."""
 
     @property
     def eos_tokens(self) -> tuple[int, ...]:
-        """Every token that ends a response, `eos_token` first."""
+        """Every token that ends a response, `eos_token_id` first."""
 
     @property
-    def pad(self) -> int:
+    def pad_token_id(self) -> int:
         """The token on masked positions; it may be the end token."""
 
     def encode(self, text: str) -> list[int]:
@@ -57,8 +57,8 @@ class PieceTokenizer:
     """
 
     pieces: tuple[str, ...]
-    pad = 0
-    eos_token = 1
+    pad_token_id = 0
+    eos_token_id = 1
     eos_tokens = (1,)
 
     def __post_init__(self):
@@ -89,7 +89,9 @@ class PieceTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the joined pieces."""
-        kept = (int(t) for t in tokens if t not in (self.pad, self.eos_token))
+        kept = (
+            int(t) for t in tokens if t not in (self.pad_token_id, self.eos_token_id)
+        )
         return "".join(self.pieces[t - 2] if t < self.size else UNKNOWN for t in kept)
 
     @functools.cached_property
@@ -108,8 +110,8 @@ class ByteTokenizer:
     """The 256 bytes of UTF-8, then pad and end: writes any text, learns none."""
 
     size = 258
-    pad = 256
-    eos_token = 257
+    pad_token_id = 256
+    eos_token_id = 257
     eos_tokens = (257,)
 
     def encode(self, text: str) -> list[int]:
@@ -118,7 +120,9 @@ class ByteTokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text of the bytes, U+FFFD where they are none."""
-        kept = [int(t) for t in tokens if t not in (self.pad, self.eos_token)]
+        kept = [
+            int(t) for t in tokens if t not in (self.pad_token_id, self.eos_token_id)
+        ]
         # 0xFF occurs in no UTF-8 text.
         data = bytes(t if t < 256 else 0xFF for t in kept)
         return data.decode("utf-8", errors="replace")
@@ -134,7 +138,7 @@ class FileTokenizer:
     Attributes:
         path: a `tokenizer.json`, the folder of a checkpoint that has one, or its name
             on the Hugging Face hub.
-        end_token: name of the token that ends a demonstration; None takes
+        eos_token: name of the token that ends a demonstration; None takes
             `eos_token` from the `tokenizer_config.json` beside the file, or else the
             first of `eos_token_id` in `generation_config.json`. A response ends with
             it and with any of the latter.
@@ -144,7 +148,7 @@ class FileTokenizer:
     """
 
     path: str
-    end_token: str | None = None
+    eos_token: str | None = None
     pad_token: str | None = None
     revision: str | None = None
 
@@ -154,17 +158,17 @@ class FileTokenizer:
         return self._size
 
     @property
-    def eos_token(self) -> int:
+    def eos_token_id(self) -> int:
         """The token that ends a demonstration."""
         return self._ends[0]
 
     @property
     def eos_tokens(self) -> tuple[int, ...]:
-        """Every token that ends a response, `eos_token` first."""
+        """Every token that ends a response, `eos_token_id` first."""
         return self._ends
 
     @property
-    def pad(self) -> int:
+    def pad_token_id(self) -> int:
         """The token on masked positions."""
         return self._pad
 
@@ -239,20 +243,20 @@ class FileTokenizer:
 
     @functools.cached_property
     def _ends(self) -> tuple[int, ...]:
-        name = self.end_token or self._configured("eos_token")
-        first = () if name is None else (self._token_of(name, "end_token"),)
+        name = self.eos_token or self._configured("eos_token")
+        first = () if name is None else (self._token_of(name, "eos_token"),)
         ends = (*first, *self._generated_ends())
         if not ends:
             raise ValueError(
                 f"{self.file} does not say which token ends a response: "
-                f"give FileTokenizer(..., end_token=NAME). {self._names()}"
+                f"give FileTokenizer(..., eos_token=NAME). {self._names()}"
             )
         return tuple(dict.fromkeys(ends))
 
     @functools.cached_property
     def _pad(self) -> int:
         name = self.pad_token or self._configured("pad_token")
-        return self.eos_token if name is None else self._token_of(name, "pad_token")
+        return self.eos_token_id if name is None else self._token_of(name, "pad_token")
 
     def _generated_ends(self) -> tuple[int, ...]:
         """Returns the tokens that end what the checkpoint generates, if it says so."""

@@ -94,7 +94,7 @@ def _write_json(file, values):
 def _of_pieces(tokenizer):
     import tokenizers  # here, as in `tokenizer`: most runs never need it
 
-    vocabulary = {PAD: tokenizer.pad, END: tokenizer.eos_token}
+    vocabulary = {PAD: tokenizer.pad_token_id, END: tokenizer.eos_token_id}
     vocabulary |= {piece: token for token, piece in enumerate(tokenizer.pieces, 2)}
     longest_first = sorted(tokenizer.pieces, key=len, reverse=True)
     pattern = tokenizers.Regex("|".join(map(re.escape, longest_first)))
@@ -113,7 +113,7 @@ def _of_bytes(tokenizer):
     vocabulary = {
         chr(byte if byte in printable else next(spare)): byte for byte in range(256)
     }
-    vocabulary |= {PAD: tokenizer.pad, END: tokenizer.eos_token}
+    vocabulary |= {PAD: tokenizer.pad_token_id, END: tokenizer.eos_token_id}
     library = tokenizers.Tokenizer(tokenizers.models.BPE(vocabulary, []))
     library.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
         add_prefix_space=False, use_regex=False
