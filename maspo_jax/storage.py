@@ -1,6 +1,7 @@
 """Files and folders: read, digested, made; a bad one is refused by its name."""
 
 import contextlib
+import difflib
 import hashlib
 import json
 import os
@@ -53,6 +54,28 @@ def digest_file(path):
 def digest_values(values):
     """Returns the digest of plain data."""
     return f"sha256 {hashlib.sha256(json.dumps(values).encode()).hexdigest()}"
+
+
+def check_experiment_file(path):
+    """Refuses a path that is no Python file.
+
+    Raises:
+        FileNotFoundError: there is no file; the message names one that is spelled
+            alike.
+        ValueError: it is another kind of file, or a folder.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        there = [each.name for each in path.parent.glob("*.py")]
+        close = difflib.get_close_matches(path.name, there, n=1)
+        hint = f"; the closest is {path.parent / close[0]}" if close else ""
+        raise FileNotFoundError(
+            f"no experiment file {path}{hint or ': give a Python file'}"
+        )
+    if not path.is_file() or path.suffix != ".py":
+        raise ValueError(
+            f"{path} is no experiment: give a Python file that ends in .py"
+        )
 
 
 def results_folder(path, option="--out"):

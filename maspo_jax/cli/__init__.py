@@ -1,1 +1,1 @@
-"""The command `maspo`: one module a subcommand."""
+"""The command `maspo`: one module a subcommand, one dataclass a module."""

@@ -1,10 +1,13 @@
 """What every command says and does at its door. Loads nothing that takes time."""
 
 import contextlib
+import functools
 import signal
 import sys
 import threading
 import time
+
+from maspo_jax import arguments
 
 SILENCE = 4.0  # seconds
 
@@ -48,3 +51,29 @@ def fail(error, status=2):
     """Says why there is nothing to do. Returns the exit status."""
     print(f"error: {error}", file=sys.stderr)
     return status
+
+
+def command(kind):
+    """Returns the function that runs a subcommand from words, or those of the shell.
+
+    Args:
+        kind: a dataclass that `arguments.parse` reads. It may have a class method
+            `parse(words)` of its own; `run()` does the work and may return the exit
+            status.
+    """
+
+    def main(words=None):
+        """Runs the subcommand. Returns the exit status."""
+        prog = f"maspo {kind.__name__.lower()}"
+        usual = functools.partial(arguments.parse, kind, prog=prog)
+        words = sys.argv[1:] if words is None else words
+        try:
+            options = getattr(kind, "parse", usual)(words)
+            with signals_end_at_once():
+                return options.run() or 0
+        except FloatingPointError as error:
+            return fail(error, status=1)
+        except (ValueError, OSError) as error:
+            return fail(error)
+
+    return main

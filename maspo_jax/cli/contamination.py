@@ -1,46 +1,46 @@
-"""Says how much of some benchmarks stands in a file of training problems.
+"""`maspo contamination`."""
 
-    maspo contamination TRAIN.jsonl --against BENCHMARK.jsonl ... [--out DIR]
-
-It prints a table and writes `contamination.md` and `contamination.json`.
-"""
-
-import argparse
 import dataclasses
 import json
-import sys
+from typing import Annotated
 
-from maspo_jax.cli.console import fail
-from maspo_jax.data.sources import contamination
-from maspo_jax.data.sources.file import ProblemFile
+import tyro
+
+from maspo_jax.cli.console import command
+from maspo_jax.data.sources import ProblemFile, contamination
 from maspo_jax.markdown import markdown_table
+from maspo_jax.settings import setting
 from maspo_jax.storage import created, results_folder
 
 
-def main(words=None):
-    """Runs the command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="maspo contamination")
-    parser.add_argument("training", metavar="FILE", help="of training problems")
-    parser.add_argument("--against", metavar="FILE", nargs="+", required=True)
-    parser.add_argument("--out", metavar="DIR", default=".", help="of the report")
-    parser.add_argument("--words", metavar="N", type=int, default=contamination.WORDS)
-    options = parser.parse_args(words)
-    if options.words < 2:
-        parser.error(f"--words {options.words}: give at least 2")
-    try:
-        out = results_folder(options.out)
+@dataclasses.dataclass(frozen=True)
+class Contamination:
+    """Says how much of some benchmarks stands in a file of training problems.
+
+    It prints a table and writes `contamination.md` and `contamination.json`.
+    """
+
+    training: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
+    """of training problems"""
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE")]
+    """of benchmark problems, one or more"""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "."
+    """of the report"""
+    words: int = setting(contamination.WORDS, "[2, inf)")
+    """in the sequences that are looked for"""
+
+    def run(self):
+        """Looks, and writes the report."""
+        out = results_folder(self.out)
         reports = contamination.compare(
-            ProblemFile(options.training),
-            {path: ProblemFile(path) for path in options.against},
-            options.words,
+            ProblemFile(self.training),
+            {path: ProblemFile(path) for path in self.against},
+            self.words,
         )
-        text = "\n".join(markdown(options.training, reports, options.words))
+        text = "\n".join(markdown(self.training, reports, self.words))
         print(text)
         with created(out):
-            write(out, options, reports, text)
-    except (ValueError, OSError) as error:
-        return fail(error)
-    return 0
+            write(out, self, reports, text)
 
 
 def write(out, options, reports, text):
@@ -93,5 +93,4 @@ def findings(reports):
     return markdown_table(heads, rows, left=2) if rows else ""
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = command(Contamination)

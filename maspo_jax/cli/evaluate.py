@@ -1,79 +1,101 @@
-"""Evaluates a policy: avg@k, pass@k and majority@k, with intervals.
+"""`maspo evaluate`."""
 
-    maspo evaluate RUN BENCHMARK=FILE [BENCHMARK=FILE ...] [--out DIR]
+import dataclasses
+from typing import Annotated, Literal
 
-RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
-FILE holds problems; BENCHMARK names them: aime24, aime25, amc23, math500, minerva and
-olympiadbench are graded and counted as published, any other name will do. Started
-again, it goes on where it stopped.
-"""
+import tyro
 
-import argparse
-import sys
-
-from maspo_jax.cli.console import signals_end_at_once, status
-from maspo_jax.rollout.batching import BATCH
+from maspo_jax import api
+from maspo_jax.cli.console import command, status
+from maspo_jax.evaluation.benchmarks import Evaluation
 
 
-def main(words=None):
-    """Runs the command line. Returns the exit status."""
-    arguments = vars(parser().parse_args(words))
-    taken = {
-        name: arguments.pop(name)
-        for name in (
-            *("policy", "benchmarks", "template", "batch", "dtype", "step"),
-            *("fsdp", "out", "pod"),
-        )
-    }
-    with signals_end_at_once():
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """How responses are drawn."""
+
+    samples: int = Evaluation.samples
+    """responses to each problem"""
+    temperature: float = Evaluation.temperature
+    """0 is greedy"""
+    top_p: float = Evaluation.top_p
+    """the mass of the tokens drawn from"""
+    prompt_length: int | None = None
+    """the most tokens of a prompt; None: those of the policy's training"""
+    response_length: int | None = None
+    """the most tokens of a response; None: those of the policy's training"""
+    seed: int = Evaluation.seed
+    """of the draws"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Where it runs; the scores do not depend on it."""
+
+    batch: int = api.BATCH
+    """responses drawn at a time; fewer take less memory"""
+    fsdp: int = 1
+    """devices that share one copy of the parameters"""
+    pod: Annotated[str | None, tyro.conf.arg(metavar="WHERE")] = None
+    """`auto` on a TPU pod, or HOST:PORT/INDEX/COUNT for other processes"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Evaluates a policy: avg@k, pass@k and majority@k, with intervals.
+
+    FILE holds problems; BENCHMARK names them: aime24, aime25, amc23, math500, minerva
+    and olympiadbench are graded and counted as published, any other name will do.
+    Started again, it goes on where it stopped.
+    """
+
+    policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="POLICY")]
+    """the folder of a run, or a checkpoint of Hugging Face: its folder or its name"""
+    benchmarks: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="BENCHMARK=FILE", help_behavior_hint="(one or more)"),
+    ]
+    """files of problems; FILE alone is named like the file"""
+    drawing: tyro.conf.OmitArgPrefixes[Drawing] = Drawing()
+    devices: tyro.conf.OmitArgPrefixes[Devices] = Devices()
+    template: str | None = None
+    """what a checkpoint of Hugging Face is asked for; None: boxed"""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """of a checkpoint's parameters; None: float32"""
+    step: int | None = None
+    """of a run's checkpoint; None: the newest"""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """for the results; None: evaluations/ and the name of the policy"""
+
+    def run(self):
+        """Draws what is missing and counts. Returns the exit status."""
         with status("loading JAX"):
-            from maspo_jax.cli import evaluate_job
+            from maspo_jax import distributed
+            from maspo_jax.runs.interrupts import Interrupted
 
-        return evaluate_job.start(
-            taken["policy"],
-            taken["benchmarks"],
-            {name: value for name, value in arguments.items() if value is not None},
-            batch=taken["batch"],
-            template=taken["template"],
-            step=taken["step"],
-            fsdp=taken["fsdp"],
-            dtype=taken["dtype"],
-            folder=taken["out"],
-            pod=taken["pod"],
-        )
-
-
-def parser():
-    """Returns the parser of the command line."""
-    found = argparse.ArgumentParser(
-        prog="maspo evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = found.add_argument
-    add("policy", metavar="RUN", help="a run, or a checkpoint of Hugging Face")
-    add("benchmarks", nargs="+", metavar="BENCHMARK=FILE", help="or FILE alone")
-    add("--template", metavar="NAME", help="what a checkpoint is asked for (boxed)")
-    add("--samples", type=int, help="responses to each problem (32)")
-    add("--temperature", type=float, help="of the draws (0.6); 0 is greedy")
-    add("--top-p", type=float, help="the mass of the tokens drawn from (0.95)")
-    add("--prompt-length", type=int, help="tokens (those of the run)")
-    add("--response-length", type=int, help="tokens (those of the run)")
-    add("--seed", type=int, help="of the draws (0)")
-    add("--dtype", choices=("float32", "bfloat16"), help="of a checkpoint (float32)")
-    add("--step", type=int, help="of the checkpoint (the newest)")
-    add(
-        "--batch",
-        type=int,
-        default=BATCH,
-        help=f"responses drawn at a time ({BATCH}); fewer take less memory",
-    )
-    add("--fsdp", type=int, default=1, help="devices that share one copy (1)")
-    add("--out", metavar="DIR", help="for the results (evaluations/ and the run)")
-    add("--pod", metavar="WHERE", help="as of `maspo train`")
-    return found
+        if not self.benchmarks:
+            raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
+        distributed.initialize_distributed(self.devices.pod)
+        drawing = dataclasses.asdict(self.drawing)
+        given = {name: value for name, value in drawing.items() if value is not None}
+        try:
+            policy = api.load_policy(
+                self.policy,
+                step=self.step,
+                dtype=self.dtype,
+                template=self.template,
+                fsdp=self.devices.fsdp,
+            )
+            api.evaluate(
+                policy,
+                self.benchmarks,
+                out=self.out,
+                batch=self.devices.batch,
+                **given,
+            )
+        except Interrupted as interrupted:
+            print(f"{interrupted}. The same command goes on from there.", flush=True)
+            return interrupted.exit_status
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = command(Evaluate)

@@ -1,76 +1,47 @@
-"""Writes a policy as a checkpoint of Hugging Face, which every other tool opens.
+"""`maspo export`."""
 
-    maspo export RUN --out FOLDER [--step N] [--dtype bfloat16]
+import dataclasses
+from typing import Annotated, Literal
 
-RUN is the folder of a run, or a checkpoint of Hugging Face: its folder or its name.
-FOLDER gets its configuration, tokenizer, weights and the chat template that it was
-trained with; none if that was plain text around a question, which other tools add.
-"""
+import tyro
 
-import argparse
-import sys
-
-from maspo_jax.cli.console import fail, signals_end_at_once, status
+from maspo_jax import api
+from maspo_jax.cli.console import command, status
 from maspo_jax.storage import check_new, results_folder
 
 
-def main(words=None):
-    """Runs the command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="maspo export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "run", metavar="RUN", help="a run, or a checkpoint of Hugging Face"
-    )
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder")
-    parser.add_argument("--step", type=int, help="of the checkpoint (the newest)")
-    parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), help="(that of the parameters)"
-    )
-    arguments = parser.parse_args(words)
-    with signals_end_at_once():
-        try:
-            folder = results_folder(arguments.out)
-            check_new(folder)
-        except (ValueError, OSError) as error:
-            return fail(error)
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """Writes a policy as a checkpoint of Hugging Face, which every other tool opens.
+
+    The folder gets its configuration, tokenizer, weights and the chat template that it
+    was trained with; none if that was plain text around a question, which other tools
+    add.
+    """
+
+    policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="POLICY")]
+    """the folder of a run, or a checkpoint of Hugging Face: its folder or its name"""
+    out: Annotated[str, tyro.conf.arg(metavar="DIR")]
+    """a new folder"""
+    step: int | None = None
+    """of a run's checkpoint; None: the newest"""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """of the weights; None: that of the parameters"""
+
+    def run(self):
+        """Writes the folder."""
+        folder = results_folder(self.out)
+        check_new(folder)
         with status("loading JAX"):
-            import jax  # which takes seconds
-            import safetensors
+            import jax
 
-            from maspo_jax import distributed
-            from maspo_jax.data.prompts import tokenizer_files
-            from maspo_jax.evaluation import policies
-            from maspo_jax.models.huggingface.save import export
-
-        try:
-            with status("reading the policy"):
-                mesh = distributed.make_mesh(fsdp=jax.device_count())
-                policy = policies.open_policy(arguments.run, mesh, arguments.step)
-            with status(f"writing {folder}"):
-                tokenizer_files.check_exportable(policy.tokenizer)
-                export(
-                    policy.decoder,
-                    folder,
-                    longest=policy.prompt_length + policy.response_length,
-                    eos_tokens=policy.tokenizer.eos_tokens,
-                    pad=policy.tokenizer.pad_token_id,
-                    source=policy.source,
-                    dtype=arguments.dtype,
-                )
-                tokenizer_files.write_tokenizer(
-                    policy.tokenizer, folder, policy.template
-                )
-        except (ValueError, OSError) as error:
-            return fail(error)
-        except safetensors.SafetensorError as error:  # of a full disk, for example
-            return fail(f"{folder}: {error}; make room, and give a new folder")
-    print(f"{policy.title} is in {folder}")
-    return 0
+        with status("reading the policy"):
+            policy = api.load_policy(
+                self.policy, step=self.step, fsdp=jax.device_count()
+            )
+        with status(f"writing {folder}"):
+            api.export(policy, folder, dtype=self.dtype)
+        print(f"{policy.title} is in {folder}")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = command(Export)

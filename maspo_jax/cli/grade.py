@@ -1,47 +1,71 @@
-r"""Grades one answer, or a file of cases, and says which rule decided.
+"""`maspo grade`."""
 
-maspo grade '\frac12' --response response.txt
-echo 'so \boxed{0.5}' | maspo grade '\frac12'
-maspo grade --audit cases.jsonl
-"""
-
-import argparse
+import dataclasses
 import math
 import sys
+from typing import Annotated
 
-from maspo_jax.cli.console import fail
-from maspo_jax.rewards import Verifier
-from maspo_jax.rewards.audit import audit, read_cases, report
+import tyro
+
+from maspo_jax import api
+from maspo_jax.cli.console import command
 
 
-def main(arguments=None):
-    """Runs the command line; returns 0 for a correct answer, 1 otherwise."""
-    parser = argparse.ArgumentParser(prog="maspo grade")
-    parser.add_argument("gold", nargs="?", help="the reference answer")
-    parser.add_argument("--response", metavar="FILE", help="instead of standard input")
-    parser.add_argument("--audit", metavar="FILE.jsonl", help="of cases, or its .gz")
-    parser.add_argument("--deadline", type=float, default=1.0, help="seconds a check")
-    options = parser.parse_args(arguments)
-    if (options.gold is None) == (options.audit is None):
-        parser.error("give a reference answer or --audit, one of the two")
-    if not 0 < options.deadline < math.inf:
-        return fail(f"--deadline {options.deadline}: give seconds, more than 0")
-    option, read = ("--audit", read_cases) if options.audit else ("--response", _text)
-    path = options.audit or options.response
+@dataclasses.dataclass(frozen=True)
+class Grade:
+    r"""Grades one answer, or a file of cases, and says which rule decided.
+
+    echo 'so \boxed{0.5}' | maspo grade '\frac12'
+
+    The exit status is 0 for a correct answer, 1 for another.
+    """
+
+    gold: Annotated[
+        tyro.conf.Positional[str | None],
+        tyro.conf.arg(metavar="GOLD", help_behavior_hint="(or --audit)"),
+    ] = None
+    """the reference answer"""
+    response: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """with the response; None: it comes from standard input"""
+    audit: Annotated[str | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
+    """of cases, instead of one answer; or its .gz"""
+    deadline: float = 1.0
+    """seconds for a check"""
+
+    def run(self):
+        """Grades, and prints the verdict. Returns the exit status."""
+        if (self.gold is None) == (self.audit is None):
+            raise ValueError("give a reference answer or --audit, one of the two")
+        if not 0 < self.deadline < math.inf:
+            raise ValueError(f"--deadline {self.deadline}: give seconds, more than 0")
+        if self.audit:
+            return self.run_audit()
+        response = _given("--response", self.response, _text)
+        verdict = api.grade(response, self.gold, deadline=self.deadline)
+        print(f"{verdict.outcome}: {verdict.rule}")
+        print(f"answer: {verdict.answer}")
+        return 0 if verdict.outcome == "correct" else 1
+
+    def run_audit(self):
+        """Checks every case of a file, and prints a table and the misses."""
+        from maspo_jax.rewards import Verifier
+        from maspo_jax.rewards.audit import audit, read_cases, report
+
+        cases = _given("--audit", self.audit, read_cases)
+        with Verifier(workers=1, deadline=self.deadline) as verifier:
+            print(report(audit(cases, verifier.check)))
+
+
+def _given(option, path, read):
+    """Returns what a file holds; a file that is at fault is said of its option."""
     try:
-        given = read(path)
+        return read(path)
     except OSError as error:
-        return fail(f"{option} {path}: {error.strerror or error}; correct the path")
+        raise ValueError(
+            f"{option} {path}: {error.strerror or error}; correct the path"
+        ) from error
     except ValueError as error:  # it names the path
-        return fail(f"{option} {error}; correct the file")
-    with Verifier(workers=1, deadline=options.deadline) as verifier:
-        if options.audit:
-            print(report(audit(given, verifier.check)))
-            return 0
-        verdict = verifier.check(given, options.gold)
-    print(f"{verdict.outcome}: {verdict.rule}")
-    print(f"answer: {verdict.answer}")
-    return 0 if verdict.outcome == "correct" else 1
+        raise ValueError(f"{option} {error}; correct the file") from error
 
 
 def _text(path):
@@ -51,5 +75,4 @@ def _text(path):
         return file.read()
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+main = command(Grade)

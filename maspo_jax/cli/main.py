@@ -1,24 +1,52 @@
 """The command `maspo SUBCOMMAND ...`."""
 
+import difflib
 import importlib
 import sys
 
+import maspo_jax
+from maspo_jax.cli.console import fail
+
 COMMANDS = {
-    "train": "trains a policy",
-    "evaluate": "avg@k, pass@k and majority@k of a policy, with intervals",
-    "compare": "says which differences between two evaluations are real",
-    "export": "writes a policy as a checkpoint of Hugging Face",
-    "figures": "draws gates, or the learning curves of runs",
-    "grade": "grades one answer and says which rule decided",
-    "contamination": "finds benchmark problems in training data",
+    "Training": {
+        "train": "trains a policy; goes on where a run was left",
+        "export": "writes a policy as a checkpoint of Hugging Face",
+    },
+    "Measuring": {
+        "evaluate": "avg@k, pass@k and majority@k of a policy, with intervals",
+        "compare": "says which differences between two evaluations are real",
+        "figures": "draws gates, or the learning curves of runs",
+    },
+    "Problems and answers": {
+        "grade": "grades one answer and says which rule decided",
+        "contamination": "finds benchmark problems in training data",
+    },
 }
 
 
 def main(words=None):
     """Runs a subcommand. Returns the exit status."""
     words = sys.argv[1:] if words is None else words
-    if words and words[0] in COMMANDS:
-        return importlib.import_module(f"maspo_jax.cli.{words[0]}").main(words[1:])
-    listed = "".join(f"    {name:14} {about}\n" for name, about in COMMANDS.items())
-    print(f"maspo SUBCOMMAND ...\n\n{listed}\nmaspo SUBCOMMAND --help says more.")
-    return 0 if {"-h", "--help"} & set(words[:1]) else 2
+    known = [name for group in COMMANDS.values() for name in group]
+    name = words[0] if words else None
+    if name in known:
+        return importlib.import_module(f"maspo_jax.cli.{name}").main(words[1:])
+    if name == "--version":
+        print(f"maspo {maspo_jax.__version__}")
+        return 0
+    if name in (None, "-h", "--help"):
+        print(page())
+        return 0 if name else 2
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"the closest is {close[0]}" if close else f"there are {', '.join(known)}"
+    return fail(f"no subcommand {name}; {hint}; maspo --help says more")
+
+
+def page():
+    """Returns what `maspo --help` prints."""
+    lines = [f"maspo SUBCOMMAND ...\n\n{maspo_jax.__doc__.splitlines()[0]}"]
+    for group, commands in COMMANDS.items():
+        lines += [f"\n{group}"]
+        lines += [f"    {name:14} {about}" for name, about in commands.items()]
+    lines += ["\nmaspo SUBCOMMAND --help says more; maspo --version which one it is."]
+    return "\n".join(lines)

@@ -11,34 +11,39 @@ from typing import Any, Literal
 import tyro
 
 from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.chat import ChatTemplate
+from maspo_jax.data.prompts.templates import Template
+from maspo_jax.data.prompts.tokenizer import Tokenizer
+from maspo_jax.data.sources import Source
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.models.huggingface.load import Checkpoint, config_of
 from maspo_jax.objectives import advantages, kl, token_weights
 from maspo_jax.objectives.terms import needs_of
 from maspo_jax.rewards import grade
+from maspo_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimization:
     """AdamW behind a limit on the global norm of the gradient."""
 
-    learning_rate: float
-    warmup_updates: int = 0  # updates of linear rise to the learning rate
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    final_fraction: float = 0.1  # of the learning rate, where a schedule ends
-    beta1: float = 0.9
-    beta2: float = 0.95
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0  # of matrices only
-    max_grad_norm: float = 1.0
+    learning_rate: float = setting(interval="(0, inf)")
+    warmup_updates: int = setting(0, "[0, inf)")  # of linear rise to that rate
+    schedule: Literal["constant", "linear", "cosine"] = "constant"  # behind it
+    final_fraction: float = setting(0.1, "[0, 1]")  # of the rate, where it ends
+    beta1: float = setting(0.9, "[0, 1)")
+    beta2: float = setting(0.95, "[0, 1)")
+    epsilon: float = setting(1e-8, "(0, inf)")
+    weight_decay: float = setting(0.0, "[0, inf)")  # of matrices only
+    max_grad_norm: float = setting(1.0, "(0, inf)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
     """A stretch of supervised updates on the solutions of one source."""
 
-    source: Any  # a `data.problems.Source`
-    updates: int  # of the optimizer
+    source: Source
+    updates: int = setting(interval="[1, inf)")  # of the optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,12 +52,12 @@ class Sft:
 
     phases: tuple[Phase, ...]
     optimization: Optimization
-    batch: int = 64  # solutions per update
-    checkpoint_every: int = 200  # updates
-    prompt_length: int | None = None  # None: as in sampling
-    response_length: int | None = None  # likewise
-    row_length: int | None = None  # of rows solutions are packed into; None: one each
-    microbatches: int = 1  # parts of a batch whose gradients are added up
+    batch: int = setting(64, "[1, inf)")  # solutions per update
+    checkpoint_every: int = setting(200, "[1, inf)")  # updates
+    prompt_length: int | None = setting(None, "[1, inf)")  # None: as in sampling
+    response_length: int | None = setting(None, "[1, inf)")  # likewise
+    row_length: int | None = setting(None, "[2, inf)")  # None: a solution a row
+    microbatches: int = setting(1, "[1, inf)")  # parts whose gradients are added up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +68,7 @@ class DynamicSampling:
     them after the last round stays in the batch, where it teaches nothing.
     """
 
-    rounds: int = 10  # rollout batches drawn for one step, at most
+    rounds: int = setting(10, "[1, inf)")  # rollout batches drawn for one step, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +79,11 @@ class Sampling:
     the update wrong.
     """
 
-    prompts: int  # P
-    responses: int  # G, per prompt
-    prompt_length: int  # L, in tokens
-    response_length: int  # T, in tokens
-    temperature: float = 1.0
+    prompts: int = setting(interval="[1, inf)")  # P
+    responses: int = setting(interval="[1, inf)")  # G, per prompt
+    prompt_length: int = setting(interval="[1, inf)")  # L, in tokens
+    response_length: int = setting(interval="[1, inf)")  # T, in tokens
+    temperature: float = setting(1.0, "(0, inf)")
     dynamic: DynamicSampling | None = None
 
 
@@ -136,9 +141,9 @@ class Objective:
 class Updates:
     """How a rollout batch is used."""
 
-    minibatches: int  # optimizer updates per pass; each has prompts / minibatches
-    epochs: int = 1  # passes over the batch
-    microbatches: int = 1  # parts whose gradients are added up, to save memory
+    minibatches: int = setting(interval="[1, inf)")  # optimizer updates per pass
+    epochs: int = setting(1, "[1, inf)")  # passes over the batch
+    microbatches: int = setting(1, "[1, inf)")  # whose gradients are added up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,19 +154,19 @@ class Grading:
     # finite number: our checker, one of `rewards.graders`, or one of yours, which may
     # declare with `rewards.grader` what it reads. It has to fit the template.
     grader: tyro.conf.Fixed[Callable] = grade
-    workers: int = 2  # processes
-    deadline: float = 1.0  # seconds for one answer
+    workers: int = setting(2, "[1, inf)")  # processes
+    deadline: float = setting(1.0, "(0, inf)")  # seconds for one answer
 
 
 @dataclasses.dataclass(frozen=True)
 class Validation:
     """Problems the policy is measured on, and never trained on."""
 
-    source: Any  # a `data.problems.Source`
-    problems: int = 256  # the first of the source
-    every: int = 10  # steps
-    temperature: float = 0.0  # 0 is greedy
-    samples: int = 1  # responses to each problem
+    source: Source
+    problems: int = setting(256, "[1, inf)")  # the first of the source
+    every: int = setting(10, "[1, inf)")  # steps
+    temperature: float = setting(0.0, "[0, inf)")  # 0 is greedy
+    samples: int = setting(1, "[1, inf)")  # responses to each problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,21 +174,21 @@ class Experiment:
     """Everything a run depends on."""
 
     policy: DecoderConfig | Checkpoint  # from scratch, or pretrained
-    tokenizer: Any  # a `data.tokenizer.Tokenizer`
-    train_set: Any  # a `data.problems.Source`
+    tokenizer: Tokenizer
+    train_set: Source
     validation: Validation
     sampling: Sampling
     objective: Objective
     optimization: Optimization
     updates: Updates
-    steps: int  # rollout batches of reinforcement learning
+    steps: int = setting(interval="[0, inf)")  # rollout batches
     sft: Sft | None = None
-    template: Any = templates.PLAIN  # a `Template`, or a `data.chat.ChatTemplate`
+    template: Template | ChatTemplate = templates.PLAIN
     grading: Grading = Grading()
-    seed: int = 0  # of parameters, orders and draws
-    fsdp: int = 1  # devices that share one copy of the policy
-    checkpoint_every: int = 10  # steps between checkpoints
-    rollouts_every: int = 10  # steps between rollouts written as text
+    seed: int = setting(0, "[0, 4294967296)")  # of parameters, orders and draws
+    fsdp: int = setting(1, "[1, inf)")  # devices that share one copy of the policy
+    checkpoint_every: int = setting(10, "[1, inf)")  # steps between checkpoints
+    rollouts_every: int = setting(10, "[1, inf)")  # steps between those kept as text
 
     @property
     def decoder(self):

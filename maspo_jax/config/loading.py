@@ -2,13 +2,19 @@
 
 import dataclasses
 import importlib.util
+import inspect
 import operator
 import pathlib
 import sys
 import traceback
 import types
+import typing
 
+from maspo_jax import arguments, storage
 from maspo_jax.config.experiment import Experiment
+from maspo_jax.objectives import gates
+
+OFF = ("none", "off")
 
 
 def load(path, overrides=()):
@@ -17,13 +23,13 @@ def load(path, overrides=()):
     Args:
         path: a Python file with an `Experiment` named `experiment`. Its folder is
             on the import path while it runs, as for a script.
-        overrides: command-line words, see `commands.overridden`.
+        overrides: command-line words, see `overridden`.
+
+    Raises:
+        ValueError, OSError: the file has no experiment, or a word changes none of it.
     """
     path = pathlib.Path(path)
-    if not path.is_file() or path.suffix != ".py":
-        raise FileNotFoundError(
-            f"no experiment file {path}: give a Python file that ends in .py"
-        )
+    storage.check_experiment_file(path)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(spec.name)
@@ -59,22 +65,81 @@ def overridden(default, words, prog):
     """Returns a dataclass with leaves changed as words of a command line say.
 
     Args:
-        default: the dataclass. A field typed `Any` holds one of several: the command
-            line offers the settings of the one it holds. Functions stay as they are.
-        words: for example ["--objective.gate.alpha", "0.5"]; an unknown name ends the
-            program with the closest known one, and `--help` with a page of all.
+        default: the dataclass. A field of several classes holds one: the command line
+            offers its settings. Functions stay as they are.
+        words: for example ["--objective.gate.alpha", "0.5"]. `--objective.gate dgpo`
+            chooses another gate by its name, and `--sft off` leaves out a part that
+            may be None. `--help` ends the program with a page of all options.
         prog: the command before the words.
-    """
-    import tyro  # which takes a moment
 
-    changed = tyro.cli(
-        type(default),
-        default=_with_functions(default, _Named),
-        args=list(words),
-        prog=prog,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    Raises:
+        ValueError: an option that is not there, with the closest that is, or a value
+            that does not fit.
+    """
+    default, words = _with_parts(default, [str(word) for word in words])
+    named = _with_functions(default, _Named)
+    changed = arguments.parse(type(default), words, prog, default=named)
     return _with_functions(changed, lambda named: getattr(named, "function", named))
+
+
+def _with_parts(default, words):
+    """Returns the dataclass with whole parts replaced, and the words that are left."""
+    left, words = [], iter(words)
+    for word in words:
+        option, equals, value = word.partition("=")
+        names = option[2:].replace("-", "_").split(".")
+        field = _field(default, names) if option.startswith("--") else None
+        if field is None or not dataclasses.is_dataclass(field[1]):
+            left.append(word)
+            continue
+        value = value if equals else next(words, "")
+        default = _replaced(default, names, _part(option, *field, value))
+    return default, left
+
+
+def _part(option, kind, part, value):
+    """Returns the part that a word such as `dgpo` or `off` stands for.
+
+    Raises:
+        ValueError: it stands for none.
+    """
+    if value.lower() in OFF and type(None) in typing.get_args(kind):
+        return None
+    if option != "--objective.gate":
+        off = f"; {option} off leaves it out" * (type(None) in typing.get_args(kind))
+        raise ValueError(
+            f"{option} {value}: give one of its settings, such as "
+            f"{option}.{_first(part)}{off}"
+        )
+    known = {
+        name: kind
+        for name in gates.__all__
+        if inspect.isclass(kind := getattr(gates, name))
+        and dataclasses.is_dataclass(kind)
+    }
+    plain = value.lower().replace("-", "").replace("_", "")
+    for name, kind in known.items():
+        if name.lower() == plain:
+            return kind()
+    raise ValueError(f"{option} {value}: choose one of {', '.join(known)}")
+
+
+def _first(part):
+    return next((field.name for field in _fields(part)), "").replace("_", "-")
+
+
+def _field(part, names):
+    """Returns the type and the value at a dotted name, or None if there is none."""
+    for name in names[:-1]:
+        part = getattr(part, name, None)
+    known = {field.name: field.type for field in _fields(part)}
+    return (known[names[-1]], getattr(part, names[-1])) if names[-1] in known else None
+
+
+def _replaced(part, names, value):
+    name, *rest = names
+    inside = _replaced(getattr(part, name), rest, value) if rest else value
+    return dataclasses.replace(part, **{name: inside})
 
 
 class _Named:
@@ -105,4 +170,5 @@ def _with_functions(part, change):
 
 
 def _fields(part):
-    return [field for field in dataclasses.fields(part) if field.init]
+    fields = dataclasses.fields(part) if dataclasses.is_dataclass(part) else ()
+    return [field for field in fields if field.init]

@@ -1,7 +1,8 @@
 """An experiment as plain data, and back: what `config.json` of a run holds."""
 
 import dataclasses
-import importlib
+
+from maspo_jax.config import legacy
 
 # May differ when a run is resumed: none of them changes what is computed.
 RESUMABLE = {
@@ -22,13 +23,13 @@ def to_json(value):
             field.name: to_json(getattr(value, field.name))
             for field in dataclasses.fields(value)
         }
-        return {"class": _name(type(value)), **fields}
+        return {"class": legacy.public_name(type(value)), **fields}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if callable(value):
-        return {"function": _name(value)}
+        return {"function": legacy.public_name(value)}
     raise ValueError(f"{value!r} of an experiment cannot be written as JSON")
 
 
@@ -77,22 +78,42 @@ def differences(mine, theirs):
     ]
 
 
-def _name(thing):
-    name = getattr(thing, "__qualname__", "<unnamed>")
-    if "<" in name:
-        raise ValueError(
-            f"{thing!r} of an experiment has no name to be recorded by; define it with "
-            "`def` or as a dataclass at the top of a file"
-        )
-    return f"{thing.__module__}:{name}"
+def upgraded(record):
+    """Returns the record of an old run as it would be written today.
+
+    Names are those of today, and settings that came later have their defaults.
+    """
+    return _completed(legacy.upgraded(record))
+
+
+def _completed(record):
+    if isinstance(record, list):
+        return [_completed(item) for item in record]
+    if not isinstance(record, dict):
+        return record
+    record = {name: _completed(item) for name, item in record.items()}
+    try:
+        kind = legacy.found(record["class"])
+    except (KeyError, ImportError, AttributeError):  # or of no class at all
+        return record
+    defaults = {
+        field.name: field.default
+        for field in dataclasses.fields(kind)
+        if field.default is not dataclasses.MISSING and field.name not in record
+    }
+    return record | {name: to_json(value) for name, value in defaults.items()}
 
 
 def _find(name):
-    module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return legacy.found(name)
     except (ImportError, AttributeError) as error:
+        remedy = "put the file that defines it on PYTHONPATH"
+        if name.startswith("__main__:"):
+            remedy = (
+                "it was defined in a notebook or a script: run that cell first, or put "
+                "it in a file on PYTHONPATH and begin anew"
+            )
         raise ValueError(
-            f"{name} of the run's config.json cannot be imported; put the file that "
-            "defines it on PYTHONPATH"
+            f"{name} of the run's config.json cannot be imported; {remedy}"
         ) from error

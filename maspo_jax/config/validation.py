@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 import types
 import typing
 
@@ -10,48 +9,10 @@ from maspo_jax.config import serialization
 from maspo_jax.data.prompts import FileTokenizer, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
-from maspo_jax.objectives.gates.settings import within
 from maspo_jax.rewards import declaration, graders
+from maspo_jax.settings import check_interval
 
 PADDING = 1024  # rows of an embedding that stand for no token, at most
-
-# Setting -> the interval it lives in. Those of the warm-up's optimization, too.
-LIMITS = {
-    "steps": "[0, inf)",
-    "seed": "[0, 4294967296)",
-    "fsdp": "[1, inf)",
-    "checkpoint_every": "[1, inf)",
-    "rollouts_every": "[1, inf)",
-    "sampling.prompts": "[1, inf)",
-    "sampling.responses": "[1, inf)",
-    "sampling.prompt_length": "[1, inf)",
-    "sampling.response_length": "[1, inf)",
-    "sampling.dynamic.rounds": "[1, inf)",
-    "sampling.temperature": "(0, inf)",  # nothing is learned from a greedy policy
-    "updates.minibatches": "[1, inf)",
-    "updates.epochs": "[1, inf)",
-    "updates.microbatches": "[1, inf)",
-    "validation.problems": "[1, inf)",
-    "validation.every": "[1, inf)",
-    "validation.temperature": "[0, inf)",
-    "validation.samples": "[1, inf)",
-    "grading.workers": "[1, inf)",
-    "grading.deadline": "(0, inf)",
-    "optimization.learning_rate": "(0, inf)",
-    "optimization.final_fraction": "[0, 1]",
-    "optimization.beta1": "[0, 1)",
-    "optimization.beta2": "[0, 1)",
-    "optimization.epsilon": "(0, inf)",
-    "optimization.weight_decay": "[0, inf)",
-    "optimization.max_grad_norm": "(0, inf)",
-    "sft.batch": "[1, inf)",
-    "sft.checkpoint_every": "[1, inf)",
-    "sft.prompt_length": "[1, inf)",
-    "sft.response_length": "[1, inf)",
-    "sft.row_length": "[2, inf)",
-    "sft.microbatches": "[1, inf)",
-    "sft.phases.*.updates": "[1, inf)",
-}
 
 
 def validate(experiment, devices):
@@ -60,7 +21,7 @@ def validate(experiment, devices):
     sampling, updates = experiment.sampling, experiment.updates
     settings = serialization.leaves(serialization.to_json(experiment))
     _check_finite(settings)
-    _check_limits(settings)
+    _check_intervals(experiment)
     validation.validate_objective(experiment.objective, sampling.response_length)
     if experiment.decoder.dtype != "float32":
         raise ValueError(
@@ -101,15 +62,28 @@ def validate(experiment, devices):
     _check_graders(experiment)
 
 
-def _check_types(part, prefix=""):
-    """Refuses values, in any part of an experiment, that are not what fields say."""
+def _fields(part, prefix=""):
+    """Yields the dotted name, the field and the value of every setting of a part."""
     for field in dataclasses.fields(part):
-        name, kind, value = prefix + field.name, field.type, getattr(part, field.name)
+        name, value = prefix + field.name, getattr(part, field.name)
+        yield name, field, value
+        inside = {f"{name}.": value}
+        if isinstance(value, tuple):
+            inside = {f"{name}.{number}.": item for number, item in enumerate(value)}
+        for place, item in inside.items():
+            if dataclasses.is_dataclass(item) and not isinstance(item, type):
+                yield from _fields(item, place)
+
+
+def _check_types(experiment):
+    """Refuses values, in any part of an experiment, that are not what fields say."""
+    for name, field, value in _fields(experiment):
+        kind = field.type
         if typing.get_origin(kind) is typing.Literal:
             if value not in typing.get_args(kind):
                 choices = ", ".join(typing.get_args(kind))
                 raise ValueError(f"{name}={value!r}: choose one of {choices}")
-        elif isinstance(kind, type | types.UnionType) and kind is not typing.Any:
+        elif _is_class(kind):
             wanted = int | float if kind is float else kind
             if not isinstance(value, wanted) or (
                 isinstance(value, bool) and kind is not bool
@@ -118,11 +92,13 @@ def _check_types(part, prefix=""):
                 raise ValueError(
                     f"{name}={value!r}: must be of type {' or '.join(names)}"
                 )
-        for number, item in enumerate(value) if isinstance(value, tuple) else ():
-            if dataclasses.is_dataclass(item):
-                _check_types(item, f"{name}.{number}.")
-        if dataclasses.is_dataclass(value):
-            _check_types(value, f"{name}.")
+
+
+def _is_class(kind):
+    """Returns whether `isinstance` decides a type; it does not for a protocol."""
+    if kind is typing.Any or getattr(kind, "_is_protocol", False):
+        return False
+    return isinstance(kind, type | types.UnionType)
 
 
 def _check_group(experiment):
@@ -147,15 +123,14 @@ def _check_group(experiment):
         )
 
 
-def _check_limits(settings):
-    """Refuses numbers outside of their interval in `LIMITS`."""
-    for name, value in settings.items():
-        general = re.sub(r"\.\d+\.", ".*.", name).replace(
-            "sft.optimization", "optimization"
-        )
-        interval = LIMITS.get(general)
-        if interval and value is not None and not within(value, interval):
-            raise ValueError(f"{name}={value}: must lie in {interval}")
+def _check_intervals(experiment):
+    """Refuses numbers outside of the interval that their field states.
+
+    Those of an objective are checked with it.
+    """
+    for name, field, value in _fields(experiment):
+        if not name.startswith("objective."):
+            check_interval(field, value, name)
 
 
 def check_vocabulary(rows, tokenizer):

@@ -15,7 +15,7 @@ import pathlib
 import re
 from collections.abc import Callable
 
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.rewards import declaration, grade
 from maspo_jax.rewards.graders import Tolerant, grader_for
 from maspo_jax.statistics import estimators

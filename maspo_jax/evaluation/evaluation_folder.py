@@ -36,6 +36,7 @@ def opened(folder, settings):
     def settle(before):
         if before is None:
             return settings
+        before = serialization.upgraded(before)
         EVALUATION.refuse(folder, _differences(settings, before))
         benchmarks = before["benchmarks"] | settings["benchmarks"]
         return settings | {"benchmarks": benchmarks}

@@ -18,6 +18,7 @@ from maspo_jax.evaluation.benchmarks import Evaluation
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.models.huggingface import load
+from maspo_jax.models.huggingface.load import config_of
 from maspo_jax.runs import checkpoints, provenance, run_folder
 from maspo_jax.storage import read_json_object
 
@@ -36,6 +37,11 @@ class Policy:
     grading: config.Grading
     source: pathlib.Path | None  # folder of the checkpoint it was trained from
     files: dict  # digests of what template and tokenizer were read from
+
+    @property
+    def mesh(self):
+        """The mesh its parameters are placed on."""
+        return jax.tree.leaves(self.decoder)[0].sharding.mesh
 
     @property
     def title(self):
@@ -137,9 +143,11 @@ def _of_checkpoint(name, dtype, style):
 
 
 def _of_run(folder, step):
-    experiment = run_folder.read_experiment(folder)
-    parts = experiment.policy, experiment.template, experiment.tokenizer
-    run_folder.check_files(folder, *parts)
+    names = "policy", "template", "tokenizer", "sampling", "grading"
+    policy, template, tokenizer, sampling, grading = run_folder.read_parts(
+        folder, *names
+    )
+    run_folder.check_files(folder, policy, template, tokenizer)
     stage = folder / "checkpoints" / "reinforcement"
     saved = checkpoints.steps_of(stage)
     if not saved:
@@ -153,16 +161,16 @@ def _of_run(folder, step):
     about = {
         "name": folder.resolve().name,
         "step": step,
-        "tokenizer": experiment.tokenizer,
-        "template": experiment.template,
-        "prompt_length": experiment.sampling.prompt_length,
-        "response_length": experiment.sampling.response_length,
-        "grading": experiment.grading,
-        "source": getattr(experiment.policy, "folder", None),
+        "tokenizer": tokenizer,
+        "template": template,
+        "prompt_length": sampling.prompt_length,
+        "response_length": sampling.response_length,
+        "grading": grading,
+        "source": getattr(policy, "folder", None),
     }
 
     def read(mesh):
-        shapes = load.skeleton(experiment.decoder)
+        shapes = load.skeleton(config_of(policy))
         return checkpoints.read_policy(
             stage, step, sharding.abstract_params(shapes, mesh)
         )

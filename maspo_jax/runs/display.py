@@ -60,7 +60,7 @@ class Display:
         self._metrics = {}
 
     def __enter__(self):
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._live = rich.live.Live(
                 get_renderable=self._render, console=self.console, transient=True
             )

@@ -34,6 +34,7 @@ def opened(folder, experiment):
     def settle(before):
         settings = record(experiment)
         if before is not None:
+            before = serialization.upgraded(before)
             before = before | {"revisions": settings["revisions"]}
             RUN.refuse(folder, serialization.differences(settings, before))
             rename_stages(folder)
@@ -66,9 +67,19 @@ def record(experiment):
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    record = RUN.read(folder)
     beside = ("files", "revisions")
+    record = serialization.upgraded(RUN.read(folder))
     return serialization.from_json({k: v for k, v in record.items() if k not in beside})
+
+
+def read_parts(folder, *names):
+    """Returns some parts of the `Experiment` of a run, in order.
+
+    The others may be of a class that cannot be imported here, such as a gate of a
+    notebook.
+    """
+    record = serialization.upgraded(RUN.read(folder))
+    return [serialization.from_json(record[name]) for name in names]
 
 
 def check_files(folder, *parts):
@@ -82,12 +93,12 @@ def check_files(folder, *parts):
             )
 
 
-def read_metrics(folder, stage):
-    """Returns the lines of `metrics.jsonl` of one stage, in order."""
+def read_metrics(folder, stage=None):
+    """Returns the lines of `metrics.jsonl`, of one stage or all, in order."""
     file = pathlib.Path(folder) / "metrics.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
-    return [line for line in read_lines(file) if line["stage"] == stage]
+    return [line for line in read_lines(file) if stage in (None, line["stage"])]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,17 @@ import pytest
 import tokenizers
 from conftest import EXPERIMENTS, TINY, command
 
+from maspo_jax.config import loading
 from maspo_jax.config.validation import check_vocabulary
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.learning.run import check
+
+
+def refusal(path, *words):
+    """Returns why an experiment is refused, one line or one a part, before it runs."""
+    with pytest.raises((ValueError, OSError)) as caught:
+        check(loading.load(path, words), "run")
+    return str(caught.value)
 
 
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
@@ -36,7 +45,6 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--optimization.final-fraction", -1], "optimization.final_fraction=-1"),
         (["--sft.optimization.beta1", 1], "sft.optimization.beta1=1"),
         (["--sft.phases.0.updates", -5], "sft.phases.0.updates=-5"),
-        (["--run", "gs://bucket/run"], "mount the bucket"),
         (["--seed", -1], "seed=-1"),
         (["--optimization.learning-rate", -1], "optimization.learning_rate=-1"),
         (["--optimization.max-grad-norm", 0], "optimization.max_grad_norm=0"),
@@ -50,16 +58,32 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sft.checkpoint-every", 0], "sft.checkpoint_every=0"),
         (["--sft.prompt-length", 2], "Raise the length to at least"),
         (["--fsdp", 3], "fsdp=3"),
-        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
         (["--optimization.warmup-updates", 8], "warmup_updates=8"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_bad_settings_are_refused_before_anything_is_written(tmp_path, words, message):
+def test_bad_settings_are_refused_by_name(words, message):
+    found = refusal(TINY, *words)
+    assert message in found and "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--sampling.temperature", 0], "sampling.temperature=0"),
+        (["--sampling.prompts"], "'--sampling.prompts'"),
+        (["--run", "gs://bucket/run"], "mount the bucket"),
+        (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_the_command_says_it_in_one_line_before_anything_is_written(
+    tmp_path, words, message
+):
     folder = tmp_path / "run"
     status, output = command(TINY, "--run", folder, *words)
-    assert status == 2
-    assert message in " ".join(output.replace("│", " ").split()), output
+    (line,) = [line for line in output.splitlines() if "error" in line]
+    assert status == 2 and line.startswith("error: ") and message in line
     assert "Traceback" not in output
     assert not folder.exists()
 
@@ -99,10 +123,7 @@ def test_a_grader_that_cannot_read_the_answer_is_refused(
     tmp_path, template, grader, message
 ):
     change = f"template=templates.{template}, grading=Grading(graders.{grader})"
-    folder = tmp_path / "run"
-    status, output = command(altered(tmp_path, change), "--run", folder)
-    assert status == 2 and message in output, output
-    assert not folder.exists()
+    assert message in refusal(altered(tmp_path, change))
 
 
 def with_tokens(tmp_path, size):
@@ -148,9 +169,8 @@ def test_a_tokenizer_of_no_checkpoint_has_no_padding():
 def test_a_form_of_answer_that_no_grader_reads_is_refused(tmp_path, grader):
     asked = 'templates.Template("own", after=" End with *** N", answer="***")'
     change = f"template={asked}, grading=Grading(graders.{grader})"
-    status, output = command(altered(tmp_path, change), "--run", tmp_path / "run")
-    assert status == 2 and f"={grader.strip('()')} reads only `" in output, output
-    assert not (tmp_path / "run").exists()
+    found = refusal(altered(tmp_path, change))
+    assert f"={grader.strip('()')} reads only `" in found
 
 
 @pytest.mark.parametrize(
@@ -177,34 +197,30 @@ def test_countdown_and_its_grader_need_each_other(tmp_path, write, change, messa
     others = write({"problem": "1+1=?", "answer": "2"}, name="other.jsonl")
     imports = f"""
 from maspo_jax.config import Validation
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.data.sources.selections import Mixture
 tasks = ProblemFile({tasks!r})
 mixed = Mixture((ProblemFile({others!r}), tasks), (1, 4))
 """
-    folder = tmp_path / "run"
-    status, output = command(altered(tmp_path, change, imports), "--run", folder)
-    assert status == 2 and message in output, output
-    assert not folder.exists()
+    assert message in refusal(altered(tmp_path, change, imports))
 
 
 def test_bad_experiment_files_are_refused(tmp_path):
-    status, output = command(tmp_path / "none.py")
-    assert status == 2 and "no experiment file" in output
     (tmp_path / "notes.md").write_text("# Notes")
-    status, output = command(tmp_path / "notes.md")
-    assert status == 2 and "ends in .py" in output
-    for name, text, message in (
-        ("syntax", "x = 1\nexperiment = (", "SyntaxError in line 2"),
-        ("import", "\n\nfrom maspo_jax.data import Nothing", "ImportError in line 3"),
-    ):
-        (tmp_path / f"{name}.py").write_text(text)
-        status, output = command(tmp_path / f"{name}.py")
-        assert status == 2 and message in output, output
-        assert "Traceback" not in output
     (tmp_path / "empty.py").write_text("x = 1")
-    status, output = command(tmp_path / "empty.py")
-    assert status == 2 and "has no `experiment`" in output
+    (tmp_path / "syntax.py").write_text("x = 1\nexperiment = (")
+    (tmp_path / "import.py").write_text("\n\nfrom maspo_jax.data import Nothing")
+    for name, message in (
+        ("none.py", "no experiment file"),
+        ("emty.py", f"the closest is {tmp_path / 'empty.py'}"),
+        ("notes.md", "ends in .py"),
+        ("syntax.py", "SyntaxError in line 2"),
+        ("import.py", "ImportError in line 3"),
+        ("empty.py", "has no `experiment`"),
+    ):
+        assert message in refusal(tmp_path / name)
+    status, output = command(tmp_path / "none.py")
+    assert status == 2 and "error: no experiment file" in output
 
 
 @pytest.mark.parametrize(
@@ -226,14 +242,11 @@ def test_bad_problem_files_are_refused(tmp_path, content, message):
 import dataclasses, sys
 sys.path.insert(0, {str(EXPERIMENTS)!r})
 from tiny import experiment
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 experiment = dataclasses.replace(experiment, train_set=ProblemFile({str(file)!r}))
 """
     )
-    folder = tmp_path / "run"
-    status, output = command(tmp_path / "experiment.py", "--run", folder)
-    assert status == 2 and message in output, output
-    assert not folder.exists()
+    assert message in refusal(tmp_path / "experiment.py")
 
 
 @pytest.mark.parametrize(
@@ -262,10 +275,7 @@ class Mine:
 experiment = dataclasses.replace(experiment, objective=Objective(Mine()))
 """
     )
-    folder = tmp_path / "run"
-    status, output = command(tmp_path / "own_gate.py", "--run", folder)
-    assert status == 2 and message in output, output
-    assert not folder.exists()
+    assert message in refusal(tmp_path / "own_gate.py")
 
 
 def test_a_broken_config_is_named(tmp_path):

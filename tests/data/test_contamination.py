@@ -115,8 +115,8 @@ def test_the_command_refuses_what_cannot_be_read(write, tmp_path, capsys):
     for words in ([gone, "--against", good], [good, "--against", gone]):
         assert main([*words, "--out", str(out)]) == 2
         assert "gone.jsonl" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main([good, "--against", good, "--words", "1"])
+    assert main([good, "--against", good, "--words", "1"]) == 2
+    assert "--words=1: must lie in [2, inf)" in capsys.readouterr().err
     assert not out.exists()
 
 

@@ -8,9 +8,10 @@ import pytest
 from conftest import run
 from support.evaluations import evaluation
 
-from maspo_jax.cli import evaluate, evaluate_job
+from maspo_jax.cli import evaluate
 from maspo_jax.distributed import hosts
 from maspo_jax.evaluation import evaluation_folder, responses
+from maspo_jax.reports import results
 from maspo_jax.runs import provenance
 
 
@@ -126,7 +127,7 @@ def failing_again():
 FAULTS = {
     "a file of the policy": (provenance, "digests", failing_again()),
     "the responses": (responses, "appended", full),
-    "their texts": (evaluate_job, "write_texts", fail),
+    "their texts": (results, "write_texts", fail),
 }
 
 

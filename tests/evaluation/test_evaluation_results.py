@@ -6,7 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources import Problem
 from maspo_jax.evaluation import compare_folders, responses, scores
 from maspo_jax.reports import tables
 from maspo_jax.reports.figures.evaluations import draw_comparison, draw_results

@@ -12,7 +12,7 @@ from maspo_jax.config import (
 )
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.objectives import gates
 

@@ -16,13 +16,16 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
-    {"types", "distributed", "storage", "hub", "markdown"},
+    {"settings", "markdown"},
+    {"arguments"},
+    {"types", "distributed", "storage", "hub"},
     {"data", "models", "rewards", "objectives"},
     {"config", "statistics", "testbeds"},
     {"runs"},
     {"rollout"},
     {"learning", "evaluation"},
     {"reports", "sweeps", "plan"},
+    {"api", "maspo_jax"},
     {"cli"},
 )
 

@@ -12,7 +12,7 @@ from conftest import EXPERIMENTS, mesh_of
 
 from maspo_jax import distributed
 from maspo_jax.config import Objective, OverlongPenalty, loading
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources import Problem
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.objectives import gates

@@ -86,4 +86,6 @@ def test_a_curve_at_an_end_of_its_scale_is_seen_whole(run, monkeypatch, level):
 
 def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert command.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "no metrics.jsonl" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path} has no metrics.jsonl")
+    assert not (tmp_path / "out").exists()

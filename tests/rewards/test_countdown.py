@@ -10,7 +10,7 @@ import pytest
 from conftest import EXPERIMENTS, command, run
 
 from maspo_jax.cli import evaluate
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.evaluation import evaluation_folder
 from maspo_jax.rewards import countdown, graders
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
@@ -253,7 +253,7 @@ import dataclasses, sys
 sys.path.insert(0, {str(EXPERIMENTS)!r})
 from gsm8k_bytes import experiment
 from maspo_jax.config import Grading, Validation
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.rewards import graders
 
 tasks = ProblemFile({str(tasks)!r})

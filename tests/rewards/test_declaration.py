@@ -11,7 +11,7 @@ from maspo_jax import rewards
 from maspo_jax.config import Grading
 from maspo_jax.config.validation import check_grader
 from maspo_jax.data.prompts import templates
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict, Verifier, declaration, grader, graders
 from maspo_jax.rewards.declaration import as_verdict, takes
 from maspo_jax.rewards.verdict import OUTCOMES

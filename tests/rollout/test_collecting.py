@@ -10,7 +10,7 @@ from support import reference
 
 from maspo_jax import distributed
 from maspo_jax.config import loading
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout import generate, worker
 from maspo_jax.rollout.worker import RewardedRollout, informative, truncated

@@ -15,8 +15,7 @@ from maspo_jax.config import Grading
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer
-from maspo_jax.data.sources import arithmetic
-from maspo_jax.data.sources.file import Problem
+from maspo_jax.data.sources import Problem, arithmetic
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.rewards import Verdict, Verifier, graders
 from maspo_jax.rewards import verifier as verifiers

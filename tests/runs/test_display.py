@@ -77,3 +77,17 @@ def test_the_time_left_is_judged_by_the_steps_behind_the_first(monkeypatch):
 
 def test_brackets_are_text():
     assert "[bold] 1 [/]" in shown(False, lambda display: display.note("[bold] 1 [/]"))
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(monkeypatch):
+    monkeypatch.setattr(displays, "SILENCE", 0.5)
+    monkeypatch.setenv("TERM", "dumb")
+
+    def use(display):
+        display.stage("sampling")
+        deadline = time.monotonic() + 30
+        while "sampling" not in display.console.file.getvalue():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    assert "... compiling, then sampling" in shown(True, use)

@@ -53,7 +53,7 @@ from tiny import experiment
 from maspo_jax.config import Grading, Validation
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.chat import ChatTemplate
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.data.sources.selections import Distinct, Fitting, Mixture
 from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.rewards import graders

@@ -9,7 +9,7 @@ from maspo_jax import hub, storage
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.chat import ChatTemplate
 from maspo_jax.data.prompts.tokenizer import FileTokenizer
-from maspo_jax.data.sources.file import ProblemFile
+from maspo_jax.data.sources import ProblemFile
 from maspo_jax.data.sources.selections import Distinct, Fitting, Mixture, Unseen
 from maspo_jax.models.huggingface.load import Checkpoint
 from maspo_jax.runs import provenance

@@ -3,20 +3,10 @@
 import dataclasses
 
 import numpy as np
-from flax import struct
 
+from maspo_jax.settings import setting, within
 
-def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
-    """Returns a field of a gate: a pytree leaf that is kept in an interval.
-
-    Args:
-        default: a float; without one the setting has to be given.
-        interval: as in mathematics, for example "[0, 1)" or "(0, inf)"; a round
-            bracket excludes its end.
-        at_most: the name of another setting of the same class that it may not exceed.
-    """
-    metadata = {"interval": interval, "at_most": at_most}
-    return struct.field(default=default, metadata=metadata)
+__all__ = ["setting", "validate_settings"]
 
 
 def validate_settings(gate):
@@ -43,11 +33,3 @@ def validate_settings(gate):
         limit = getattr(gate, other)
         if np.any(np.asarray(value) > np.asarray(limit)):
             raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
-
-
-def within(value, interval):
-    """Returns whether a number, or each of an array, lies in an interval."""
-    low, high = (float(end) for end in interval[1:-1].split(","))
-    above = value >= low if interval[0] == "[" else value > low
-    below = value <= high if interval[-1] == "]" else value < high
-    return above & below  # neither holds for NaN

@@ -1,4 +1,4 @@
-"""One run of an experiment, from what may be refused to the table at its end."""
+"""One run of an experiment in its folder: refused, or trained and recorded."""
 
 import contextlib
 import ctypes
@@ -7,68 +7,42 @@ import pathlib
 import sys
 
 import jax
-import rich.table
 
 from maspo_jax import distributed
-from maspo_jax.cli.console import fail
-from maspo_jax.config import loading, validation
+from maspo_jax.config import validation
 from maspo_jax.data import pipeline
 from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
-from maspo_jax.reports.figures.training_curves import draw_learning_curves
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
 from maspo_jax.runs import run_folder
-from maspo_jax.runs.display import Display
-from maspo_jax.runs.interrupts import Interrupted
 from maspo_jax.runs.keys import key_for
 
 
-def start(path, overrides=(), folder=None, pod=None):
-    """Runs the experiment of a file. Returns the exit status.
+def run(experiment, folder, display):
+    """Trains as an experiment says, in a folder; goes on if it holds the run already.
 
     Args:
-        path: of the file.
-        overrides: command-line words that change leaves of the experiment.
-        folder: of the run; by default `runs/` and the name of the file.
-        pod: see `parallel.join`.
+        experiment: the `Experiment`.
+        folder: of the run.
+        display: a `Display`, entered.
+
+    Raises:
+        ValueError, OSError: something cannot run or be read; nothing has been written.
+        Interrupted: a signal asked to stop; the state is saved.
+        FloatingPointError: an update was not finite; nothing was saved after it.
     """
-    keep_freed_memory()
-    try:
-        distributed.initialize_distributed(pod)
-        with distributed.raise_on_all_hosts():
-            experiment = loading.load(path, overrides)
-    except (ValueError, OSError) as error:
-        return fail(error)
-    folder = folder or pathlib.Path("runs", pathlib.Path(path).stem)
-    with Display(quiet=jax.process_index() > 0) as display:
-        return run(experiment, folder, display)
-
-
-def run(experiment, folder, display):
-    """Trains as an experiment says, in a folder. Returns the exit status."""
+    if jax.default_backend() == "cpu":
+        keep_freed_memory()
     with contextlib.ExitStack() as held:
-        try:
-            display.stage("checking the experiment and its problems")
-            check(experiment, folder)
-            held.enter_context(run_folder.opened(folder, experiment))
-        except (ValueError, OSError) as error:
-            return fail(error)
+        display.stage("checking the experiment and its problems")
+        check(experiment, folder)
+        held.enter_context(run_folder.opened(folder, experiment))
         folder = pathlib.Path(folder)
         verifier = held.enter_context(make_verifier(experiment.grading))
         introduce(experiment, folder, display)
         evaluate = functools.partial(measure, experiment, verifier)
-        try:
-            loop.train(experiment, folder, verifier, evaluate, display)
-        except Interrupted as interrupted:
-            display.note(f"{interrupted}. The same command goes on from there.")
-            return interrupted.exit_status
-        except FloatingPointError as error:
-            return fail(error, status=1)
-        if jax.process_index() == 0:
-            display.stage("drawing")
-            conclude(folder, display)
-    return 0
+        loop.train(experiment, folder, verifier, evaluate, display)
 
 
 def keep_freed_memory():
@@ -161,20 +135,3 @@ def introduce(experiment, folder, display):
             "warning: with one update per step the ratio never leaves 1 and all gates "
             "coincide; raise updates.minibatches or updates.epochs to compare them"
         )
-
-
-def conclude(folder, display):
-    """Shows what the run has come to, and where to look further."""
-    validation = run_folder.read_metrics(folder, "validation")
-    table = rich.table.Table(title="Held-out problems")
-    for name in ("", "accuracy", "response length"):
-        table.add_column(name, justify="right")
-    for name, line in (("before", validation[0]), ("after", validation[-1])):
-        when = f"{name} ({line['step']} steps)"
-        length = f"{line['response_length/mean']:.1f} tokens"
-        table.add_row(when, f"{line['accuracy']:.1%}", length)
-    display.console.print(table)
-    picture = draw_learning_curves([folder], folder / "learning_curve.png")
-    display.note(f"The learning curve is in {picture}")
-    display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
-    display.note(f"Compare runs: maspo figures {folder} OTHER_RUN --out .")

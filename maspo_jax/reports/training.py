@@ -1,0 +1,23 @@
+"""What a run has come to: a table, and where to look further."""
+
+import rich.table
+
+from maspo_jax.reports.figures.training_curves import draw_learning_curves
+from maspo_jax.runs import run_folder
+
+
+def conclude(folder, display):
+    """Shows what the run has come to, and where to look further."""
+    validation = run_folder.read_metrics(folder, "validation")
+    table = rich.table.Table(title="Held-out problems")
+    for name in ("", "accuracy", "response length"):
+        table.add_column(name, justify="right")
+    for name, line in (("before", validation[0]), ("after", validation[-1])):
+        when = f"{name} ({line['step']} steps)"
+        length = f"{line['response_length/mean']:.1f} tokens"
+        table.add_row(when, f"{line['accuracy']:.1%}", length)
+    display.console.print(table)
+    picture = draw_learning_curves([folder], folder / "learning_curve.png")
+    display.note(f"The learning curve is in {picture}")
+    display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
+    display.note(f"Compare runs: maspo figures {folder} OTHER_RUN --out .")
