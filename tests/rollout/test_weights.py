@@ -14,11 +14,12 @@ from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.update import make_logprobs, make_update, policy_loss
+from maspo_jax.learning.update import make_logprobs, make_update
 from maspo_jax.models.attention import layout_of_mask
 from maspo_jax.models.cache import empty_cache
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.logprobs import response_logprobs

@@ -15,8 +15,8 @@ from maspo_jax.learning.optimizer import (
     hyperparameters,
     learning_rate,
     make_optimizer,
-    matrices,
 )
+from maspo_jax.models.sharding import decay_mask
 from maspo_jax.runs.checkpoints import Checkpoints
 from maspo_jax.runs.state import RunState
 
@@ -38,7 +38,7 @@ def earlier_optimizer(settings):
             b2=settings.beta2,
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,
-            mask=matrices,
+            mask=decay_mask,
         ),
     )
 
