@@ -26,10 +26,31 @@ NAMES = {
 # Class, by its name today -> {old field: new one}.
 FIELDS = {
     "maspo_jax.config:Experiment": {"held_out": "validation", "warm_up": "sft"},
+    "maspo_jax.data.prompts:FileTokenizer": {"end_token": "eos_token"},
+    "maspo_jax.data.sources:HubProblems": {"layout": "schema"},
+    "maspo_jax.data.sources:ProblemFile": {"layout": "schema"},
 }
+
+
+def _objective(record):
+    """The parts added to the loss had a field each, and so had a stateful advantage."""
+    distance, remembering = (
+        record.pop("kl_in_loss", None),
+        record.pop("remembering", None),
+    )
+    terms = [distance] if distance else []
+    for field, kind in (("entropy_bonus", "EntropyBonus"), ("imitation", "Imitation")):
+        coefficient = record.pop(field, 0)
+        if coefficient:
+            name = f"maspo_jax.objectives.terms:{kind}"
+            terms.append({"class": name, "coefficient": coefficient})
+    advantage = {"advantage": remembering} if remembering else {}
+    return {"terms": terms} | record | advantage
+
+
 # Class, by its name today -> a function of its record, {field: plain data} with
 # "class", that returns the record of today where more than a name has changed.
-CHANGES = {}
+CHANGES = {"maspo_jax.config:Objective": _objective}
 
 
 def name_today(name):

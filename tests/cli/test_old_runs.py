@@ -8,7 +8,7 @@ import json
 import shutil
 
 import pytest
-from conftest import ROOT, TINY, command, measured, run
+from conftest import EXPERIMENTS, ROOT, TINY, command, measured, run
 from support.evaluations import evaluation
 
 from maspo_jax.cli import export
@@ -35,6 +35,17 @@ def test_its_experiment_is_that_of_today():
     assert run_folder.read_experiment(OLD_RUN) == today
     record = serialization.upgraded(json.loads((OLD_RUN / "config.json").read_text()))
     assert serialization.differences(serialization.to_json(today), record) == []
+
+
+def test_an_objective_with_everything_on_is_that_of_today():
+    """The record was written by the old tree for `tests/experiments/tiny_all.py`."""
+    record = json.loads(OLD_RUN.with_name("old_objective.json").read_text())
+    today = serialization.to_json(loading.load(EXPERIMENTS / "tiny_all.py"))
+    assert serialization.differences(today, serialization.upgraded(record)) == [
+        f"{name}: {record[name]!r} in the run, None here"
+        for name in ("files", "revisions")
+        if record[name]
+    ]
 
 
 def test_it_goes_on(old_run):
