@@ -46,7 +46,7 @@ def complete(policy, read, given, *, batch, folder, display):
     mesh = policy.mesh
     with distributed.raise_on_all_hosts():
         evaluation = usual(policy, given)
-        plans = check(policy, evaluation, read, batch, mesh)
+        plans = check_evaluation(policy, evaluation, read, batch, mesh)
     folder = folder or pathlib.Path("evaluations", policy.title)
     settings = settings_of(policy, evaluation, read)
     text = f"{json.dumps(settings)} in {folder}, {batch} at a time"
@@ -93,7 +93,7 @@ def usual(policy, given):
     return benchmarks.Evaluation(**(lengths | given))
 
 
-def check(policy, evaluation, read, batch, mesh):
+def check_evaluation(policy, evaluation, read, batch, mesh):
     """Refuses what cannot be drawn. Returns the `BatchPlan` of each benchmark."""
     for benchmark in read:
         validation.check_grader(

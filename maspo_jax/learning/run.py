@@ -36,7 +36,7 @@ def run(experiment, folder, display):
         keep_freed_memory()
     with contextlib.ExitStack() as held:
         display.stage("checking the experiment and its problems")
-        check(experiment, folder)
+        check_experiment(experiment, folder)
         held.enter_context(run_folder.opened(folder, experiment))
         folder = pathlib.Path(folder)
         verifier = held.enter_context(make_verifier(experiment.grading))
@@ -61,7 +61,7 @@ def keep_freed_memory():
             mallopt(top_pad, 2**26)
 
 
-def check(experiment, folder):
+def check_experiment(experiment, folder):
     """Refuses what cannot run, before anything is compiled or written."""
     with distributed.raise_on_all_hosts():
         validation.validate(experiment, jax.device_count())

@@ -54,7 +54,7 @@ class DecodeState:
     """The state of the loop over steps."""
 
     step: jax.Array  # [] int32, tokens drawn per row
-    cache: Cache
+    kv_cache: Cache
     done: jax.Array  # [N] bool
     response: jax.Array  # [N, T] int32
     logprob: jax.Array  # [N, T] float32
@@ -138,14 +138,14 @@ def generate_local(policy, prompts, row_keys, decoding):
     def decode_step(state):
         """Feeds the last token and draws the next."""
         last = jax.lax.dynamic_slice_in_dim(state.response, state.step - 1, 1, axis=1)
-        layout = layout_of_decoding(start, state.cache.length)
-        hidden, cache = policy(last, layout, state.cache)
-        return draw(state.replace(cache=cache), hidden[:, 0])
+        layout = layout_of_decoding(start, state.kv_cache.length)
+        hidden, cache = policy(last, layout, state.kv_cache)
+        return draw(state.replace(kv_cache=cache), hidden[:, 0])
 
     shape = rows, decoding.length
     state = DecodeState(
         step=jnp.zeros((), jnp.int32),
-        cache=cache,
+        kv_cache=cache,
         done=jnp.zeros(rows, bool),
         response=jnp.full(shape, decoding.pad, jnp.int32),
         logprob=jnp.zeros(shape),

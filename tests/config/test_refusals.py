@@ -7,13 +7,13 @@ from conftest import EXPERIMENTS, TINY, command
 from maspo_jax.config import loading
 from maspo_jax.config.validation import check_vocabulary
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
-from maspo_jax.learning.run import check
+from maspo_jax.learning.run import check_experiment
 
 
 def refusal(path, *words):
     """Returns why an experiment is refused, one line or one a part, before it runs."""
     with pytest.raises((ValueError, OSError)) as caught:
-        check(loading.load(path, words), "run")
+        check_experiment(loading.load(path, words), "run")
     return str(caught.value)
 
 
