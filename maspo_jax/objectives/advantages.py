@@ -149,7 +149,7 @@ def token_rewards(reward, mask):
         return jnp.where(mask, reward, 0)
     length = mask.shape[-1]
     last = length - 1 - jnp.argmax(mask[:, ::-1], axis=-1, keepdims=True)
-    return _per_token(reward, mask & (jnp.arange(length) == last))
+    return _per_token(reward, mask & (jnp.arange(length)[None] == last))
 
 
 def outcome_rewards(reward, mask, responses):

@@ -170,7 +170,7 @@ def test_layout_does_not_change_a_step(build):
         chex.assert_trees_all_close(*map(jax.tree.leaves, policies), atol=2e-3)
         for (rows, got, _), (other, want, _) in zip(found[2], expected[2], strict=True):
             np.testing.assert_array_equal(rows.row, other.row)
-            for name in ("loss", "grad_norm", "entropy", "gate"):
+            for name in ("loss", "grad_norm", "entropy", "gate/mean"):
                 np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-5)
 
 
