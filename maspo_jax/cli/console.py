@@ -68,8 +68,8 @@ def command(kind):
         usual = functools.partial(arguments.parse, kind, prog=prog)
         words = sys.argv[1:] if words is None else words
         try:
-            options = getattr(kind, "parse", usual)(words)
             with signals_end_at_once():
+                options = getattr(kind, "parse", usual)(words)
                 return options.run() or 0
         except FloatingPointError as error:
             return fail(error, status=1)
