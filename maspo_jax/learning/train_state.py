@@ -3,12 +3,10 @@
 import functools
 
 import jax
-from flax import nnx
 
-from maspo_jax import distributed
-from maspo_jax.models import sharding
-from maspo_jax.models.decoder import Decoder
+from maspo_jax.models.decoder import init_decoder
 from maspo_jax.models.huggingface import load
+from maspo_jax.models.sharding import abstract_params
 from maspo_jax.runs.keys import key_for
 from maspo_jax.types import TrainState
 
@@ -24,19 +22,7 @@ def skeleton(config, optimizer, mesh):
     shapes = jax.eval_shape(
         functools.partial(_create, config, optimizer), jax.random.key(0)
     )
-    return placed(shapes, mesh)
-
-
-def placed(shapes, mesh):
-    """Returns shapes with the sharding of each leaf on a mesh."""
-    places = distributed.named_shardings(sharding.param_specs(shapes, mesh), mesh)
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=place
-        ),
-        shapes,
-        places,
-    )
+    return abstract_params(shapes, mesh)
 
 
 def begin(experiment, optimizer, mesh):
@@ -66,7 +52,7 @@ def adopt(policy, optimizer, mesh):
 
 
 def _create(config, optimizer, key):
-    return _begin(optimizer, Decoder(config, nnx.Rngs(key)))
+    return _begin(optimizer, init_decoder(config, key))
 
 
 def _begin(optimizer, policy):

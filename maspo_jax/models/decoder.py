@@ -282,3 +282,13 @@ def _rows_backward(residuals, cotangent):
 
 
 _rows.defvjp(_rows_forward, _rows_backward)
+
+
+def init_decoder(config, key):
+    """Returns a `Decoder` drawn at random.
+
+    Args:
+        config: its `DecoderConfig`.
+        key: a key of `jax.random`.
+    """
+    return Decoder(config, nnx.Rngs(key))

@@ -80,6 +80,26 @@ def test_nothing_mutates_or_evaluates_text(path):
     assert not calls & {"eval", "exec", "sympify", "parse_expr"}
 
 
+def outside(room):
+    """The files of the package that are not in a room."""
+    return [path for path in FILES if path.relative_to(PACKAGE).parts[0] != room]
+
+
+@pytest.mark.parametrize(
+    "path", outside("distributed"), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_only_distributed_talks_between_processes(path):
+    talk = r"multihost_utils|process_allgather|(?<!maspo_)jax\.distributed|sync_global_devices"
+    assert not re.search(talk, path.read_text())
+
+
+@pytest.mark.parametrize(
+    "path", outside("models"), ids=lambda p: str(p.relative_to(PACKAGE))
+)
+def test_only_models_knows_how_a_decoder_is_built(path):
+    assert not re.search(r"\bnnx\b|\.blocks\b|[\"']blocks", path.read_text())
+
+
 @every_file
 def test_nothing_is_left_over(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())

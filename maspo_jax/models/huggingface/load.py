@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-from flax import nnx
 
 from maspo_jax import hub, storage
-from maspo_jax.models.decoder import Decoder, DecoderConfig
+from maspo_jax.models.decoder import DecoderConfig, init_decoder
 from maspo_jax.models.huggingface.config import read_config
 from maspo_jax.models.huggingface.table import TABLE, path_of
 from maspo_jax.storage import read_json_object
@@ -147,7 +146,7 @@ def verify(folder, config):
 
 def skeleton(config):
     """Returns the `Decoder` of shapes that a config describes."""
-    return jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0)))
+    return jax.eval_shape(lambda: init_decoder(config, jax.random.key(0)))
 
 
 def _targets(config):
