@@ -275,7 +275,7 @@ def test_a_file_of_tasks_is_evaluated_with_their_grader(trained, tasks, tmp_path
     words = ("--samples", 2, "--batch", 16, "--out", tmp_path / "out")
     status, output = run(evaluate, trained, tasks, *words)
     assert status == 0, output
-    (about,) = evaluation_folder.read(tmp_path / "out")["benchmarks"].values()
+    (about,) = evaluation_folder.read_settings(tmp_path / "out")["benchmarks"].values()
     assert about["grader"] == "countdown"
     lines = (tmp_path / "out" / "tasks.jsonl").read_text().splitlines()
     rows = list(map(json.loads, lines))
