@@ -1,6 +1,7 @@
 """The optimizer, from an experiment's settings."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 
@@ -33,8 +34,10 @@ def make_optimizer(settings, updates):
     schedule = learning_rate(settings, updates)
 
     def adamw(learning_rate, weight_decay, max_grad_norm):
-        # Exactly one where nothing is swept: the schedule is that of the settings then.
-        share = learning_rate / settings.learning_rate
+        # Exactly one where nothing is swept, however a compiler divides by a constant:
+        # the schedule is that of the settings then, bit by bit.
+        peak = settings.learning_rate
+        share = jnp.where(learning_rate == peak, 1, learning_rate / peak)
         return optax.chain(
             optax.clip_by_global_norm(max_grad_norm),
             optax.adamw(
