@@ -1,5 +1,6 @@
 """The optimizer, from an experiment's settings."""
 
+import jax.numpy as jnp
 import optax
 
 from maspo_jax.models.sharding import decay_mask
@@ -34,8 +35,10 @@ def make_optimizer(settings, updates):
     schedule = learning_rate(settings, updates)
 
     def adamw(learning_rate, weight_decay, max_grad_norm):
-        # Exactly one where nothing is swept: the schedule is that of the settings then.
-        share = learning_rate / settings.learning_rate
+        # Exactly one where nothing is swept, however a compiler divides by a constant:
+        # the schedule is that of the settings then, bit by bit.
+        peak = settings.learning_rate
+        share = jnp.where(learning_rate == peak, 1, learning_rate / peak)
         return optax.chain(
             optax.clip_by_global_norm(max_grad_norm),
             optax.adamw(

@@ -86,12 +86,18 @@ class Checkpoints:
                 position=ocp.args.JsonRestore(),
             ),
         )
-        arrays = [
-            restored.state[sources[name]]
-            if sources[name] is not None
-            else _placed(hyperparameters[name.rpartition("/")[2]], like)
-            for name, like in wanted.items()
-        ]
+        arrays, used = [], set()
+        for name, like in wanted.items():
+            source = sources[name]
+            if source is None:
+                number = hyperparameters[name.rpartition("/")[2]]
+                arrays.append(_placed(number, like))
+            elif source in used:  # a buffer of its own, as both will be donated
+                shared = restored.state[source].addressable_data(0)
+                arrays.append(_placed(np.asarray(shared), like))
+            else:
+                used.add(source)
+                arrays.append(restored.state[source])
         train = jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
         return RunState.of(train, dict(restored.position))
 

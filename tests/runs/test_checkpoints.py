@@ -1,6 +1,7 @@
 """Checkpoints, those of earlier versions included."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def updated(config, optimizer, mesh, updates=3):
     """Returns a `TrainState` after some updates, and the size of the last one."""
     state = states.create(config, optimizer, mesh, jax.random.key(0))
 
-    @jax.jit
+    @functools.partial(jax.jit, donate_argnums=0)
     def update(state):
         grads = jax.tree.map(lambda leaf: jnp.cos(9 * leaf), state.policy)
         steps, opt_state = optimizer.update(grads, state.opt_state, state.policy)
