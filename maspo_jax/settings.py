@@ -28,6 +28,12 @@ def within(value, interval):
     return above & below  # neither holds for NaN
 
 
+def check_intervals(part):
+    """Raises ValueError, by name, unless all fields of a dataclass are in place."""
+    for field in dataclasses.fields(part):
+        check_interval(field, getattr(part, field.name), field.name)
+
+
 def check_interval(field, value, name):
     """Raises ValueError, by name, if the value of a field is not in its interval.
 

@@ -10,7 +10,6 @@ Problems come from files the user has: no benchmark is part of this package.
 import dataclasses
 import hashlib
 import json
-import math
 import pathlib
 import re
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from maspo_jax.data.sources import ProblemFile
 from maspo_jax.rewards import declaration, grade
 from maspo_jax.rewards.graders import Tolerant, grader_for
+from maspo_jax.settings import check_intervals, setting
 from maspo_jax.statistics import estimators
 
 PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
@@ -27,31 +27,17 @@ PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
 class Evaluation:
     """How responses are drawn. Truncation is allowed: nothing is trained on them."""
 
-    prompt_length: int = PROMPT_LENGTH  # tokens
-    response_length: int = RESPONSE_LENGTH  # tokens, the end included
-    samples: int = 32  # responses to each problem
-    temperature: float = 0.6  # 0 is greedy
-    top_p: float = 0.95
-    seed: int = 0
+    prompt_length: int = setting(PROMPT_LENGTH, "[1, inf)")  # tokens
+    response_length: int = setting(RESPONSE_LENGTH, "[1, inf)")  # the end included
+    # Responses to each problem; at most so many, for majority@k draws subsets of them.
+    samples: int = setting(32, f"[1, {estimators.MOST}]")
+    temperature: float = setting(0.6, "[0, inf)")  # 0 is greedy
+    top_p: float = setting(0.95, "(0, 1]")
+    seed: int = setting(0, "[0, 4294967296)")
 
     def __post_init__(self):
         """Refuses what cannot be drawn."""
-        for name in ("prompt_length", "response_length", "samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if self.samples > estimators.MOST:
-            raise ValueError(
-                f"samples={self.samples}: give at most {estimators.MOST}, for "
-                "majority@k draws subsets of them"
-            )
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(
-                f"temperature={self.temperature}: must be finite and not negative"
-            )
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed={self.seed}: give at least 0 and less than 2**32")
+        check_intervals(self)
         if self.temperature == 0 and self.samples > 1:
             raise ValueError(
                 f"samples={self.samples} with temperature=0: greedy responses to a "

@@ -57,7 +57,10 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
             done += len(lines)
             kept = table[: len(lines)]
             right += int(kept[:, 0].sum())
-            numbers = {"accuracy_so_far": right / done, "length": kept[:, 1].mean()}
+            numbers = {
+                "accuracy_so_far": right / done,
+                "response_length/mean": kept[:, 1].mean(),
+            }
             numbers["tokens_per_second"] = table[:, 1].sum() / spent
             display.step(done, numbers)
             number = interrupts.requested

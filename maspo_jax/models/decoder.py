@@ -22,6 +22,7 @@ from flax import nnx
 from maspo_jax.models import rope
 from maspo_jax.models.attention import IMPLEMENTATIONS, RowLayout, choose_attention
 from maspo_jax.models.precision import cast, precision_of
+from maspo_jax.settings import check_intervals, setting
 
 DTYPES = ("float32", "bfloat16")
 
@@ -30,13 +31,13 @@ DTYPES = ("float32", "bfloat16")
 class DecoderConfig:
     """The shape of a decoder."""
 
-    vocabulary: int
-    width: int = 64
-    depth: int = 2
-    query_heads: int = 4
-    key_value_heads: int = 2
-    head_width: int = 16
-    feed_forward: int = 176
+    vocabulary: int = setting(interval="[1, inf)")
+    width: int = setting(64, "[1, inf)")
+    depth: int = setting(2, "[1, inf)")
+    query_heads: int = setting(4, "[1, inf)")
+    key_value_heads: int = setting(2, "[1, inf)")
+    head_width: int = setting(16, "[1, inf)")
+    feed_forward: int = setting(176, "[1, inf)")
     rope_theta: float = 1e4
     rope_scaling: Any = None  # from `models.rope`, for longer texts
     norm_epsilon: float = 1e-6
@@ -51,10 +52,7 @@ class DecoderConfig:
 
     def __post_init__(self):
         """Refuses shapes that no decoder has."""
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.type is int and value < 1:
-                raise ValueError(f"{field.name}={value}: must be at least 1")
+        check_intervals(self)
         if self.query_heads % self.key_value_heads:
             raise ValueError(
                 f"query_heads={self.query_heads} is not a multiple of "

@@ -20,6 +20,7 @@ from maspo_jax.models.attention import (
 from maspo_jax.models.cache import Cache, empty_cache
 from maspo_jax.rollout.sample_token import sample_token
 from maspo_jax.rollout.weights import cast_for_sampling
+from maspo_jax.settings import check_intervals, setting
 from maspo_jax.types import Rollout, Sequences
 
 
@@ -27,26 +28,21 @@ from maspo_jax.types import Rollout, Sequences
 class SamplingParams:
     """What to draw for each prompt."""
 
-    responses: int  # G
-    length: int  # T, the longest response in tokens, its end included
+    responses: int = setting(interval="[1, inf)")  # G
+    # T, the longest response in tokens, its end included
+    length: int = setting(interval="[1, inf)")
     eos_tokens: tuple[int, ...]  # the tokens that end a response
     pad: int  # the token that fills what follows
-    temperature: float = 1.0  # 0 is greedy
-    top_p: float = 1.0
+    temperature: float = setting(1.0, "[0, inf)")  # 0 is greedy
+    top_p: float = setting(1.0, "(0, 1]")
 
     def __post_init__(self):
         """Refuses settings that name no distribution."""
-        for name in ("responses", "length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        check_intervals(self)
         if not self.eos_tokens:
             raise ValueError(
                 "eos_tokens=(): give at least one token that ends a response"
             )
-        if self.temperature < 0:
-            raise ValueError(f"temperature={self.temperature}: must not be negative")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p={self.top_p}: must be above 0 and at most 1")
 
 
 @struct.dataclass

@@ -97,7 +97,8 @@ def test_the_policy_before_and_after_can_be_evaluated(
         assert "gsm8k" in results["benchmarks"]
         assert "pass@2" in (folder / "results.md").read_text()
     prompts = [
-        evaluation_folder.read_settings(f)["answers"]["template"] for f in (before, after)
+        evaluation_folder.read_settings(folder)["answers"]["template"]
+        for folder in (before, after)
     ]
     assert prompts[0] == prompts[1]
     words = (before, after, "--out", tmp_path / "compared")
