@@ -225,7 +225,7 @@ def test_responses_near_the_limit_lose_reward_by_their_length(rollout, factor):
         {"overlong_penalty": OverlongPenalty(4)},
         {"kl_in_reward": kl.Penalty(0.1, kl.k1)},
     ],
-    ids=str,
+    ids=lambda parts: next(iter(parts), "none"),
 )
 def test_rewards_per_token_are_those_of_their_responses(rollout, parts):
     """On the last token or on several, whatever stands on padding."""
