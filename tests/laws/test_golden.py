@@ -14,8 +14,6 @@ from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 from maspo_jax.objectives.surrogate import fit, surrogate
 from maspo_jax.types import TrainBatch
 
-pytestmark = reference.needs_golden
-
 every_method = pytest.mark.parametrize("method", reference.select())
 per_token = pytest.mark.parametrize(
     "method", reference.select(without=("_tis", "_seq"))

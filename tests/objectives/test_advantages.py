@@ -78,7 +78,6 @@ def groups(arrays):
             yield rows
 
 
-@reference.needs_golden
 @pytest.mark.parametrize(
     "rule, column",
     [
@@ -101,7 +100,6 @@ def test_against_the_released_code(rule, column):
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
-@reference.needs_golden
 def test_normalization_variants():
     arrays = reference.load("own_group_norm_variants")
     variants = {
@@ -121,7 +119,6 @@ def test_normalization_variants():
                 np.testing.assert_allclose(ours, arrays[name][rows], rtol=1e-9)
 
 
-@reference.needs_golden
 @pytest.mark.parametrize(
     "column", ["adv_reinforce_plus_plus", "adv_reinforce_plus_plus_baseline"]
 )
@@ -168,7 +165,6 @@ def test_raw_is_the_reward():
     np.testing.assert_array_equal(advantage, np.where(mask, reward.reshape(-1, 1), 0))
 
 
-@reference.needs_golden
 def test_smoothed_over_visits():
     arrays = reference.load("advantages_dcpo_sas")
     for group in np.unique(arrays["group_ids"]):
@@ -200,7 +196,6 @@ def test_smoothing_remembers_what_one_visit_cannot_say():
     np.testing.assert_allclose([history.mean[0], history.deviation[0]], [0.5, 0.5])
 
 
-@reference.needs_golden
 def test_entropy_advantage():
     inputs, arrays = (
         reference.load("inputs_main"),

@@ -112,7 +112,6 @@ def golden():
     return *(jnp.asarray(inputs[name]) for name in names), mask
 
 
-@reference.needs_golden
 @pytest.mark.parametrize(
     "rule, name",
     [
@@ -136,7 +135,6 @@ def test_factors_of_the_released_code(rule, name):
     np.testing.assert_allclose(share, arrays[f"w_{name}_raw_ess"], rtol=1e-6)
 
 
-@reference.needs_golden
 @pytest.mark.parametrize(
     "rule, name",
     [
@@ -154,7 +152,6 @@ def test_rejections_of_the_released_code(rule, name):
     np.testing.assert_array_equal(ours, theirs != 0)
 
 
-@reference.needs_golden
 @pytest.mark.parametrize("method", reference.CORRECTED)
 def test_gradient_with_the_factor(method):
     inputs, arrays = reference.inputs_of(method), reference.load(f"policy_{method}")

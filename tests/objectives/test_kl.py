@@ -16,7 +16,6 @@ def gradient(estimator, logprob, reference):
     return jax.grad(lambda x: jnp.sum(estimator(x, reference)))(logprob)
 
 
-@reference.needs_golden
 @every_estimator
 def test_values_and_gradients_of_the_released_code(estimator):
     inputs, arrays = reference.load("inputs_main"), reference.load("kl")

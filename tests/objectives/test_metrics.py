@@ -78,7 +78,6 @@ def test_out_of_band_counts_uncertain_tokens_only():
     assert metrics(moved, batch, gates.Clip())["out_of_band"] == 0.5
 
 
-@reference.needs_golden
 @pytest.mark.parametrize("method", reference.select(without=("_tis", "gmpo", "gspo")))
 def test_utilization_of_the_golden_batch(method):
     entry = reference.manifest()[method]

@@ -46,7 +46,6 @@ def test_a_batch_without_tokens_is_no_mismatch():
     assert all(number == 0 for number in found.values())
 
 
-@reference.needs_golden
 def test_mismatch_of_the_released_code():
     inputs, arrays = (
         reference.load("inputs_main"),

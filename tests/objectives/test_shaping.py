@@ -5,7 +5,6 @@ from support import reference
 from maspo_jax.objectives import shaping
 
 
-@reference.needs_golden
 def test_overlong_penalty_of_the_released_code():
     arrays = reference.load("overlong")
     limit, buffer = int(arrays["max_resp_len"]), int(arrays["buffer_len"])

@@ -69,7 +69,6 @@ def test_only_token_mean_grows_with_the_batch(mask):
         ),
     ],
 )
-@reference.needs_golden
 def test_a_shard_of_a_batch_is_weighed_by_the_whole(rule, weight):
     """Released code that knows the size of the whole batch does as this package does.
 
@@ -82,7 +81,6 @@ def test_a_shard_of_a_batch_is_weighed_by_the_whole(rule, weight):
     np.testing.assert_allclose(ours, theirs, rtol=1e-7, atol=1e-12)
 
 
-@reference.needs_golden
 @pytest.mark.parametrize(
     "weight, rule",
     [

@@ -134,7 +134,6 @@ def test_a_response_is_cut_off_if_it_fills_its_row_without_an_end():
     assert on_device.tolist() == [True, False, False]
 
 
-@reference.needs_golden
 def test_groups_kept_by_the_reference_rule():
     arrays = reference.load("own_dynamic_sampling")
     for group in np.unique(arrays["group_ids"]):

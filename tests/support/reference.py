@@ -5,13 +5,11 @@ import json
 import pathlib
 
 import numpy as np
-import pytest
 
 from maspo_jax.objectives import gates
 from maspo_jax.types import TrainBatch
 
 FOLDER = pathlib.Path(__file__).parents[1] / "reference_data" / "golden"
-needs_golden = pytest.mark.filterwarnings()
 
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-12}
 FLOAT32 = {"rtol": 2e-5, "atol": 1e-6}
