@@ -48,9 +48,19 @@ def _objective(record):
     return {"terms": terms} | record | advantage
 
 
+def _experiment(record):
+    """Problems of the hub are recorded by all that chooses them, the schema included."""
+    files = record.get("files", {})
+    files = {name.replace("layout=", "schema="): files[name] for name in files}
+    return record | ({"files": files} if files else {})
+
+
 # Class, by its name today -> a function of its record, {field: plain data} with
 # "class", that returns the record of today where more than a name has changed.
-CHANGES = {"maspo_jax.config:Objective": _objective}
+CHANGES = {
+    "maspo_jax.config:Experiment": _experiment,
+    "maspo_jax.config:Objective": _objective,
+}
 
 
 def name_today(name):

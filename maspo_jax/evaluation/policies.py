@@ -30,8 +30,8 @@ class Policy:
     name: str
     step: int | None  # of training; None for one that was not trained here
     decoder: Decoder
-    tokenizer: Any  # a `data.tokenizer.Tokenizer`
-    template: Any  # a `data.templates.Template`
+    tokenizer: Any  # a `data.prompts.Tokenizer`
+    template: Any  # a `data.prompts.Template`
     prompt_length: int  # tokens it is asked in, unless an evaluation says otherwise
     response_length: int  # tokens it answers in, likewise
     grading: config.Grading
@@ -71,7 +71,7 @@ def open_policy(name, mesh, step=None, dtype=None, template=None):
         step: of the run's checkpoint; None for the newest.
         dtype: of the parameters of a checkpoint of Hugging Face; None for float32. A
             run has its own.
-        template: the name in `data.templates` of the instructions a checkpoint is given
+        template: the name in `data.prompts.templates` of the instructions a checkpoint is given
             with each question; None for `boxed`. A run has its own.
 
     Raises:

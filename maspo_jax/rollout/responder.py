@@ -21,8 +21,8 @@ from maspo_jax.types import Response
 class Responder:
     """How problems are put to a policy, and who grades how it responds."""
 
-    template: object  # a `data.templates.Template`
-    tokenizer: object  # a `data.tokenizer.Tokenizer`
+    template: object  # a `data.prompts.Template`
+    tokenizer: object  # a `data.prompts.Tokenizer`
     prompt_length: int  # L
     decoding: SamplingParams
     verifier: object  # a `rewards.Verifier`

@@ -48,6 +48,24 @@ def test_an_objective_with_everything_on_is_that_of_today():
     ]
 
 
+def test_what_was_renamed_in_files_is_found_again():
+    hub = {"class": "maspo_jax.data.hub_problems:HubProblems", "layout": "gsm8k"}
+    tokenizer = {"class": "maspo_jax.data.tokenizer:FileTokenizer", "end_token": "<e>"}
+    record = {
+        "class": "maspo_jax.config:Experiment",
+        "train_set": hub,
+        "tokenizer": tokenizer,
+        "files": {"some/set:train (layout=gsm8k)": "sha256 0"},
+    }
+    today = serialization.upgraded(record)
+    assert today["train_set"]["class"] == "maspo_jax.data.sources:HubProblems"
+    assert (
+        today["train_set"]["schema"] == "gsm8k" and "layout" not in today["train_set"]
+    )
+    assert today["tokenizer"]["eos_token"] == "<e>"
+    assert today["files"] == {"some/set:train (schema=gsm8k)": "sha256 0"}
+
+
 def test_it_goes_on(old_run):
     before = measured(old_run)
     status, output = command(TINY, *WORDS, "--steps", 3, "--run", old_run)
