@@ -71,8 +71,8 @@ def open_policy(name, mesh, step=None, dtype=None, template=None):
         step: of the run's checkpoint; None for the newest.
         dtype: of the parameters of a checkpoint of Hugging Face; None for float32. A
             run has its own.
-        template: the name in `data.prompts.templates` of the instructions a checkpoint is given
-            with each question; None for `boxed`. A run has its own.
+        template: the name in `data.prompts.templates` of the instructions that a
+            checkpoint is given with each question; None for `boxed`. A run has its own.
 
     Raises:
         ValueError, OSError: there is no such policy, in this process or another of
