@@ -49,7 +49,7 @@ def _objective(record):
 
 
 def _experiment(record):
-    """Problems of the hub are recorded by all that chooses them, the schema included."""
+    """Problems of the hub are recorded by what chooses them, the schema included."""
     files = record.get("files", {})
     files = {name.replace("layout=", "schema="): files[name] for name in files}
     return record | ({"files": files} if files else {})
