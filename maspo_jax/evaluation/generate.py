@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from maspo_jax import distributed
-from maspo_jax.evaluation.responses import appended, record
+from maspo_jax.evaluation import responses
 from maspo_jax.runs.interrupts import Interrupted
 
 
@@ -41,7 +41,7 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
         append, done, right = None, 0, 0
         with distributed.raise_on_all_hosts():
             if jax.process_index() == 0:
-                opened = appended(path, plan.responses)
+                opened = responses.appended(path, plan.responses)
                 append, done, right = held.enter_context(opened)
         done = int(distributed.max_over_hosts(done))
         display.begin(f"{benchmark.name}: response", done, total)
@@ -75,6 +75,6 @@ def _next(policy, benchmark, responder, plan, start):
     for index, response in enumerate(drawn):
         prompt = own.start + index // plan.responses
         sample = int(first[prompt]) + index % plan.responses
-        lines.append(record(problems[prompt], sample, response))
+        lines.append(responses.record(problems[prompt], sample, response))
     table = np.array([(response.reward, response.length) for response in drawn])
     return distributed.all_gather_texts(lines), distributed.all_gather_hosts(table)

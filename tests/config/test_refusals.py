@@ -36,6 +36,8 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sft.batch", 12], "sft.batch=12 is not"),
         (["--policy.vocabulary", 70], "the tokenizer has 76"),
         (["--sampling.temperature", 0], "sampling.temperature=0"),
+        (["--validation.temperature", -1], "validation.temperature=-1"),
+        (["--validation.samples", 2], "validation.samples=2 with validation.temp"),
         (["--sampling.prompt-length", 2], "Raise the length to at least"),
         (["--sampling.response-length", 3], "Raise the length to at least"),
         (["--objective.gate.alpha", "nan"], "objective.gate.alpha=nan"),

@@ -11,7 +11,7 @@ from maspo_jax.runs import run_folder
 # Okabe and Ito's palette, told apart by color-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"  # told apart where curves lie on each other
-COLUMNS = 5  # of the legend
+COLUMNS = 4  # of the legend
 LONGEST = 31  # characters of a name in it
 LINE = 0.2  # inches that a line of the legend takes
 
