@@ -12,8 +12,8 @@ from flax import nnx
 
 from maspo_jax import distributed
 from maspo_jax.config import Grading
-from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.render import render_demonstrations
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer
 from maspo_jax.data.sources import Problem, arithmetic
 from maspo_jax.models.decoder import Decoder, DecoderConfig
@@ -118,7 +118,7 @@ def sequences(template, *responses):
     problems = [
         Problem(str(n), "What?", "34", response) for n, response in enumerate(responses)
     ]
-    drawn = pipeline.demonstrate(problems, template, BYTES, 256, 256)
+    drawn = render_demonstrations(problems, template, BYTES, 256, 256)
     return distributed.shard_rows(drawn, mesh_of(1, 1))
 
 
@@ -193,7 +193,7 @@ def test_a_question_about_reasoning_opens_none():
 
 def test_every_prompt_opens_its_own_reasoning():
     mixed = [
-        pipeline.demonstrate(
+        render_demonstrations(
             [Problem("0", "What?", "34", "Hm. \\boxed{34}")] * 2,
             template,
             BYTES,
