@@ -5,7 +5,6 @@ import functools
 import jax
 from flax import nnx
 
-from maspo_jax import distributed
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.models.huggingface import load
@@ -24,19 +23,7 @@ def skeleton(config, optimizer, mesh):
     shapes = jax.eval_shape(
         functools.partial(_create, config, optimizer), jax.random.key(0)
     )
-    return placed(shapes, mesh)
-
-
-def placed(shapes, mesh):
-    """Returns shapes with the sharding of each leaf on a mesh."""
-    places = distributed.named_shardings(sharding.param_specs(shapes, mesh), mesh)
-    return jax.tree.map(
-        lambda leaf, place: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=place
-        ),
-        shapes,
-        places,
-    )
+    return sharding.abstract_params(shapes, mesh)
 
 
 def begin(experiment, optimizer, mesh):
