@@ -16,14 +16,14 @@ import functools
 import pathlib
 import typing
 
+from maspo_jax.rollout.batching import BATCH
+
 if typing.TYPE_CHECKING:
     import numpy as np
 
     from maspo_jax.config import Experiment
     from maspo_jax.evaluation.policies import Policy
     from maspo_jax.rewards import Verdict
-
-BATCH = 128  # responses drawn at a time
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,8 +106,8 @@ def _grader(of_benchmark, of_policy):
     if of_benchmark != "of the policy":
         return of_benchmark
     name = of_policy.get("function", of_policy.get("class"))
-    for room in ("graders:", "verifier:"):
-        name = name.removeprefix(f"maspo_jax.rewards.{room}")
+    for room in ("", ".graders", ".verifier"):
+        name = name.removeprefix(f"maspo_jax.rewards{room}:")
     if "function" in of_policy:
         # Older folders say "of the policy" where `grade` checked in its place.
         known = getattr(graders, name, None)
