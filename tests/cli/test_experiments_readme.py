@@ -131,5 +131,5 @@ def test_the_example_that_remembers_is_given_what_it_left(printed):
 
 def test_every_link_leads_somewhere():
     text = (FOLDER / "README.md").read_text()
-    for target in re.findall(r"\]\((\.\./[^)]+)\)", text):
+    for target in re.findall(r"\]\((\.\./[^)#]+)", text):
         assert (FOLDER / target).exists(), target

@@ -1,5 +1,6 @@
 """Curves over the steps of runs."""
 
+import math
 import pathlib
 
 import matplotlib.figure
@@ -78,7 +79,7 @@ def draw_learning_curves(folders, path):
 
 def from_zero(top):
     """Returns limits of an axis that show a curve at zero and one at the top whole."""
-    top = top if top > 0 else 1.0
+    top = top if 0 < top < math.inf else 1.0  # infinite where there is no curve
     return -0.02 * top, 1.05 * top
 
 
