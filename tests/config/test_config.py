@@ -327,7 +327,8 @@ def descriptions(panel):
     """Returns what a panel of the page says of each of its options, if anything."""
     text = " ".join(panel.replace("│", " ").split())
     parts = re.split(r" --[a-z][^ ]*,?(?= )", text)[1:]
-    said = [
+    ends = r"\((?:default|fixed|in [\[(])"
+    said = [re.split(ends, part)[0].split() for part in parts]
         re.split(r"\((?:default|fixed|in [\[(])", part)[0].split() for part in parts
     ]
     return [" ".join(words[1:]) for words in said if len(words) > 1]
