@@ -329,8 +329,6 @@ def descriptions(panel):
     parts = re.split(r" --[a-z][^ ]*,?(?= )", text)[1:]
     ends = r"\((?:default|fixed|in [\[(])"
     said = [re.split(ends, part)[0].split() for part in parts]
-        re.split(r"\((?:default|fixed|in [\[(])", part)[0].split() for part in parts
-    ]
     return [" ".join(words[1:]) for words in said if len(words) > 1]
 
 
