@@ -109,7 +109,7 @@ def test_blocks_of_bfloat16_are_as_near_to_float32_as_the_reference():
 
 
 def test_decoding_sees_the_filled_columns_of_its_row_and_no_others():
-    """Rows of different lengths, in a cache whose other columns are not numbers."""
+    """Rows of different lengths, in a cache whose other columns hold large numbers."""
     query, key, value, _, _ = inputs("whole")
     start, lengths = jnp.array([0, 5, 30]), jnp.array([36, 20, 31])
     column = jnp.arange(37)[None]
