@@ -11,7 +11,7 @@ TOKENS = jax.random.randint(jax.random.key(2), (3, 9), 0, 24)
 
 
 def test_columns_go_behind_those_of_their_row(tiny_config):
-    cache = empty_cache(tiny_config, 3, 5)
+    cache = empty_cache(tiny_config, 3, 5, in_step=False)
     cache = cache.replace(length=jnp.array([0, 2, 4]))
     new = jnp.arange(1.0, 4)[:, None, None, None] * jnp.ones((3, 2, 1, 6))
     written, keys, values = jax.jit(type(cache).write)(cache, 1, new, -new)
@@ -26,11 +26,21 @@ def test_columns_go_behind_those_of_their_row(tiny_config):
     np.testing.assert_array_equal(written.advance(1).length, [1, 3, 5])
 
 
+def test_rows_in_step_are_written_as_each_by_itself_would_be(tiny_config):
+    new = jax.random.normal(jax.random.key(0), (3, 2, 2, 6))
+    written = []
+    for in_step in (True, False):
+        cache = empty_cache(tiny_config, 3, 5, in_step).advance(2)
+        written.append(cache.write(1, new, -new)[0])
+    np.testing.assert_array_equal(written[0].key, written[1].key)
+    np.testing.assert_array_equal(written[0].value, written[1].value)
+
+
 def test_rows_of_different_lengths_go_on_as_each_would_alone(tiny_policy):
     """As where a row that has ended makes room for another prompt."""
     lengths, steps = [2, 5, 7], 2
     feed = jax.jit(type(tiny_policy).__call__)
-    cache = empty_cache(tiny_policy.config, 3, 12)
+    cache = empty_cache(tiny_policy.config, 3, 12, in_step=False)
     alone = []
     for row, length in enumerate(lengths):
         tokens = TOKENS[row : row + 1, : length + steps]
