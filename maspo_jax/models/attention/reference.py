@@ -26,7 +26,9 @@ def reference(query, key, value, layout):
     size = segments.shape[-1]
     same = segments[:, :, None] == segments[:, None, :]
     real = (segments > 0)[:, None, :]
-    return _attend(query, key, value, same & real & jnp.tri(size, dtype=bool)[None])
+    visible = same & real & jnp.tri(size, dtype=bool)[None]
+    mixed = _attend(query, key, value, visible)
+    return jnp.where((segments > 0)[:, :, None, None], mixed, 0)
 
 
 def decode(query, key, value, layout):
@@ -61,10 +63,7 @@ def _attend(query, key, value, visible):
         precision=precision,
         preferred_element_type=jnp.float32,
     )
-    visible = visible[:, None, None]
-    score = jnp.where(visible, score / math.sqrt(width), MASKED)
-    share = jnp.where(visible, jax.nn.softmax(score, axis=-1), 0)
-    mixed = jnp.einsum(
-        "bkgsc,bkce->bskge", share.astype(value.dtype), value, precision=precision
-    )
+    score = jnp.where(visible[:, None, None], score / math.sqrt(width), MASKED)
+    share = jax.nn.softmax(score, axis=-1).astype(value.dtype)
+    mixed = jnp.einsum("bkgsc,bkce->bskge", share, value, precision=precision)
     return mixed.reshape(rows, steps, heads, width)
