@@ -42,10 +42,10 @@ def train(experiment, folder, verifier, evaluate, display):
 
     Args:
         experiment: the `Experiment`.
-        folder: of the run, from `runs.opened`.
+        folder: of the run, from `run_folder.opened`.
         verifier: a `rewards.Verifier`.
-        evaluate: a function of the policy and the mesh that returns its held-out
-            metrics, a dict of numbers.
+        evaluate: a function of the policy and the mesh that returns its
+            validation metrics, a dict of numbers.
         display: a `Display`, entered.
 
     Raises:
@@ -291,7 +291,7 @@ def problem_stream(experiment, position):
 
 
 def measure(run, step, policy, evaluate):
-    """Logs how the policy does on the held-out problems after so many steps."""
+    """Logs how the policy does on the validation problems after so many steps."""
     with run.clock("evaluating"):
         metrics = evaluate(policy, run.mesh)
     run.log.write("validation", step, metrics)

@@ -104,7 +104,7 @@ def check_problems(experiment):
 
 
 def measure(experiment, verifier, policy, mesh):
-    """Returns the accuracy and length on the held-out problems."""
+    """Returns the accuracy and length on the validation problems."""
     validation = experiment.validation
     responder = make_responder(
         experiment,
