@@ -14,18 +14,20 @@ from maspo_jax.config.experiment import (
     Updates,
     Validation,
 )
+from maspo_jax.config.loading import load
 
 __all__ = [
     "DynamicSampling",
     "Experiment",
     "Grading",
-    "Validation",
     "Objective",
     "Optimization",
     "OverlongFilter",
     "OverlongPenalty",
     "Phase",
     "Sampling",
-    "Updates",
     "Sft",
+    "Updates",
+    "Validation",
+    "load",
 ]
