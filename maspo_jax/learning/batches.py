@@ -17,7 +17,8 @@ from maspo_jax.objectives.correction import Truncating
 from maspo_jax.objectives.metrics import effective_share, rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
 from maspo_jax.objectives.shaping import overlong_penalty
-from maspo_jax.rollout.worker import rows_of, truncated
+from maspo_jax.rollout.grading import truncated
+from maspo_jax.rollout.worker import rows_of
 from maspo_jax.types import TrainBatch
 
 

@@ -4,9 +4,12 @@ import dataclasses
 import re
 from collections.abc import Callable
 
+import numpy as np
+
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
+from maspo_jax.types import Response
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _OPENED_AGAIN = re.compile(rf"^[ \t]*{THINK}", re.MULTILINE)
@@ -113,3 +116,29 @@ def grade_texts(verifier, problems, texts):
 def grade(verifier, tokenizer, problems, sequences):
     """Returns the verdict on each response of this process, from its tokens."""
     return grade_texts(verifier, problems, texts_of(tokenizer, sequences))
+
+
+def truncated(sequences, eos_tokens):
+    """Returns which responses reached the limit without an end token. [N] bool."""
+    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
+    return sequences.response_mask[:, -1] & ~ended
+
+
+def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
+    """Returns the `Response`s of this process to its problems, in order.
+
+    Args:
+        verifier: a `rewards.Verifier`, or what `make_verifier` returns.
+        tokenizer: of prompts and responses.
+        problems: those of this process, each with as many neighboring rows.
+        sequences: the `Sequences` of this process, as NumPy.
+        eos_tokens: the tokens that end a response.
+    """
+    texts = texts_of(tokenizer, sequences)
+    verdicts = grade_texts(verifier, problems, texts)
+    lengths = sequences.response_mask.sum(axis=-1).tolist()
+    cut_off = truncated(sequences, eos_tokens).tolist()
+    return [
+        Response(text, verdict, verdict.reward, *rest)
+        for text, verdict, *rest in zip(texts, verdicts, lengths, cut_off, strict=True)
+    ]

@@ -13,8 +13,7 @@ from maspo_jax import distributed
 from maspo_jax.data.prompts.render import render_prompts
 from maspo_jax.rollout.batching import BATCH, plan_batches
 from maspo_jax.rollout.generate import SamplingParams, sample_with_keys
-from maspo_jax.rollout.grading import grade_texts, texts_of
-from maspo_jax.types import Response
+from maspo_jax.rollout.grading import grade_responses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,17 +53,13 @@ class Responder:
             self.mesh,
         )
         sequences = distributed.local_rows(rollout.sequences)
-        texts = texts_of(self.tokenizer, sequences)
-        verdicts = grade_texts(self.verifier, problems[own], texts)
-        response, mask = sequences.response, sequences.response_mask
-        cut = mask[:, -1] & ~np.isin(response[:, -1], self.decoding.eos_tokens)
-        lengths = mask.sum(axis=-1).tolist()
-        return [
-            Response(text, verdict, verdict.reward, length, truncated)
-            for text, verdict, length, truncated in zip(
-                texts, verdicts, lengths, cut.tolist(), strict=True
-            )
-        ]
+        return grade_responses(
+            self.verifier,
+            self.tokenizer,
+            problems[own],
+            sequences,
+            self.decoding.eos_tokens,
+        )
 
 
 def make_responder(asked, verifier, mesh, key, prompt_length, **drawn):

@@ -15,10 +15,10 @@ from maspo_jax import config, distributed
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED
 from maspo_jax.rollout.generate import SamplingParams, sample
-from maspo_jax.rollout.grading import grade_texts, texts_of
+from maspo_jax.rollout.grading import grade_responses
 from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.metrics_log import Clock
-from maspo_jax.types import Response, Rollout
+from maspo_jax.types import Rollout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,16 +133,10 @@ class Worker:
             problems: of this process.
             sequences: the `Sequences` of this process, as NumPy.
         """
-        texts = texts_of(self.experiment.tokenizer, sequences)
-        verdicts = grade_texts(self.verifier, problems, texts)
-        length = sequences.response_mask.sum(axis=-1).tolist()
-        cut_off = truncated(sequences, self.sampling.eos_tokens).tolist()
-        return [
-            Response(text, verdict, verdict.reward, *rest)
-            for text, verdict, *rest in zip(
-                texts, verdicts, length, cut_off, strict=True
-            )
-        ]
+        tokenizer, params = self.experiment.tokenizer, self.sampling
+        return grade_responses(
+            self.verifier, tokenizer, problems, sequences, params.eos_tokens
+        )
 
     def fill(self, held, fresh):
         """Returns a batch with what can be learned from of two others.
@@ -218,12 +212,6 @@ def _merge(held, fresh, rows, mesh):
 def rows_of(prompts, responses):
     """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
     return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
-
-
-def truncated(sequences, eos_tokens):
-    """Returns which responses reached the limit without an end token. [N] bool."""
-    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
-    return sequences.response_mask[:, -1] & ~ended
 
 
 def informative(reward):

@@ -13,7 +13,8 @@ from maspo_jax.config import loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout import generate, worker
-from maspo_jax.rollout.worker import RewardedRollout, informative, truncated
+from maspo_jax.rollout.grading import truncated
+from maspo_jax.rollout.worker import RewardedRollout, informative
 from maspo_jax.types import Response, Rollout, Sequences
 
 PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
@@ -123,6 +124,36 @@ def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():
     assert (
         metrics["response_length/clip_ratio"] == 0.25 and metrics["reward"] == 3.5 / 4
     )
+
+
+class SameText:
+    """Says that a response is right if it is its own reference answer."""
+
+    def grade(self, responses, golds):
+        return [
+            Verdict("correct" if text == gold else "wrong", text, "same")
+            for text, gold in zip(responses, golds, strict=True)
+        ]
+
+
+def test_every_response_has_its_own_text_verdict_and_length(drawing):
+    tokenizer = drawing.experiment.tokenizer
+    texts = ["1", "23", "456", "7", "89", "1234"]  # two problems, three responses each
+    rows = [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in texts]
+    rows[5] = tokenizer.encode("12345")  # cut off
+    mask = np.arange(5) < np.array([len(row) for row in rows])[:, None]
+    response = np.full(mask.shape, tokenizer.pad_token_id, np.int32)
+    response[mask] = np.concatenate(rows)
+    prompt = np.full((6, 2), tokenizer.encode("1")[0], np.int32)
+    sequences = Sequences(prompt, np.ones((6, 2), bool), response, mask)
+    problems = [Problem("a", "?", "23"), Problem("b", "?", "7")]
+    grading = dataclasses.replace(drawing, verifier=SameText())
+    found = grading.grade(problems, sequences)
+    assert [one.text for one in found] == [*texts[:5], "12345"]
+    assert [one.verdict.answer for one in found] == [one.text for one in found]
+    assert [one.reward for one in found] == [0, 1, 0, 1, 0, 0]
+    assert [one.length for one in found] == [2, 3, 4, 2, 3, 5]
+    assert [one.truncated for one in found] == [False] * 5 + [True]
 
 
 def test_a_response_is_cut_off_if_it_fills_its_row_without_an_end():
