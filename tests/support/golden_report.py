@@ -1,6 +1,6 @@
 """Prints how far each method is from the released code, as a table.
 
-    python tests/support/golden_report.py > experiments/results/gates/golden.md
+    (cd tests && python -m support.golden_report) > experiments/results/gates/golden.md
 
 The deviation of a method is that of the gradient of every token, relative to the
 larger of its size and 1e-3, the worst over the batch.
