@@ -45,19 +45,10 @@ class Figures:
 
 def draw_gates(folder):
     """Draws every figure of the gates, and prints and writes the property table."""
-    from maspo_jax.reports.figures import gate_curves, gate_maps, style, tables
+    from maspo_jax.reports.figures import gates, style, tables
 
     with created(folder):
-        for draw in (
-            gate_curves.maspo,
-            gate_curves.dgpo,
-            gate_curves.weights,
-            gate_curves.relative_weights,
-            gate_maps.maspo_maps,
-            gate_maps.dac_bounds,
-            gate_maps.bapo_search,
-            gate_maps.utilization,
-        ):
+        for draw in gates.FIGURES:
             print(style.save(draw, folder), flush=True)
         table = tables.property_table()
         path = folder / "gate_properties.md"

@@ -11,7 +11,7 @@ import nbclient
 import nbformat
 import pytest
 
-from maspo_jax.cli import figures as figures
+from maspo_jax.reports.figures import gates
 
 FOLDER = pathlib.Path(__file__).parents[2] / "colab"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -51,7 +51,7 @@ def test_it_runs_from_a_clean_kernel(path, monkeypatch):
 
 def test_the_notebook_of_gates_shows_every_figure():
     text = (FOLDER / "gates.ipynb").read_text()
-    drawn = {draw.__name__ for draw in figures.GATES}
+    drawn = {draw.__name__ for draw in gates.FIGURES}
     assert set(re.findall(r"show\(\w+\.(\w+)\)", text)) == drawn
 
 
