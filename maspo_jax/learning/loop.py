@@ -20,7 +20,7 @@ from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.learning.sft import sft
-from maspo_jax.objectives.metrics import over_updates
+from maspo_jax.objectives.metrics import of_update, over_updates
 from maspo_jax.objectives.surrogate import TokenTrace
 from maspo_jax.rewards.verdict import Alarm
 from maspo_jax.rollout import worker as workers
@@ -211,9 +211,9 @@ class Journal:
         record, self._held = self._held, None
         run, step, rollout = self._run, record.step, record.rollout
         with run.clock("updating"):
-            metrics, updates = jax.tree.map(
-                float, jax.device_get((record.metrics, record.updates))
-            )
+            metrics, updates = jax.device_get((record.metrics, record.updates))
+            metrics = {name: float(value) for name, value in metrics.items()}
+            updates = [of_update(update) for update in updates]
         with run.clock("writing"):
             metrics |= over_updates(updates)
             metrics_log.refuse_non_finite(f"step {step}", metrics, "optimization")

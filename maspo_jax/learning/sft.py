@@ -8,6 +8,7 @@ from maspo_jax.learning import train_state as states
 from maspo_jax.learning.batches import demonstration_batch
 from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
 from maspo_jax.learning.update import make_update
+from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import sft_loss
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.runs.metrics_log import refuse_non_finite
@@ -55,7 +56,8 @@ def sft(run, checkpoints):
         showing = done % SHOWN_EVERY == 0 or done == total
         if due or showing or run.interrupts.requested:
             names = ("loss", "entropy", "grad_norm")
-            shown = {name: float(metrics[name]) for name in names}
+            found = of_update(metrics)
+            shown = {name: found[name] for name in names}
             refuse_non_finite(f"update {done}", shown, "sft.optimization")
         if showing:
             run.log.write("sft", done, shown)

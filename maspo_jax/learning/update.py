@@ -23,7 +23,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     """Returns `update(state, batch, method) -> state, metrics, trace`, compiled.
 
     The state is donated. Settings of the method, an `objectives.terms.LossTerms`, may
-    change without compiling again.
+    change without compiling again. `objectives.metrics.of_update` reads the metrics.
 
     Args:
         loss: `surrogate.policy_loss` or `surrogate.sft_loss`: a function of [N, T]
@@ -84,7 +84,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             "grad_norm": optax.tree.norm(grads),
             "update_norm": update_norm,
             "update_ratio": update_norm / optax.tree.norm(state.policy),
-            **objective_metrics.summarize(measured),
+            "measured": measured,
         }
         return TrainState(policy, opt_state), metrics, trace
 

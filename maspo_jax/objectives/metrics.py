@@ -1,7 +1,7 @@
 """The metrics of a run: how they are made, and what each one means.
 
-    Tokens, gate --measure--> Measured --combine--> of the whole batch --summarize-->
-    the metrics of an update --over_updates--> of a step
+    Tokens, gate --measure--> Measured --combine--> of the whole batch, on the devices
+    --summarize--> the metrics of an update --over_updates--> of a step, on the host
 
 The weight g = gate * ratio stands in front of the gradient of a token's
 log-probability, W = g / pi in front of that of its probability. `measure` takes sums
@@ -118,24 +118,21 @@ def _by_sign(log_ratio, advantage, old_logprob, gate, weight):
     signed = jnp.stack([advantage > 0, advantage < 0])
     moved_with = jnp.stack([log_ratio > 0, log_ratio < 0])
     moved_against = jnp.stack([log_ratio < 0, log_ratio > 0])
-    total = lambda value: jnp.sum(value, axis=(1, 2), dtype=jnp.float32)
-    zero, gated = (weight == 0)[None], (jnp.abs(gate - 1) > 1e-3)[None]
-    ends = np.log(BUCKETS)
-    inside = [
-        (old_logprob >= low) & (old_logprob < high)
-        for low, high in zip([-np.inf, *ends], [*ends, np.inf], strict=True)
-    ]
-    per_range = lambda value: jnp.stack([total(value & r[None]) for r in inside])
+    total = lambda value: jnp.sum(value, axis=(-2, -1), dtype=jnp.float32)
+    gated = (jnp.abs(gate - 1) > 1e-3)[None]
+    ends = jnp.asarray(np.log(BUCKETS), old_logprob.dtype)[:, None, None]
+    above = old_logprob[None] >= ends  # [5, N, T]
+    first, last = jnp.ones_like(above[:1]), jnp.zeros_like(above[:1])
+    inside = jnp.concatenate([first, above]) & ~jnp.concatenate([above, last])
+    ranged = inside[:, None] & signed[None]  # [6, 2, N, T]
     return {
         "signed": total(signed),
-        "signed_zero": total(signed & zero),
+        "signed_zero": total(signed & (weight == 0)[None]),
         "signed_gated": total(signed & moved_with & gated),
         "signed_gated_against": total(signed & moved_against & gated),
-        "range": per_range(signed),
-        "range_closed": per_range(signed & (gate < 0.5)[None]),
-        "range_weight": jnp.stack(
-            [total(jnp.where(signed & r[None], weight[None], 0)) for r in inside]
-        ),
+        "range": total(ranged),
+        "range_closed": total(ranged & (gate < 0.5)[None, None]),
+        "range_weight": total(jnp.where(ranged, weight[None, None], 0)),
     }
 
 
@@ -152,9 +149,18 @@ def combine(parts, axes):
 
 
 def summarize(measured):
-    """Returns the metrics of a whole batch, all scalars, from its `Measured`."""
-    sums, largest = measured.sums, measured.largest
-    some = lambda number: jnp.maximum(number, 1)
+    """Returns the metrics of a whole batch, {name: float}, from its `Measured`.
+
+    On the host and in float64: the devices only add up.
+    """
+    wide = jax.tree.map(np.float64, measured)
+    with np.errstate(all="ignore"):  # what is not finite is refused by its name
+        found = _summary(wide.sums, wide.largest)
+    return {name: float(value) for name, value in found.items()}
+
+
+def _summary(sums, largest):
+    some = lambda number: np.maximum(number, 1)
     tokens, signed = some(sums["tokens"]), some(sums["signed"])
     mean = lambda name: sums[name] / tokens
     found = {
@@ -164,24 +170,24 @@ def summarize(measured):
         "approx_kl_k3": mean("k3"),
         "log_ratio/abs": mean("log_ratio_abs"),
         "ratio/mean": mean("ratio"),
-        "ratio/min": jnp.where(sums["tokens"] > 0, -largest["minus_ratio"], 0),
+        "ratio/min": np.where(sums["tokens"] > 0, -largest["minus_ratio"], 0),
         "ratio/max": largest["ratio"],
-        "ratio/eff_sample_size": jnp.square(sums["ratio"])
-        / jnp.maximum(tokens * sums["ratio_square"], 1e-30),
+        "ratio/eff_sample_size": np.square(sums["ratio"])
+        / np.maximum(tokens * sums["ratio_square"], 1e-30),
         "gate/mean": mean("gate"),
         "gate/closed": mean("closed"),
         "advantage/mean": mean("advantage"),
         "advantage/abs": mean("advantage_abs"),
         "advantage/std": _deviation(mean("advantage"), mean("advantage_square")),
-        "weight/mean": sums["weight"] / some(jnp.sum(sums["signed"])),
+        "weight/mean": sums["weight"] / some(np.sum(sums["signed"])),
         "weight/max": largest["weight"],
-        "steepness/max": jnp.where(
-            largest["log_steepness"] > -jnp.inf,
+        "steepness/max": np.where(
+            largest["log_steepness"] > -np.inf,
             largest["log_steepness"] / np.log(10),
             0,
         ),
-        "utilization": jnp.where(
-            sums["pull"] > 0, sums["gated_pull"] / jnp.maximum(sums["pull"], 1e-30), 1
+        "utilization": np.where(
+            sums["pull"] > 0, sums["gated_pull"] / np.maximum(sums["pull"], 1e-30), 1
         ),
     }
     for suffix, share in GATE_QUANTILES.items():
@@ -200,7 +206,7 @@ def summarize(measured):
 
 def _deviation(mean, mean_square):
     """Returns the standard deviation; rounding leaves no negative variance."""
-    return jnp.sqrt(jnp.maximum(mean_square - jnp.square(mean), 0))
+    return np.sqrt(np.maximum(mean_square - np.square(mean), 0))
 
 
 def _details(sums, tokens):
@@ -220,15 +226,13 @@ def _details(sums, tokens):
 
 def _quantile(up_to, wanted, levels):
     """Returns the first level that so many tokens do not exceed, else the last."""
-    reached = up_to >= wanted
-    return jnp.where(
-        jnp.any(reached), jnp.asarray(levels)[jnp.argmax(reached)], levels[-1]
-    )
+    reached = up_to >= wanted * (1 - 1e-9)  # a share of tokens may round up
+    return np.where(np.any(reached), np.asarray(levels)[np.argmax(reached)], levels[-1])
 
 
 def _ranges(sums, tokens):
     """Names the numbers of each range of q and sign."""
-    counts = jnp.maximum(sums["range"], 1)
+    counts = np.maximum(sums["range"], 1)
     found = {}
     for row, end in enumerate([*BUCKETS, 1]):
         for column, sign in enumerate(SIGNS):
@@ -239,6 +243,17 @@ def _ranges(sums, tokens):
             closed = sums["range_closed"] / counts
             found[f"{name}_closed"] = closed[row, column]
     return found
+
+
+def of_update(metrics):
+    """Returns the metrics of an update as plain numbers, {name: float}.
+
+    Args:
+        metrics: scalars by name, and under "measured" the `Measured` of the batch.
+    """
+    scalars = dict(jax.device_get(metrics))
+    measured = scalars.pop("measured")
+    return {name: float(value) for name, value in scalars.items()} | summarize(measured)
 
 
 def over_updates(updates):

@@ -15,6 +15,7 @@ from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.update import make_update
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import LossTerms
 from maspo_jax.rollout.logprobs import response_logprobs
@@ -46,7 +47,8 @@ def update(tiny_config, tiny_policy):
             state = states.adopt(copy, OPTIMIZER, mesh)
             rows = distributed.shard_rows(batch, mesh)
             state, metrics, trace = step(state, rows, LossTerms(gate))
-            return jax.device_get((state.policy, metrics, trace.gate))
+            policy, value = jax.device_get((state.policy, trace.gate))
+            return policy, of_update(metrics), value
 
         return go
 

@@ -16,6 +16,7 @@ from maspo_jax.data.sources import Problem
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.objectives import gates
+from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import surrogate
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.worker import RewardedRollout
@@ -82,7 +83,8 @@ def step(learner, state, reward=REWARD):
     seen = []
     for minibatch in learner.minibatches(batch, 3):
         state, measured, trace = learner.update(state, minibatch)
-        seen.append(jax.device_get((minibatch, measured, trace)))
+        minibatch, trace = jax.device_get((minibatch, trace))
+        seen.append((minibatch, of_update(measured), trace))
     return state, jax.device_get(metrics), seen
 
 

@@ -17,6 +17,7 @@ from maspo_jax.learning.update import make_logprobs, make_update
 from maspo_jax.models import sharding
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.advantages import EntropyAdvantage
+from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import fit, policy_loss, sft_loss, surrogate
 from maspo_jax.objectives.terms import LossTerms, shape
 from maspo_jax.objectives.token_weights import token_mean
@@ -44,7 +45,8 @@ def run(tiny_config, tiny_policy):
         rows = distributed.shard_rows(batch, mesh)
         state, metrics, trace = update(state, rows, LossTerms(gate, shaping))
         assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
-        return jax.device_get((state, metrics, trace))
+        state, trace = jax.device_get((state, trace))
+        return state, of_update(metrics), trace
 
     return run
 

@@ -15,13 +15,12 @@ from maspo_jax.objectives.tokens import tokens_of
 
 # Compiled once for all gates: they differ only in the values they give.
 measure = jax.jit(module.measure)
-summarize = jax.jit(module.summarize)
 
 
 def metrics(logprob, batch, gate):
     _, value = surrogate(logprob, batch, gate)
     tokens = tokens_of(logprob, np.ones_like(logprob), batch)
-    return summarize(measure(tokens, value))
+    return module.summarize(measure(tokens, value))
 
 
 @every_gate
