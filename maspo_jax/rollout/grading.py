@@ -4,12 +4,10 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-import numpy as np
-
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
-from maspo_jax.types import Response
+from maspo_jax.types import Response, truncated
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _OPENED_AGAIN = re.compile(rf"^[ \t]*{THINK}", re.MULTILINE)
@@ -116,12 +114,6 @@ def grade_texts(verifier, problems, texts):
 def grade(verifier, tokenizer, problems, sequences):
     """Returns the verdict on each response of this process, from its tokens."""
     return grade_texts(verifier, problems, texts_of(tokenizer, sequences))
-
-
-def truncated(sequences, eos_tokens):
-    """Returns which responses reached the limit without an end token. [N] bool."""
-    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
-    return sequences.response_mask[:, -1] & ~ended
 
 
 def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):

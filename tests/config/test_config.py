@@ -23,7 +23,7 @@ from maspo_jax.config import (
 from maspo_jax.objectives import advantages, gates, kl, token_weights
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
-from maspo_jax.objectives.terms import EntropyBonus, Imitation, terms_of
+from maspo_jax.objectives.terms import EntropyBonus, Imitation, method_of
 from maspo_jax.objectives.token_weights import SequenceSumOver
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -383,4 +383,4 @@ def test_every_part_survives_the_record_and_the_command_line():
     validation.validate(changed, 1)
     lines = differences(changed, mine)
     assert len(lines) == len(words), lines
-    assert terms_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)
+    assert method_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)

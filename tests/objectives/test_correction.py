@@ -5,7 +5,7 @@ import pytest
 from support import reference
 
 from maspo_jax.objectives import correction, gates
-from maspo_jax.objectives.metrics import effective_share
+from maspo_jax.objectives.ratios import effective_share
 from maspo_jax.objectives.surrogate import surrogate
 
 CORRECTIONS = [

@@ -13,9 +13,8 @@ from maspo_jax.config import loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout import generate, worker
-from maspo_jax.rollout.grading import truncated
 from maspo_jax.rollout.worker import RewardedRollout, informative
-from maspo_jax.types import Response, Rollout, Sequences
+from maspo_jax.types import Response, Rollout, Sequences, truncated
 
 PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
 
