@@ -28,22 +28,22 @@ def within(value, interval):
     return above & below  # neither holds for NaN
 
 
-def dataclasses_in(part, prefix=""):
-    """Yields (prefix, dataclass) for a dataclass and for all that it holds.
+def settings_in(part, prefix=""):
+    """Yields (dotted name, field, its dataclass) of all settings in a dataclass.
 
     Args:
         part: a dataclass; those in its fields, and in tuples there, are looked into.
-        prefix: of the dotted names of its fields, such as "objective.terms.0.".
+        prefix: of the names.
     """
-    yield prefix, part
     for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        inside = {field.name: value}
+        name, value = prefix + field.name, getattr(part, field.name)
+        yield name, field, part
+        inside = {f"{name}.": value}
         if isinstance(value, tuple):
-            inside = {f"{field.name}.{place}": item for place, item in enumerate(value)}
-        for name, item in inside.items():
+            inside = {f"{name}.{place}.": item for place, item in enumerate(value)}
+        for place, item in inside.items():
             if dataclasses.is_dataclass(item) and not isinstance(item, type):
-                yield from dataclasses_in(item, f"{prefix}{name}.")
+                yield from settings_in(item, place)
 
 
 def check_intervals(part, prefix=""):
@@ -56,16 +56,12 @@ def check_intervals(part, prefix=""):
         part: a dataclass; those that it holds are checked, too.
         prefix: of the names in messages.
     """
-    for place, owner in dataclasses_in(part, prefix):
-        for field in dataclasses.fields(owner):
-            value, name = getattr(owner, field.name), place + field.name
-            check_interval(field, value, name)
-            other = field.metadata.get("at_most")
-            limit = None if other is None else getattr(owner, other)
-            if value is None or limit is None:
-                continue
-            if not _all(value <= limit):
-                raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
+    for name, field, owner in settings_in(part, prefix):
+        value, other = getattr(owner, field.name), field.metadata.get("at_most")
+        check_interval(field, value, name)
+        limit = None if other is None else getattr(owner, other)
+        if value is not None and limit is not None and not _all(value <= limit):
+            raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
 
 
 def check_interval(field, value, name):

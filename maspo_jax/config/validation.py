@@ -1,6 +1,5 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
-import dataclasses
 import types
 import typing
 
@@ -9,7 +8,7 @@ from maspo_jax.data.prompts import FileTokenizer, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
 from maspo_jax.rewards import declaration, graders
-from maspo_jax.settings import check_intervals, dataclasses_in
+from maspo_jax.settings import check_intervals, settings_in
 
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
@@ -63,23 +62,21 @@ def validate(experiment, devices):
 
 def _check_types(experiment):
     """Refuses values, in any part of an experiment, that are not what fields say."""
-    for prefix, part in dataclasses_in(experiment):
-        for field in dataclasses.fields(part):
-            _check_type(field.type, getattr(part, field.name), prefix + field.name)
-
-
-def _check_type(kind, value, name):
-    if typing.get_origin(kind) is typing.Literal:
-        if value not in typing.get_args(kind):
-            choices = ", ".join(typing.get_args(kind))
-            raise ValueError(f"{name}={value!r}: choose one of {choices}")
-    elif _is_class(kind):
-        wanted = int | float if kind is float else kind
-        if not isinstance(value, wanted) or (
-            isinstance(value, bool) and kind is not bool
-        ):
-            names = [each.__name__ for each in typing.get_args(kind) or (kind,)]
-            raise ValueError(f"{name}={value!r}: must be of type {' or '.join(names)}")
+    for name, field, part in settings_in(experiment):
+        kind, value = field.type, getattr(part, field.name)
+        if typing.get_origin(kind) is typing.Literal:
+            if value not in typing.get_args(kind):
+                choices = ", ".join(typing.get_args(kind))
+                raise ValueError(f"{name}={value!r}: choose one of {choices}")
+        elif _is_class(kind):
+            wanted = int | float if kind is float else kind
+            if not isinstance(value, wanted) or (
+                isinstance(value, bool) and kind is not bool
+            ):
+                names = [each.__name__ for each in typing.get_args(kind) or (kind,)]
+                raise ValueError(
+                    f"{name}={value!r}: must be of type {' or '.join(names)}"
+                )
 
 
 def _is_class(kind):

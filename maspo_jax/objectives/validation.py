@@ -33,29 +33,24 @@ def validate_objective(objective):
 
 def _validate_needs(name, field, part):
     """Refuses what a part asks for and would never be given."""
-    allowed = terms.NEEDS.get(field, {})
+    kind = getattr(part, "__name__", type(part).__name__)
     if isinstance(getattr(part, "needs", ()), str):
         raise ValueError(
-            f"objective.{name}: {_name_of(part)}.needs={part.needs!r}: write a tuple of "
-            f"names, ({part.needs!r},)"
+            f"objective.{name}: {kind}.needs={part.needs!r}: write a tuple of names, "
+            f"({part.needs!r},)"
         )
+    allowed = terms.NEEDS.get(field, {})
     for asked in terms.needs_of(part):
-        if asked not in allowed:
-            may = f"may name {', '.join(allowed)}" if allowed else "may name nothing"
-            given = [
-                f"objective.{other}"
-                for other in terms.NEEDS
-                if asked in terms.NEEDS[other]
-            ]
-            where = f"; what is given it is {' or '.join(given)}" if given else ""
-            raise ValueError(
-                f"objective.{name}: {_name_of(part)} needs {asked}; `needs` {may} in "
-                f"objective.{field}{where}"
-            )
-
-
-def _name_of(part):
-    return getattr(part, "__name__", type(part).__name__)
+        if asked in allowed:
+            continue
+        others = [
+            f"objective.{one}" for one, may in terms.NEEDS.items() if asked in may
+        ]
+        raise ValueError(
+            f"objective.{name}: {kind} needs {asked}; `needs` may name "
+            f"{', '.join(allowed) or 'nothing'} in objective.{field}"
+            + (f"; {asked} is given to {' and '.join(others)}" if others else "")
+        )
 
 
 def _validate_gate(gate):

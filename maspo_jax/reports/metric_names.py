@@ -268,11 +268,11 @@ def markdown():
     """Returns `docs/metrics.md`."""
     text = f"{INTRODUCTION}\n"
     for heading, part in SECTIONS.items():
-        rows = [
-            (f"`{name}`", meaning, unit, ELSEWHERE.get(name, ""))
-            for name, (meaning, unit) in part.items()
-        ]
-        heads = ("name", "meaning", "unit", "in TRL, verl")
+        rows = [(f"`{name}`", *about) for name, about in part.items()]
+        heads = ["name", "meaning", "unit"]
+        if part.keys() & ELSEWHERE:
+            rows = [(*row, ELSEWHERE.get(row[0][1:-1], "")) for row in rows]
+            heads.append("in TRL, verl")
         text += f"\n## {heading}\n\n{markdown_table(heads, rows, left=4)}"
     return text
 

@@ -41,7 +41,7 @@ def run(tiny_config, tiny_policy):
         fsdp=1,
         microbatches=1,
         loss=policy_loss,
-        advantage_shaping=None,
+        shaping=None,
     ):
         mesh = mesh_of(data, fsdp)
         skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
@@ -50,7 +50,7 @@ def run(tiny_config, tiny_policy):
         state = states.adopt(copy, OPTIMIZER, mesh)
         update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
         rows = distributed.shard_rows(batch, mesh)
-        state, metrics, trace = update(state, rows, Method(gate, advantage_shaping))
+        state, metrics, trace = update(state, rows, Method(gate, shaping))
         assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
         state, trace = jax.device_get((state, trace))
         return state, of_update(metrics), trace
@@ -187,6 +187,6 @@ def test_bounds_are_fitted_to_the_shaped_advantages(
         for rows in (batch, shaped)
     )
     assert plain.upper > expected.upper + 0.1
-    metrics = run(batch, gate, data, fsdp, microbatches, advantage_shaping=shaping)[1]
+    metrics = run(batch, gate, data, fsdp, microbatches, shaping=shaping)[1]
     np.testing.assert_allclose(metrics["bound_upper/mean"], expected.upper, rtol=1e-5)
     np.testing.assert_allclose(metrics["bound_lower/mean"], expected.lower, rtol=1e-5)

@@ -262,7 +262,7 @@ def test_over_updates_numbers_are_means_and_extremes_extremes():
 
 @every_gate
 def test_an_update_without_trained_tokens_is_as_on_policy(gate):
-    """Its quantiles are not those of the last level, nor are they in the step's mean."""
+    """No quantile is the last level; what it lacks is not in the step's mean."""
     batch, logprob = random_batch()
     empty = batch.replace(weight=np.zeros_like(batch.weight))
     tokens = tokens_of(logprob, np.ones_like(logprob), empty)
