@@ -74,10 +74,8 @@ def test_what_two_files_call_the_same_is_not_taken_for_each_other(write_experime
 
 
 def test_modules_beside_a_file_are_those_of_its_folder_and_of_today(write_experiment):
-    text = (
-        BASE
-        + "import amount\nexperiment = dataclasses.replace(experiment, steps=amount.N)\n"
-    )
+    text = f"{BASE}import amount\n"
+    text += "experiment = dataclasses.replace(experiment, steps=amount.N)\n"
     for folder, number in (("one", 3), ("two", 4)):
         write_experiment("amount.py", f"N = {number}", folder)
         experiment = loading.load(write_experiment("mine_alone.py", text, folder))

@@ -37,7 +37,7 @@ def graded(drawing, first, reward):
         problems,
         distributed.shard_rows(rollout, drawing.mesh),
         reward,
-        reward.reshape(-1) == 1,
+        reward.reshape(len(rows), -1).sum(axis=1) == 1,
         [f"response {first}"],
         {},
     )
@@ -60,6 +60,37 @@ def test_groups_that_teach_nothing_give_way_whole(drawing):
     np.testing.assert_array_equal(filled.reward, expected)
     np.testing.assert_array_equal(filled.correct, expected.reshape(-1) == 1)
     assert filled.responses == ["response 0", "response 100"]
+
+
+def of_tokens(outcome):
+    """Rewards of tokens that add up to those of responses, and differ among them."""
+    reward = np.zeros((outcome.size, LENGTH), np.float32)
+    reward[:, 0], reward[:, 3] = outcome.reshape(-1) + 1, -1
+    row = np.arange(outcome.size, dtype=np.float32)
+    reward[:, 5], reward[:, 6] = row, -row
+    return reward
+
+
+def test_rewards_of_tokens_count_by_what_a_response_earned(drawing):
+    """All that differs within a group is where its responses were rewarded."""
+    held = np.tile(np.float32([0, 1, 0, 0]), (PROMPTS, 1))
+    fresh = held.copy()
+    held[[1, 4]], fresh[[0, 1, 2, 3, 4, 5, 6]] = 0, 1
+    first, second = (
+        of_tokens(held),
+        of_tokens(fresh) + np.float32(100) * np.eye(LENGTH, dtype=np.float32)[7],
+    )
+    batches = graded(drawing, 0, first), graded(drawing, 100, second)
+    np.testing.assert_array_equal(batches[0].outcomes, held)
+    filled = drawing.fill(*batches)
+    assert [int(one.id) for one in filled.problems] == [0, 107, 2, 3, 4, 5, 6, 7]
+    expected = first.copy()
+    expected[4:8] = second[28:]
+    np.testing.assert_array_equal(filled.reward, expected)
+    rows = distributed.local_rows(filled.rollout)
+    origin = np.repeat([0, 107, *range(2, 8)], RESPONSES)
+    np.testing.assert_array_equal(rows.sequences.prompt[:, 0], origin)
+    assert informative(filled.outcomes).tolist() == [n != 4 for n in range(PROMPTS)]
 
 
 def test_every_draw_has_a_key_of_its_own(drawing, monkeypatch):
