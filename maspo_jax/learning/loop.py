@@ -8,6 +8,7 @@ for each step:
     record
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -126,27 +127,30 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
     run.display.begin("step", done, experiment.steps)
     if done == 0:
         measure(run, 0, state.policy, evaluate)
-    for step in range(done + 1, experiment.steps + 1):
-        rollout = worker.collect(state.policy, step)  # draw, grade, draw again (DAPO)
-        with clock("updating"):
-            batch, metrics = learner.assemble(state.policy, rollout)
-            updates = []
-            for minibatch in learner.minibatches(batch, step):
-                state, measured, trace = learner.update(state, minibatch)  # the gate
-                updates.append(measured)
-        last = step == experiment.steps
-        journal.add(StepRecord(step, rollout, metrics, updates, clock.read()))
-        if step % experiment.rollouts_every == 0 or step == 1 or last:
-            journal.add_responses(minibatch, trace)
-        if step % experiment.validation.every == 0 or last:
-            measuring = functools.partial(measure, run, step, state.policy, evaluate)
-            journal.flush(before_report=measuring)
-        settled = functools.partial(settle, journal, worker, learner, state, step)
-        if step % experiment.checkpoint_every == 0 or last:
-            reached = settled()
-            with clock("saving"):
-                checkpoints.save(step, reached)
-        run.stop_if_asked(checkpoints, step, settled, "steps")
+    if experiment.steps == 0:  # what was made before the first step is all there is
+        checkpoints.save(0, settle(journal, worker, learner, state, 0))
+    with journal:
+        for step in range(done + 1, experiment.steps + 1):
+            rollout = worker.collect(state.policy, step)  # draw, grade, again (DAPO)
+            with clock("updating"):
+                batch, metrics = learner.assemble(state.policy, rollout)
+                updates = []
+                for minibatch in learner.minibatches(batch, step):
+                    state, measured, trace = learner.update(state, minibatch)  # gate
+                    updates.append(measured)
+            last = step == experiment.steps
+            journal.add(StepRecord(step, rollout, metrics, updates, clock.read()))
+            if step % experiment.rollouts_every == 0 or step == 1 or last:
+                journal.add_responses(minibatch, trace)
+            if step % experiment.validation.every == 0 or last:
+                of_this = functools.partial(measure, run, step, state.policy, evaluate)
+                journal.flush(before_report=of_this)
+            settled = functools.partial(settle, journal, worker, learner, state, step)
+            if step % experiment.checkpoint_every == 0 or last:
+                reached = settled()
+                with clock("saving"):
+                    checkpoints.save(step, reached)
+            run.stop_if_asked(checkpoints, step, settled, "steps")
 
 
 def settle(journal, worker, learner, state, step):
@@ -185,6 +189,15 @@ class Journal:
         self._run = run
         self._held = None
         self._alarm, self._warned = Alarm(), False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        """Writes what is held of the step before an error, which is the one to see."""
+        if kind is not None:
+            with contextlib.suppress(Exception):
+                self.flush()
 
     def add(self, record):
         """Holds the `StepRecord` of a step, and writes that of the step before."""

@@ -1,4 +1,4 @@
-"""Supervised warm-up: a policy, from scratch or pretrained, learns to write answers."""
+"""Supervised fine-tuning: a policy, new or pretrained, learns to write answers."""
 
 import jax
 
@@ -19,7 +19,7 @@ START = {"phase": 0, "taken": 0, "stream": None}
 
 
 def sft(run, checkpoints):
-    """Returns a policy trained on the solutions of the warm-up's sources.
+    """Returns a policy trained on the solutions of the sources of `Experiment.sft`.
 
     Goes on from the newest checkpoint of this stage, and leaves one at its end.
 
@@ -36,7 +36,7 @@ def sft(run, checkpoints):
         state = states.begin(experiment, optimizer, run.mesh)
         done, begin = 0, START
     else:
-        run.display.note(f"going on from warm-up update {done}")
+        run.display.note(f"going on from sft update {done}")
         saved = checkpoints.restore(skeleton, hyperparameters(settings.optimization))
         state, begin = saved.train, saved.data
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
@@ -44,8 +44,8 @@ def sft(run, checkpoints):
     update = make_update(sft_loss, optimizer, run.mesh, specs, microbatches=parts)
     own = distributed.host_slice(settings.batch)
 
-    run.display.begin("warm-up", done, total)
-    run.display.stage("warming up")
+    run.display.begin("sft", done, total)
+    run.display.stage("fine-tuning")
     for sequences, position in demonstrations(experiment, begin):
         batch = demonstration_batch(sequences, token_mean)
         batch = distributed.shard_rows(jax.tree.map(lambda x: x[own], batch), run.mesh)
@@ -54,20 +54,26 @@ def sft(run, checkpoints):
         reached = RunState(state, position, policy_version=done)
         due = done % settings.checkpoint_every == 0 or done == total
         showing = done % SHOWN_EVERY == 0 or done == total
-        if due or showing or run.interrupts.requested:
-            names = ("loss", "entropy", "grad_norm")
-            found = of_update(metrics)
-            shown = {name: found[name] for name in names}
-            refuse_non_finite(f"update {done}", shown, "sft.optimization")
+        asked = run.interrupts.requested  # once: what is saved was looked at
+        if due or showing or asked:
+            shown = looked_at(metrics, done)
         if showing:
             run.log.write("sft", done, shown)
             run.display.step(done, shown)
-            run.display.stage("warming up")
+            run.display.stage("fine-tuning")
         if due:
             checkpoints.save(done, reached)
-        run.stop_if_asked(checkpoints, done, lambda now=reached: now, "warm-up updates")
+        if asked:
+            run.stop(asked, checkpoints, done, reached, "sft updates")
     checkpoints.finish()
     return state.policy
+
+
+def looked_at(metrics, done):
+    """Returns what is logged of an update, {name: float}, if it was finite."""
+    found = of_update(metrics)
+    refuse_non_finite(f"update {done}", found, "sft.optimization")
+    return {name: found[name] for name in ("loss", "entropy", "grad_norm")}
 
 
 def demonstrations(experiment, position):

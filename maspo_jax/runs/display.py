@@ -15,7 +15,7 @@ import rich.progress
 import rich.table
 
 SILENCE = 4.0  # seconds without a line after which one says what is under way
-COMPILED = {"warming up", "sampling", "updating", "evaluating"}  # the first time
+COMPILED = {"fine-tuning", "sampling", "updating", "evaluating"}  # the first time
 SHOWN = {  # metric -> (label, format)
     "reward": ("reward", "{:.2f}"),
     "accuracy": ("held-out accuracy", "{:.1%}"),

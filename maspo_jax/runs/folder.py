@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import pathlib
+import warnings
 
 import jax
 
@@ -113,6 +114,10 @@ def _lock(folder, held):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # of a file system that has no locks
-        return True
+    except OSError as error:  # of a file system that has no locks
+        warnings.warn(
+            f"{folder} cannot be locked ({error.strerror}): see to it yourself that no "
+            "other process works in it",
+            stacklevel=2,
+        )
     return True

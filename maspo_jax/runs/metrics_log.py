@@ -21,14 +21,25 @@ def read_lines(path):
 
     What follows the last end of line was cut off with the process that wrote it, and
     is left out.
+
+    Raises:
+        ValueError: another line is none of a run.
     """
-    whole, _, _ = path.read_text().rpartition("\n")
-    lines = map(json.loads, whole.splitlines())
-    return [
-        {legacy.METRICS.get(name, name): value for name, value in line.items()}
-        | {"stage": RENAMED_STAGES.get(line["stage"], line["stage"])}
-        for line in lines
-    ]
+    whole, _, _ = path.read_text(errors="replace").rpartition("\n")
+    lines = []
+    for number, text in enumerate(whole.splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            stage, _ = line["stage"], line["step"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path}: line {number} is damaged, {text[:40]!r}: repair or remove it"
+            ) from error
+        if "ratio/mean" not in line:  # every line of updates has it since the renaming
+            line = {legacy.METRICS.get(name, name): line[name] for name in line}
+        line = {name: math.nan if line[name] is None else line[name] for name in line}
+        lines.append(line | {"stage": RENAMED_STAGES.get(stage, stage)})
+    return lines
 
 
 class MetricsLog:
@@ -81,8 +92,7 @@ class MetricsLog:
             self._add("update", number, metrics)
 
     def _add(self, stage, step, metrics):
-        line = {"stage": stage, "step": step, **metrics}
-        self._file.write(json.dumps(line) + "\n")
+        self._file.write(_line({"stage": stage, "step": step, **metrics}))
         self._file.flush()
 
     def _reopen(self, path):
@@ -91,7 +101,7 @@ class MetricsLog:
             line for line in lines if line["step"] <= self._kept.get(line["stage"], -1)
         ]
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(f"{json.dumps(line)}\n" for line in kept))
+        partial.write_text("".join(map(_line, kept)))
         partial.replace(path)
         return path.open("a")
 
@@ -102,6 +112,15 @@ class MetricsLog:
                 purge_step=self._kept.get(stage, -1) + 1,
             )
         return self._writers[stage]
+
+
+def _line(numbers):
+    """Returns a line of JSON, which has no word for a number that is not finite."""
+    infinite = lambda value: isinstance(value, float) and not math.isfinite(value)
+    line = {
+        name: None if infinite(numbers[name]) else numbers[name] for name in numbers
+    }
+    return json.dumps(line, allow_nan=False) + "\n"
 
 
 def refuse_non_finite(when, numbers, settings):

@@ -1,5 +1,7 @@
 """What earlier visits to each problem were rewarded, on the host, as part of a run."""
 
+import hashlib
+
 import numpy as np
 
 from maspo_jax import distributed
@@ -15,7 +17,11 @@ class PromptHistory:
 
     def __init__(self, saved=()):
         """Goes on from what `saved` returned, or from nothing."""
-        self._of = {name: tuple(numbers) for name, numbers in dict(saved).items()}
+        self._of = {
+            # A checkpoint of an earlier version holds the texts themselves.
+            (_digest(name) if "\n" in name else name): tuple(numbers)
+            for name, numbers in dict(saved).items()
+        }
 
     def before(self, problems):
         """Returns the `PromptStats` of some problems, of NumPy arrays."""
@@ -43,5 +49,9 @@ class PromptHistory:
 
 
 def _key(problem):
-    """Returns a text of its own for each problem: files may number theirs alike."""
-    return f"{problem.id}\n{problem.question}"
+    """Returns a key of its own for each problem: files may number theirs alike."""
+    return _digest(f"{problem.id}\n{problem.question}")
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -84,7 +84,7 @@ def read_parts(folder, *names):
 
 def check_files(folder, *parts):
     """Refuses parts of a run's experiment whose files are not what they were."""
-    before = RUN.read(folder).get("files", {})
+    before = serialization.upgraded(RUN.read(folder)).get("files", {})
     for name, digest in provenance.digests(parts).items():
         if before.get(name, digest) != digest:
             raise ValueError(
@@ -119,10 +119,14 @@ class Run:
         Args:
             checkpoints: the `Checkpoints` of the stage.
             steps: completed.
-            state: returns the `RunState` behind them; asked only if it is saved.
+            state: returns the `RunState` behind them.
             unit: what `steps` counts.
         """
         number = self.interrupts.requested
         if number:
-            checkpoints.save(steps, state())
-            raise Interrupted(number, f"{steps} {unit}")
+            self.stop(number, checkpoints, steps, state(), unit)
+
+    def stop(self, number, checkpoints, steps, state, unit):
+        """Saves a `RunState` and raises `Interrupted` by the signal of that number."""
+        checkpoints.save(steps, state)
+        raise Interrupted(number, f"{steps} {unit}")

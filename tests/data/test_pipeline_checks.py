@@ -15,7 +15,7 @@ BAD = [
     (Problem("long", "1+" * 9 + "1=?", "10", "2"), ["prompt", "21", "16", "length"]),
     (Problem("wide", "1=?", "1", "1" * 60), ["response", "61", "50", "length"]),
     (Problem("exact", "1=?", "1", "1" * 50), ["response", "51", "50", "length"]),
-    (Problem("none", "1=?", "1", None), ["solution", "warm-up"]),
+    (Problem("none", "1=?", "1", None), ["solution", "sft"]),
     (Problem("blank", "", "1", "1"), ["empty prompt"]),
     (Problem("foreign", "1é=?", "1", "1"), ["'é'", "position 1"]),
 ]

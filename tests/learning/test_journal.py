@@ -10,6 +10,8 @@ from conftest import EXPERIMENTS
 from maspo_jax.config import loading
 from maspo_jax.learning import loop
 from maspo_jax.learning.loop import Journal, StepRecord
+from maspo_jax.objectives import metrics
+from maspo_jax.objectives.tokens import Tokens
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs.metrics_log import Clock
@@ -44,15 +46,15 @@ def record(step, loss=1.0):
     rollout = RewardedRollout(
         [], "rows", np.zeros((8, 4)), np.zeros(32, bool), [], {"tokens": 9, **shares}
     )
+    ones = jnp.ones((1, 1))
+    tokens = lambda ratio: Tokens(-ones, ones, -ones, jnp.log(ratio * ones), ones, ones)
     updates = [
         {
             "loss": jnp.float32(number),
             "grad_norm": jnp.float32(1),
-            "ratio/max": jnp.float32(step + n),
-            "ratio/min": jnp.float32(step + n),
-            "out_of_band": jnp.float32(n),
+            "measured": metrics.measure(tokens(ratio), gate=ones),
         }
-        for n, number in enumerate((1.0, loss))
+        for ratio, number in ((1, 1.0), (step + 1, loss))
     ]
     return StepRecord(
         step, rollout, {"loss_mask/mean": jnp.float32(1)}, updates, {"sampling": 2.0}
@@ -72,7 +74,8 @@ def test_a_step_is_written_one_step_late_and_in_order(run):
     journal.flush()
     assert run.log.lines == first + last
     found = run.log.metrics
-    assert (found["loss"], found["ratio/max"], found["ratio/min"]) == (2.0, 3.0, 2.0)
+    assert found["loss"] == 2.0
+    assert found["ratio/max"] == pytest.approx(3) and found["ratio/min"] == 1
     assert (found["out_of_band"], found["out_of_band_last"]) == (0.5, 1.0)
     assert (found["loss_mask/mean"], found["updates"], found["tokens_per_second"]) == (
         1,
@@ -85,6 +88,13 @@ def test_rows_of_a_step_are_not_kept_beside_those_of_the_next(run):
     journal = Journal(run)
     journal.add(record(1))
     assert journal._held.rollout.rollout is None
+
+
+def test_what_is_held_is_written_on_the_way_out_with_an_error(run):
+    with pytest.raises(MemoryError), Journal(run) as journal:
+        journal.add(record(1))
+        raise MemoryError
+    assert run.log.lines == [("update", 1), ("update", 2), ("reinforcement", 1)]
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf])

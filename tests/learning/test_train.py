@@ -11,6 +11,7 @@ from tensorboardX.proto.event_pb2 import Event
 from maspo_jax.learning import loop
 from maspo_jax.rewards import is_correct
 from maspo_jax.runs import run_folder
+from maspo_jax.runs.checkpoints import steps_of
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +254,8 @@ def test_one_update_per_step_is_warned_of(tmp_path):
     words = ["--updates.minibatches", 1, "--steps", 0]
     status, output = command(TINY, "--run", tmp_path / "run", *words)
     assert status == 0 and "all gates coincide" in output
+    # What supervised training made is not lost without a step after it.
+    assert steps_of(tmp_path / "run" / "checkpoints" / "reinforcement") == [0]
 
 
 def test_without_words_the_command_explains_itself():

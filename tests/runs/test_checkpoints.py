@@ -110,7 +110,7 @@ def test_a_state_from_before_hyperparameters_goes_on(tiny_config, tmp_path):
         ({}, None, None),
         (HOST, {"next_index": 4}, 8),
     ],
-    ids=["reinforcement", "warm-up", "reference", "today"],
+    ids=["reinforcement", "sft", "reference", "today"],
 )
 def test_what_stood_beside_the_arrays_is_understood(host, data, version):
     state = RunState.of(None, host)

@@ -51,6 +51,31 @@ def test_a_log_opened_again_forgets_what_came_later_and_renames_the_rest(folder)
     assert json.loads(lines[0])["loss"] == 0.1 + 0.2
 
 
+def test_the_words_of_today_are_not_taken_for_those_of_earlier_versions(tmp_path):
+    """A gate of one's own may call a detail `kept`."""
+    line = {"stage": "update", "step": 1, "ratio/mean": 1.0, "kept": 0.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    assert run_folder.read_metrics(tmp_path) == [line]
+
+
+def test_what_is_not_finite_is_null_in_json_and_nan_to_a_reader(tmp_path):
+    with MetricsLog(tmp_path, {}) as log:
+        log.write_updates(0, [{"entropy": np.inf, "loss": 1.0}])
+    text = (tmp_path / "metrics.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["entropy"] is None
+    (line,) = run_folder.read_metrics(tmp_path)
+    assert np.isnan(line["entropy"]) and line["loss"] == 1
+
+
+@pytest.mark.parametrize("damage", ["\0\0\0", "[1]", '{"step": 1}', "{"])
+def test_a_damaged_line_is_named(folder, damage):
+    file = folder / "metrics.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:2], damage, *lines[2:]]))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 3 is damaged"):
+        run_folder.read_metrics(folder)
+
+
 def test_folders_of_stages_are_renamed_once(folder):
     for _ in range(2):
         run_folder.rename_stages(folder)

@@ -85,7 +85,8 @@ def response_tokens(problem: Problem, tokenizer: Tokenizer) -> list[int]:
     if problem.solution is None:
         raise ValueError(
             f"problem {problem.id!r} has no solution to learn from: use a file with "
-            "solutions for the warm-up, or start from a pretrained policy without one"
+            "solutions for supervised fine-tuning, or start from a pretrained policy "
+            "with sft=None"
         )
     return [*_encode(problem, problem.solution, tokenizer), tokenizer.eos_token_id]
 
@@ -111,7 +112,7 @@ def check_reasoning(problem: Problem, template: Template) -> None:
             f"problem {problem.id!r}: the template ends a prompt in {THINK}, but the "
             f"solution has no {THOUGHT} before its answer: a policy would learn never "
             "to answer. Add it to the solutions, ask with a template that does not "
-            "begin the reasoning, or leave the warm-up out"
+            "begin the reasoning, or leave sft out"
         )
 
 
