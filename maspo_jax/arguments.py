@@ -14,7 +14,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from maspo_jax.settings import check_interval
+from maspo_jax.settings import check_intervals
 
 HELP = {"-h", "--help"}
 
@@ -63,8 +63,8 @@ def parse(kind, words, prog, *, default=None, unknown=False):
     if others:
         options = _options(kind, prog, default)
         raise ValueError(_unknown(others, options, prog))
-    for field in dataclasses.fields(kind) if default is None else ():
-        check_interval(field, getattr(found, field.name), f"--{field.name}")
+    if default is None:
+        check_intervals(found, "--")
     return found
 
 

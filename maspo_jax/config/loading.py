@@ -60,8 +60,8 @@ def _run(path):
                 importlib.import_module(name)  # what is imported, no file can hide
         elif _origin(name) is None:
             _forget(name)  # of the folder of another experiment, or of an earlier run
-    taken = _origin(path.stem) or path
-    is_free = path.stem not in NOT_OURS and path.samefile(taken)
+    found = pathlib.Path(_origin(path.stem) or path)
+    is_free = path.stem not in NOT_OURS and found.resolve() == path.resolve()
     name = path.stem if is_free else f"experiment_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
