@@ -60,7 +60,7 @@ def check_intervals(part, prefix=""):
         value, other = getattr(owner, field.name), field.metadata.get("at_most")
         check_interval(field, value, name)
         limit = None if other is None else getattr(owner, other)
-        if value is not None and limit is not None and not _all(value <= limit):
+        if value is not None and limit is not None and _any(value > limit):
             raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
 
 
@@ -86,3 +86,7 @@ def check_interval(field, value, name):
 
 def _all(truth):
     return truth if isinstance(truth, bool) else bool(truth.all())
+
+
+def _any(truth):
+    return truth if isinstance(truth, bool) else bool(truth.any())

@@ -74,7 +74,7 @@ def test_its_row_holds(printed):
 
 def test_its_settings_are_checked_like_any_other(printed):
     experiment = loading.load(printed / "my_method.py", ["--objective.gate.width", "0"])
-    with pytest.raises(ValueError, match="LogGaussian.width=0.0"):
+    with pytest.raises(ValueError, match="objective.gate.width=0.0"):
         validation.validate(experiment, 1)
 
 
@@ -102,7 +102,7 @@ def test_the_example_of_a_term_is_a_term(printed):
 
 def test_its_coefficient_is_checked_like_any_other(printed):
     mine = importlib.import_module("likelihood").Likelihood(-1.0)
-    with pytest.raises(ValueError, match="terms.0: Likelihood.coefficient=-1.0"):
+    with pytest.raises(ValueError, match="objective.terms.0.coefficient=-1.0"):
         validation.validate(with_parts(printed, terms=(mine,)), 1)
 
 
