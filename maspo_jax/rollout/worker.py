@@ -98,8 +98,8 @@ class Worker:
             prompts = jax.tree.map(lambda rows: rows[own], prompts)
         with self.clock("sampling"):
             rollout = self.draw(policy, prompts, step, attempt)
-        with self.clock("updating"):
-            jax.block_until_ready(policy)  # of the updates that made it, if they go on
+        with self.clock("updating", shown="waiting for the updates"):
+            jax.block_until_ready(policy)  # if those that made it still go on
         with self.clock("sampling"):
             sequences = distributed.local_rows(jax.block_until_ready(rollout).sequences)
         with self.clock("grading"):
