@@ -195,7 +195,7 @@ def _metavar(kind, name):
     """Returns what the page of help calls an argument of a dataclass."""
     hints = typing.get_type_hints(kind, include_extras=True)
     parts = getattr(hints.get(name), "__metadata__", ())
-    return next((part.metavar for part in parts if hasattr(part, "metavar")), name)
+    return next(filter(None, (getattr(part, "metavar", "") for part in parts)), name)
 
 
 def _refuse_unknown(words, kind, prog, default):
