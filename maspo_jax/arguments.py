@@ -102,7 +102,8 @@ def _wrapped(page, kind):
     width = shutil.get_terminal_size().columns
     lines = page.rstrip().splitlines()
     usage, *plain = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines]
-    box = next(n for n, line in enumerate(plain, 1) if line[:1] in ("╭", "+"))
+    is_box = re.compile(r"\W*(positional arguments|([\w.-]+ )?options)\W*").fullmatch
+    box = next(number for number, line in enumerate(plain, 1) if is_box(line))
     pieces = re.findall(r"\[[^\]]*\](?!\S)|\S+", usage)
     units = [piece.replace(" ", "\0") for piece in pieces]
     head = [" ".join(units)]

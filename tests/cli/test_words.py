@@ -143,6 +143,14 @@ def test_pages_of_help_fit_the_terminal(monkeypatch, width, module):
     assert said == " ".join(kind.__doc__.split())
 
 
+def test_a_page_for_a_terminal_without_unicode_has_all_the_same(monkeypatch):
+    monkeypatch.setattr(arguments._Page, "encoding", "ascii")
+    status, page = run(export, "--help")
+    assert status == 0 and page.isascii()
+    for said in ("usage: maspo export", "Writes a policy as", "POLICY ", "--out DIR "):
+        assert said in page
+
+
 def test_the_page_of_evaluate_says_what_may_be_given():
     _, page = run(evaluate, "--help")
     page = " ".join(page.replace("│", " ").split())
