@@ -64,10 +64,13 @@ def test_an_audit_prints_the_table_and_the_misses(tmp_path, capsys, name):
         (["--audit", "spoilt.gz"], "--audit spoilt.gz: not a whole gzip file"),
         (["--audit", "torn.gz"], "--audit torn.gz: not a whole gzip file"),
         (["--audit", "text.gz"], "--audit text.gz: not a whole gzip file"),
-        (["5", "--deadline", "-1"], "--deadline -1.0: give seconds, more than 0"),
-        (["5", "--deadline", "nan"], "--deadline nan: give seconds, more than 0"),
-        (["5", "--deadline", "inf"], "--deadline inf: give seconds, more than 0"),
-        (["--audit", "part", "--deadline", "0"], "--deadline 0.0: give seconds"),
+        (["5", "--deadline", "-1"], "--deadline=-1.0: must lie in (0, inf)"),
+        (["5", "--deadline", "nan"], "--deadline=nan: must lie in (0, inf)"),
+        (["5", "--deadline", "inf"], "--deadline=inf: must lie in (0, inf)"),
+        (
+            ["--audit", "part", "--deadline", "0"],
+            "--deadline=0.0: must lie in (0",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_clear_error(
