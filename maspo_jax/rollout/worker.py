@@ -33,13 +33,27 @@ class RewardedRollout:
     rollout: Rollout  # of N rows, on the devices
     reward: np.ndarray  # [P, G] or [N, T] float32, of all processes
     correct: np.ndarray  # [N] bool, of all processes
-    responses: list  # `Response`s of this process, to all that was drawn
+    responses: list  # `Response`s of this process, to all that was drawn, in order
     metrics: dict  # of plain numbers, over all processes and all that was drawn
+    # [N] int32: the row each comes from, counted through all draws; None: the only one
+    origin: np.ndarray | None = None
 
     @property
     def verdicts(self):
         """The verdicts on all that this process drew for the batch."""
         return [response.verdict for response in self.responses]
+
+    def own_responses(self):
+        """Returns {row of the batch: its `Response`}, of those this process graded.
+
+        Dynamic sampling moves groups: such a row may be held by another process.
+        """
+        size = len(self.correct)
+        origin = np.arange(size) if self.origin is None else self.origin
+        own = distributed.host_slice(size)
+        place = origin // size * (own.stop - own.start) + origin % size - own.start
+        here = (own.start <= origin % size) & (origin % size < own.stop)
+        return {int(row): self.responses[place[row]] for row in np.flatnonzero(here)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +120,10 @@ class Worker:
             responses = self.grade(problems[own], sequences)
         with self.clock("writing"):
             reward, correct, metrics = describe(responses, self.sampling.responses)
-        return RewardedRollout(problems, rollout, reward, correct, responses, metrics)
+        origin = np.arange(len(correct), dtype=np.int32) + attempt * len(correct)
+        return RewardedRollout(
+            problems, rollout, reward, correct, responses, metrics, origin
+        )
 
     def draw(self, policy, prompts, step, attempt=0):
         """Returns a `Rollout` of a step, from the prompts of this process, under way.
@@ -158,6 +175,7 @@ class Worker:
             rollout=merge(held.rollout, fresh.rollout, groups, size, self.mesh),
             reward=both("reward")[groups],
             correct=both("correct")[rows_of(groups, size)],
+            origin=both("origin")[rows_of(groups, size)],
             responses=held.responses + fresh.responses,
         )
 
@@ -237,13 +255,15 @@ def describe(responses, group):
     """
     column = lambda read: np.array([read(response) for response in responses])
     correct = column(lambda one: one.verdict.outcome == "correct")
+    reward = column(lambda one: one.reward).astype(np.float32)
     of_each = lambda value: np.repeat(value, group)
     columns = {
-        "reward": column(lambda one: one.reward).astype(np.float32),
+        "reward": reward,
         "response_length/mean": column(lambda one: one.length),
         "response_length/clip_ratio": column(lambda one: one.truncated),
         "frac_groups_all_correct": of_each(correct.reshape(-1, group).all(axis=1)),
         "frac_groups_all_wrong": of_each(~correct.reshape(-1, group).any(axis=1)),
+        "frac_reward_zero_std": of_each(~informative(reward.reshape(-1, group))),
     }
     for outcome in OUTCOMES:
         of_outcome = column(lambda one, name=outcome: one.verdict.outcome == name)

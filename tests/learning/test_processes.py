@@ -132,9 +132,9 @@ def same_but_for_rounding(folder, alone):
 
 
 def answers(folder, files):
-    """Returns which problem each response of some rollout files answers."""
+    """Returns the problem, text, verdict and tokens of each row of rollout files."""
     return sorted(
-        (row["problem"], row["response"], row["reward"])
+        (row["problem"], row["response"], row["rule"], "".join(row["tokens"]))
         for file in (folder / "rollouts").glob(files)
         for row in map(json.loads, file.read_text().splitlines())
     )

@@ -7,7 +7,11 @@ import sys
 
 import pytest
 
+from maspo_jax import api
 from maspo_jax.cli.grade import main
+from maspo_jax.config import Grading
+from maspo_jax.rewards import grade, graders, is_correct
+from maspo_jax.rollout.grading import make_verifier
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,40 @@ def test_a_response_from_standard_input():
         capture_output=True,
     )
     assert (done.returncode, done.stdout) == (1, b"wrong: value\nanswer: 8\n")
+
+
+THOUGHTS = {
+    r"<think> I guess \boxed{5}": "no_answer",
+    r"<think> I guess \boxed{6}</think> \boxed{5}": "correct",
+    r"I guess \boxed{5}</think> none": "no_answer",
+    r"<think>Hm.</think> \boxed{5}, written after `</think>`": "correct",
+    r"<think>Hm.</think> \boxed{5}, and not in `<think>`": "correct",
+}
+
+
+@pytest.mark.parametrize("response", THOUGHTS, ids=repr)
+def test_every_door_strips_the_same_reasoning(tmp_path, capsys, response):
+    """Training and evaluation, the functions, the command and its audit."""
+    outcome = THOUGHTS[response]
+    with make_verifier(Grading()) as verifier:
+        (verdict,) = verifier.grade([response], ["5"])
+    assert verdict.outcome == outcome
+    assert api.grade(response, "5") == grade(response, "5") == verdict
+    assert is_correct(response, "5") == (outcome == "correct")
+    for own in (graders.hendrycks, graders.prime, graders.Tolerant()):
+        with make_verifier(Grading(own)) as verifier:
+            (found,) = verifier.grade([response], ["5"])
+        assert found.outcome == own(response, "5").outcome == outcome
+    (tmp_path / "response").write_text(response)
+    assert main(["5", "--response", str(tmp_path / "response")]) == (
+        outcome != "correct"
+    )
+    assert capsys.readouterr().out.startswith(outcome)
+    expected = {"correct": True}.get(outcome, outcome)
+    case = {"gold": "5", "response": response, "expected": expected}
+    (tmp_path / "cases").write_text(json.dumps(case))
+    assert main(["--audit", str(tmp_path / "cases")]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split() == ["scored", *"1100"]
 
 
 @pytest.mark.parametrize("name", ["cases.jsonl", "cases.jsonl.gz"])
