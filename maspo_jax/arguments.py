@@ -19,7 +19,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from maspo_jax.settings import check_interval
+from maspo_jax.settings import check_interval, settings_in
 
 HELP = {"-h", "--help"}
 # What TRL and verl call a setting -> what the name of our option ends in.
@@ -81,9 +81,9 @@ def parse(kind, words, prog, *, default=None, unknown=False):
     if others:
         raise ValueError(_unknown(others, _options(kind, prog, default), prog))
     if default is None:
-        for field in dataclasses.fields(kind):
-            name = f"--{field.name.replace('_', '-')}"
-            check_interval(field, getattr(found, field.name), name)
+        for name, field, owner in settings_in(found):
+            option = f"--{name.replace('_', '-')}"
+            check_interval(field, getattr(owner, field.name), option)
     return found
 
 

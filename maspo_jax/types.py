@@ -15,6 +15,7 @@ import dataclasses
 from typing import Any
 
 import jax
+import numpy as np
 from flax import struct
 
 
@@ -95,3 +96,14 @@ class TrainState:
 
     policy: Any  # a `models.decoder.Decoder`
     opt_state: Any  # of the Optax optimizer, shaped like the policy
+
+
+def rows_of(prompts, responses):
+    """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
+    return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
+
+
+def truncated(sequences, eos_tokens):
+    """Returns which responses reached the limit without an end token. [N] bool."""
+    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
+    return sequences.response_mask[:, -1] & ~ended

@@ -26,7 +26,7 @@ from maspo_jax.learning.update import make_update
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import TokenTrace, policy_loss, surrogate
-from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.objectives.terms import Method
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.types import Sequences, TrainBatch
 
@@ -83,10 +83,10 @@ def main():
     batch = distributed.shard_rows(random_batch(), mesh)
     update = make_update(policy_loss, optimizer, mesh, specs)
     bare = make_update(unmeasured, optimizer, mesh, specs)
-    runs = {type(gate).__name__: (update, LossTerms(gate)) for gate in GATES}
+    runs = {type(gate).__name__: (update, Method(gate)) for gate in GATES}
     runs["Clip again"] = runs["Clip"]
-    runs["Clip, not measured"] = (bare, LossTerms(gates.Clip()))
-    runs["Maspo, not measured"] = (bare, LossTerms(gates.Maspo()))
+    runs["Clip, not measured"] = (bare, Method(gates.Clip()))
+    runs["Maspo, not measured"] = (bare, Method(gates.Maspo()))
     seconds = {name: [] for name in runs}
     on_cpu = jax.default_backend() == "cpu"
     clock = time.process_time if on_cpu else time.perf_counter

@@ -13,5 +13,7 @@ from maspo_jax.objectives import gates
 from maspo_jax.objectives.advantages import EntropyAdvantage
 
 experiment = of(
-    "1.5B", gates.Clip(high=0.28), shaping=EntropyAdvantage(alpha=0.4, kappa=2.0)
+    "1.5B",
+    gates.Clip(high=0.28),
+    advantage_shaping=EntropyAdvantage(alpha=0.4, kappa=2.0),
 )

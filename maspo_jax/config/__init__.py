@@ -6,8 +6,6 @@ from maspo_jax.config.experiment import (
     Grading,
     Objective,
     Optimization,
-    OverlongFilter,
-    OverlongPenalty,
     Phase,
     Sampling,
     Sft,
@@ -15,6 +13,7 @@ from maspo_jax.config.experiment import (
     Validation,
 )
 from maspo_jax.config.loading import load
+from maspo_jax.objectives.overlong import OverlongFilter, OverlongPenalty
 
 __all__ = [
     "DynamicSampling",

@@ -18,7 +18,8 @@ from maspo_jax.data.sources import Source
 from maspo_jax.models.decoder import DecoderConfig
 from maspo_jax.models.huggingface.load import Checkpoint, config_of
 from maspo_jax.objectives import advantages, kl, token_weights
-from maspo_jax.objectives.terms import needs_of
+from maspo_jax.objectives.overlong import OverlongFilter, OverlongPenalty
+from maspo_jax.objectives.terms import needs_of, parts_of
 from maspo_jax.rewards import grade
 from maspo_jax.settings import setting
 
@@ -88,21 +89,6 @@ class Sampling:
 
 
 @dataclasses.dataclass(frozen=True)
-class OverlongPenalty:
-    """Takes from the reward of responses that come close to the limit (DAPO)."""
-
-    buffer: int  # tokens before the limit where it begins
-    factor: float = 1.0  # what it takes at the limit
-
-
-@dataclasses.dataclass(frozen=True)
-class OverlongFilter:
-    """Keeps responses that were cut off at the limit out of the loss (DAPO)."""
-
-    in_group: bool = True  # whether the others of the group are still compared with it
-
-
-@dataclasses.dataclass(frozen=True)
 class Objective:
     """What is ascended. Parts that are None are off."""
 
@@ -125,7 +111,7 @@ class Objective:
     # A price on the distance from the policy at the start of reinforcement learning.
     kl_in_reward: kl.Penalty | None = None
     # Of the advantage, at every update.
-    shaping: advantages.EntropyAdvantage | None = None
+    advantage_shaping: advantages.EntropyAdvantage | None = None
     # Added to the loss, see `objectives.terms`: `kl.Penalty`, `terms.EntropyBonus`,
     # `terms.Imitation`, or one of yours.
     terms: tuple = ()
@@ -133,8 +119,7 @@ class Objective:
     @property
     def needs(self):
         """What its parts say they need: a set of names out of `terms.NEEDS`."""
-        parts = (self.gate, self.advantage, self.kl_in_reward, self.shaping)
-        return {name for part in (*parts, *self.terms) for name in needs_of(part)}
+        return {name for _, _, part in parts_of(self) for name in needs_of(part)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Reads the experiment of a file, with leaves changed by words of a command line."""
 
+import contextlib
 import dataclasses
 import importlib.util
 import inspect
@@ -15,10 +16,14 @@ from maspo_jax.config.experiment import Experiment
 from maspo_jax.objectives import gates
 
 OFF = ("none", "off")
+NOT_OURS = sys.stdlib_module_names | {"__main__", "maspo_jax"}  # names of modules
 
 
 def load(path, overrides=()):
     """Returns the experiment of a file, with leaves overridden.
+
+    The file is run anew, and with it the modules beside it; all of them stay imported,
+    so that a record finds what they define.
 
     Args:
         path: a Python file with an `Experiment` named `experiment`. Its folder is
@@ -26,32 +31,12 @@ def load(path, overrides=()):
         overrides: command-line words, see `overridden`.
 
     Raises:
-        ValueError, OSError: the file has no experiment, or a word changes none of it.
+        ValueError, OSError: the file is none, does not run or has no experiment, or a
+            word changes none of it.
     """
     path = pathlib.Path(path)
     storage.check_experiment_file(path)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    before = sys.modules.get(spec.name)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
-    sys.path.insert(0, str(path.parent))
-    try:
-        spec.loader.exec_module(module)
-    except (ValueError, OSError):  # of a part of it that refused: says enough
-        raise
-    except Exception as error:
-        line = getattr(error, "lineno", None)
-        line = line or traceback.extract_tb(error.__traceback__)[-1].lineno
-        raise ValueError(
-            f"{path} does not run: {type(error).__name__} in line {line}: {error}"
-        ) from error
-    finally:
-        sys.path.remove(str(path.parent))
-        if before is None:
-            del sys.modules[spec.name]
-        else:
-            sys.modules[spec.name] = before
-    experiment = getattr(module, "experiment", None)
+    experiment = getattr(_run(path.absolute()), "experiment", None)
     if not isinstance(experiment, Experiment):
         raise ValueError(
             f"{path} has no `experiment`: name an instance of "
@@ -59,6 +44,60 @@ def load(path, overrides=()):
         )
     prog = f"maspo train {path}"
     return overridden(experiment, overrides, prog)
+
+
+def _run(path):
+    """Returns the module of a Python file.
+
+    It is imported by the name of the file, unless that is the name of another module,
+    such as `random`, which it must not hide.
+    """
+    importlib.invalidate_caches()
+    files, packages = path.parent.glob("*.py"), path.parent.glob("*/__init__.py")
+    for name in {file.stem for file in files} | {file.parent.name for file in packages}:
+        if name in NOT_OURS:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)  # what is imported, no file can hide
+        elif _origin(name) is None:
+            _forget(name)  # of the folder of another experiment, or of an earlier run
+    found = pathlib.Path(_origin(path.stem) or path)
+    is_free = path.stem not in NOT_OURS and found.resolve() == path.resolve()
+    name = path.stem if is_free else f"experiment_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except BaseException as error:
+        del sys.modules[name]
+        if isinstance(error, Exception):
+            raise ValueError(_fault(path, error)) from error
+        raise
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _origin(name):
+    """Returns the file that the import path has for a module, or None."""
+    finders = (finder.find_spec(name, None) for finder in sys.meta_path)
+    return next((spec.origin for spec in finders if spec and spec.origin), None)
+
+
+def _forget(name):
+    for each in [*sys.modules]:
+        if each.partition(".")[0] == name:
+            del sys.modules[each]
+
+
+def _fault(path, error):
+    """Returns what to say of an exception that a file raised, or what it called."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    line = lines[-1] if lines else getattr(error, "lineno", None)  # of a SyntaxError
+    if isinstance(error, ValueError | OSError):  # of a part that refused: says enough
+        return f"{path}, line {line}: {error}"
+    return f"{path} does not run: {type(error).__name__} in line {line}: {error}"
 
 
 def overridden(default, words, prog):
@@ -97,16 +136,17 @@ def _with_parts(default, words):
     return default, left
 
 
-def _part(option, kind, part, value):
+def _part(option, field, part, value):
     """Returns the part that a word such as `dgpo` or `off` stands for.
 
     Raises:
         ValueError: it stands for none.
     """
-    if value.lower() in OFF and type(None) in typing.get_args(kind):
+    optional = field.default is None or type(None) in typing.get_args(field.type)
+    if value.lower() in OFF and optional:
         return None
     if option != "--objective.gate":
-        off = f"; {option} off leaves it out" * (type(None) in typing.get_args(kind))
+        off = f"; {option} off leaves it out" * optional
         raise ValueError(
             f"{option} {value}: give one of its settings, such as "
             f"{option}.{_first(part)}{off}"
@@ -129,10 +169,10 @@ def _first(part):
 
 
 def _field(part, names):
-    """Returns the type and the value at a dotted name, or None if there is none."""
+    """Returns the field and the value at a dotted name, or None if there is none."""
     for name in names[:-1]:
         part = getattr(part, name, None)
-    known = {field.name: field.type for field in _fields(part)}
+    known = {field.name: field for field in _fields(part)}
     return (known[names[-1]], getattr(part, names[-1])) if names[-1] in known else None
 
 

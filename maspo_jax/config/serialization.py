@@ -1,6 +1,8 @@
 """An experiment as plain data, and back: what `config.json` of a run holds."""
 
 import dataclasses
+import importlib
+import types
 
 from maspo_jax.config import legacy
 
@@ -22,14 +24,15 @@ def to_json(value):
         fields = {
             field.name: to_json(getattr(value, field.name))
             for field in dataclasses.fields(value)
+            if field.init  # the others follow from these
         }
-        return {"class": legacy.public_name(type(value)), **fields}
+        return {"class": public_name(type(value)), **fields}
     if isinstance(value, tuple | list):
         return [to_json(item) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if callable(value):
-        return {"function": legacy.public_name(value)}
+        return {"function": public_name(value)}
     raise ValueError(f"{value!r} of an experiment cannot be written as JSON")
 
 
@@ -83,7 +86,38 @@ def upgraded(record):
 
     Names are those of today, and settings that came later have their defaults.
     """
-    return _completed(legacy.upgraded(record))
+    return _completed(_renamed(record))
+
+
+def _renamed(record):
+    if isinstance(record, list):
+        return [_renamed(item) for item in record]
+    if not isinstance(record, dict):
+        return record
+    if "function" in record:
+        return {"function": _name_today(record["function"])}
+    record = {name: _renamed(item) for name, item in record.items()}
+    if not isinstance(record.get("class"), str):
+        return record
+    record["class"] = kind = _name_today(record["class"])
+    fields = legacy.FIELDS.get(kind, {})
+    record = {fields.get(name, name): item for name, item in record.items()}
+    change = legacy.CHANGES.get(kind, lambda record: record)
+    return change(record)
+
+
+def _name_today(name):
+    """Returns the public name of what a record calls by a name, old or new.
+
+    One that cannot be found stays as it is, such as that of a gate of a notebook.
+    """
+    module, _, attribute = name.partition(":")
+    name = f"{legacy.MODULES.get(module, module)}:{attribute}"
+    name = legacy.NAMES.get(name, name)
+    try:
+        return public_name(found(name))
+    except (ImportError, AttributeError, ValueError):
+        return name
 
 
 def _completed(record):
@@ -93,20 +127,22 @@ def _completed(record):
         return record
     record = {name: _completed(item) for name, item in record.items()}
     try:
-        kind = legacy.found(record["class"])
+        kind = found(record["class"])
     except (KeyError, ImportError, AttributeError):  # or of no class at all
         return record
     defaults = {
         field.name: field.default
         for field in dataclasses.fields(kind)
-        if field.default is not dataclasses.MISSING and field.name not in record
+        if field.init
+        and field.default is not dataclasses.MISSING
+        and field.name not in record
     }
     return record | {name: to_json(value) for name, value in defaults.items()}
 
 
 def _find(name):
     try:
-        return legacy.found(name)
+        return found(name)
     except (ImportError, AttributeError) as error:
         remedy = "put the file that defines it on PYTHONPATH"
         if name.startswith("__main__:"):
@@ -117,3 +153,67 @@ def _find(name):
         raise ValueError(
             f"{name} of the run's config.json cannot be imported; {remedy}"
         ) from error
+
+
+def found(name):
+    """Returns the class or function of a public name.
+
+    Raises:
+        ImportError, AttributeError: there is none here.
+    """
+    module, _, attribute = name.partition(":")
+    thing = importlib.import_module(module)
+    for part in attribute.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
+def public_name(thing):
+    """Returns "module:attribute" for a class or a function: the shortest module.
+
+    Packages export what their users name, so that the files within may move.
+
+    Raises:
+        ValueError: it is a lambda, a method of some object, or made where no name
+            leads to it; or its name leads to that of another file.
+    """
+    name = getattr(thing, "__qualname__", "<unnamed>")
+    if "<" in name or isinstance(thing, types.MethodType):
+        raise ValueError(
+            f"{thing!r} of an experiment has no name to be recorded by; define it with "
+            "`def` or as a dataclass at the top of a file"
+        )
+    parts = thing.__module__.split(".")
+    for count in range(1, len(parts)):
+        module = ".".join(parts[:count])
+        try:
+            if found(f"{module}:{name}") is thing:
+                return f"{module}:{name}"
+        except (ImportError, AttributeError):
+            continue
+    name = f"{thing.__module__}:{name}"
+    _check_file(thing, name)
+    return name
+
+
+def _check_file(thing, name):
+    """Refuses a name that would bring back what another file calls so."""
+    try:
+        there, here = _file_of(found(name)), _file_of(thing)
+    except (ImportError, AttributeError):
+        return  # whoever reads the record is told
+    if there != here:
+        raise ValueError(
+            f"{name} of an experiment is that of {here}, but {there} was loaded under "
+            "the same name since; load the experiment again, or rename one of the files"
+        )
+
+
+def _file_of(thing):
+    """Returns the file a function, or the first one of a class, was written in."""
+    inside = vars(thing).values() if isinstance(thing, type) else ()
+    for each in (thing, *inside):
+        file = getattr(getattr(each, "__code__", None), "co_filename", "<unknown>")
+        if not file.startswith("<"):
+            return file
+    return None

@@ -1,7 +1,5 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
-import dataclasses
-import math
 import types
 import typing
 
@@ -10,7 +8,7 @@ from maspo_jax.data.prompts import FileTokenizer, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
 from maspo_jax.rewards import declaration, graders
-from maspo_jax.settings import check_interval
+from maspo_jax.settings import check_intervals, settings_in
 
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
@@ -18,11 +16,11 @@ PADDING = 1024  # rows of an embedding that stand for no token, at most
 def validate(experiment, devices):
     """Refuses an experiment that cannot run on so many devices, before compiling."""
     _check_types(experiment)
+    check_intervals(experiment)
+    serialization.to_json(experiment)  # or it could not be recorded
     sampling, updates = experiment.sampling, experiment.updates
-    settings = serialization.leaves(serialization.to_json(experiment))
-    _check_finite(settings)
-    _check_intervals(experiment)
-    validation.validate_objective(experiment.objective, sampling.response_length)
+    validation.validate_objective(experiment.objective)
+    _check_overlong(experiment.objective.overlong_penalty, sampling.response_length)
     if experiment.decoder.dtype != "float32":
         raise ValueError(
             f"policy.dtype={experiment.decoder.dtype!r}: small updates would vanish in "
@@ -62,23 +60,10 @@ def validate(experiment, devices):
     _check_graders(experiment)
 
 
-def _fields(part, prefix=""):
-    """Yields the dotted name, the field and the value of every setting of a part."""
-    for field in dataclasses.fields(part):
-        name, value = prefix + field.name, getattr(part, field.name)
-        yield name, field, value
-        inside = {f"{name}.": value}
-        if isinstance(value, tuple):
-            inside = {f"{name}.{number}.": item for number, item in enumerate(value)}
-        for place, item in inside.items():
-            if dataclasses.is_dataclass(item) and not isinstance(item, type):
-                yield from _fields(item, place)
-
-
 def _check_types(experiment):
     """Refuses values, in any part of an experiment, that are not what fields say."""
-    for name, field, value in _fields(experiment):
-        kind = field.type
+    for name, field, part in settings_in(experiment):
+        kind, value = field.type, getattr(part, field.name)
         if typing.get_origin(kind) is typing.Literal:
             if value not in typing.get_args(kind):
                 choices = ", ".join(typing.get_args(kind))
@@ -123,14 +108,12 @@ def _check_group(experiment):
         )
 
 
-def _check_intervals(experiment):
-    """Refuses numbers outside of the interval that their field states.
-
-    Those of an objective are checked with it.
-    """
-    for name, field, value in _fields(experiment):
-        if not name.startswith("objective."):
-            check_interval(field, value, name)
+def _check_overlong(penalty, limit):
+    if penalty is not None and penalty.buffer > limit:
+        raise ValueError(
+            f"objective.overlong_penalty.buffer={penalty.buffer}: must not exceed "
+            f"sampling.response_length={limit}"
+        )
 
 
 def check_vocabulary(rows, tokenizer):
@@ -217,14 +200,6 @@ def _try_grader(grader, name, gold):
                 f"{gold!r:.40}: {reason}; return a rewards.Verdict, a bool or a finite "
                 "number for any response"
             ) from fault
-
-
-def _check_finite(settings):
-    for name, value in settings.items():
-        if isinstance(value, float) and not math.isfinite(value):
-            # Those of an objective are checked with it: some may be infinite.
-            if math.isnan(value) or not name.startswith("objective."):
-                raise ValueError(f"{name}={value}: must be finite")
 
 
 def _divides(what, number, by_what, by):

@@ -7,22 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from maspo_jax import distributed
-from maspo_jax.objectives import kl
+from maspo_jax.objectives import correction, kl
 from maspo_jax.objectives.advantages import (
     outcome_rewards,
     token_rewards,
     with_stats,
 )
-from maspo_jax.objectives.correction import Truncating
-from maspo_jax.objectives.metrics import effective_share, rollout_correction
+from maspo_jax.objectives.metrics import rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
-from maspo_jax.objectives.shaping import overlong_penalty
-from maspo_jax.rollout.grading import truncated
-from maspo_jax.rollout.worker import rows_of
-from maspo_jax.types import TrainBatch
+from maspo_jax.types import TrainBatch, rows_of, truncated
 
 
-def order(seed, step, prompts, minibatches, epochs):
+def minibatch_order(seed, step, prompts, minibatches, epochs):
     """Returns the prompts of each minibatch of a step, reshuffled every epoch.
 
     The responses to one prompt stay together: a minibatch holds whole groups.
@@ -44,15 +40,16 @@ def order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
-def make_assemble(objective, sampling, mesh):
+def make_assemble(objective, responses, limit, eos_tokens, mesh):
     """Returns `assemble` of an objective, compiled: from rewards to a `TrainBatch`.
 
-    Everything that is shaped from rewards is shaped here. The batch is weighed only
-    once `take` has selected from it.
+    The batch is weighed only once `take` has selected from it.
 
     Args:
         objective: a `config.Objective`.
-        sampling: the `SamplingParams` that responses were drawn with.
+        responses: G.
+        limit: T, the longest response, in tokens.
+        eos_tokens: the tokens that end a response.
         mesh: the mesh everything is split over by rows.
     """
     compare = with_stats(objective.advantage)
@@ -71,44 +68,33 @@ def make_assemble(objective, sampling, mesh):
             history: the `PromptStats` of the P prompts before, if they are needed.
         """
         mask = rollout.sequences.response_mask
-        penalty = overlong(objective, jnp.sum(mask, axis=-1), sampling.length)
-        added = penalty.reshape(-1, sampling.responses)
-        if "token_reward" in objective.needs:
-            reward, added = token_rewards(reward, mask), token_rewards(added, mask)
-        else:
-            reward = outcome_rewards(reward, mask, sampling.responses)
-        reward = reward + added
-        if objective.kl_in_reward is not None:
-            reward = kl.in_reward(
-                reward, logprob, reference_logprob, mask, objective.kl_in_reward
-            )
-        cut_off = truncated(rollout.sequences, sampling.eos_tokens)
-        finished = mask & ~cut_off[:, None]
-        overlong_filter, loss_mask = objective.overlong_filter, mask
-        if overlong_filter is not None:
-            loss_mask = finished
-        if objective.rejection is not None:
-            loss_mask = loss_mask & objective.rejection(
-                logprob, rollout.sampler_logprob, mask
-            )
-        in_group = overlong_filter is None or overlong_filter.in_group
-        advantage, history = compare(reward, mask if in_group else finished, history)
-        correction = None
-        if objective.correction is not None:
-            correction = objective.correction(logprob, rollout.sampler_logprob, mask)
+        tokens = logprob, rollout.sampler_logprob, mask
+        penalty = overlong_penalties(objective, mask, limit)
+        reward = shape_reward(
+            objective,
+            reward,
+            penalty.reshape(-1, responses),
+            logprob,
+            reference_logprob,
+            mask,
+        )
+        cut_off = truncated(rollout.sequences, eos_tokens)
+        loss_mask, compared = masks(objective, tokens, cut_off)
+        advantage, history = compare(reward, compared, history)
+        rule = objective.correction
         batch = TrainBatch(
             rollout.sequences,
             logprob if objective.anchor == "trainer" else rollout.sampler_logprob,
             advantage,
             weight=None,
             loss_mask=loss_mask,
-            correction=correction,
+            correction=None if rule is None else rule(*tokens),
             reference_logprob=reference_logprob,
             correct=correct if "correct" in objective.needs else None,
             row=jnp.arange(len(mask), dtype=jnp.int32),
             policy_version=rollout.policy_version,
         )
-        metrics = _describe(objective, rollout, logprob, batch)
+        metrics = _describe(objective, batch, tokens)
         return batch, history, metrics | {"overlong_penalty": jnp.mean(penalty)}
 
     rows, whole = (
@@ -118,18 +104,58 @@ def make_assemble(objective, sampling, mesh):
     return jax.jit(assemble, out_shardings=(rows, rows, whole))
 
 
-def overlong(objective, length, limit):
-    """Returns what is added to the reward of responses, for their length, [N]."""
-    penalty = objective.overlong_penalty
-    if penalty is None:
+def overlong_penalties(objective, mask, limit):
+    """Returns what is added to the reward of responses for their length, [N]."""
+    length = jnp.sum(mask, axis=-1)
+    if objective.overlong_penalty is None:
         return jnp.zeros(length.shape, jnp.float32)
-    return overlong_penalty(length, limit, penalty.buffer, penalty.factor)
+    return objective.overlong_penalty(length, limit)
 
 
-def _describe(objective, rollout, logprob, batch):
+def shape_reward(objective, reward, penalty, logprob, reference_logprob, mask):
+    """Returns the rewards that the advantage compares, with all that is added to them.
+
+    Args:
+        objective: a `config.Objective`.
+        reward: of the verifier, [P, G], or of each token, [N, T].
+        penalty: [P, G], added to the reward of responses.
+        logprob: [N, T] by the trainer, before the first update.
+        reference_logprob: [N, T] of the reference policy, if there is a price on it.
+        mask: [N, T] bool.
+
+    Returns:
+        Rewards of tokens, [N, T], if the advantage needs them, else [P, G].
+    """
+    if "token_reward" in objective.needs:
+        reward = token_rewards(reward, mask) + token_rewards(penalty, mask)
+    else:
+        reward = outcome_rewards(reward, mask, penalty.shape[1]) + penalty
+    price = objective.kl_in_reward
+    if price is None:
+        return reward
+    return kl.in_reward(reward, logprob, reference_logprob, mask, price)
+
+
+def masks(objective, tokens, cut_off):
+    """Returns which tokens are trained, and which the advantage compares. [N, T] bool.
+
+    Args:
+        objective: a `config.Objective`.
+        tokens: their log-probability by the trainer and by the sampler, and the mask of
+            responses, [N, T] each.
+        cut_off: [N] bool, responses that were cut off at the limit.
+    """
+    loss_mask = compared = tokens[-1]
+    if objective.overlong_filter is not None:
+        loss_mask, compared = objective.overlong_filter(loss_mask, cut_off)
+    if objective.rejection is not None:
+        loss_mask = loss_mask & objective.rejection(*tokens)
+    return loss_mask, compared
+
+
+def _describe(objective, batch, tokens):
     """Returns the metrics of a batch before its first update, all scalars."""
-    mask, correction = rollout.sequences.response_mask, batch.correction
-    tokens = logprob, rollout.sampler_logprob, mask
+    logprob, _, mask = tokens
     metrics = {
         **rollout_correction(*tokens),
         "loss_mask/mean": token_mean_of(batch.loss_mask, mask),
@@ -137,14 +163,8 @@ def _describe(objective, rollout, logprob, batch):
     if batch.reference_logprob is not None:
         distance = kl.k3(logprob, batch.reference_logprob)
         metrics["kl"] = token_mean_of(distance, mask)
-    if correction is not None:
-        metrics["rollout_corr/rollout_is_mean"] = token_mean_of(correction, mask)
-        metrics["rollout_corr/rollout_is_eff_sample_size"] = effective_share(
-            correction, mask
-        )
-    if isinstance(objective.correction, Truncating):
-        clipped = objective.correction.truncated(*tokens)
-        metrics["rollout_corr/rollout_is_truncated"] = token_mean_of(clipped, mask)
+    if batch.correction is not None:
+        metrics |= correction.describe(objective.correction, batch.correction, *tokens)
     return metrics
 
 

@@ -21,8 +21,7 @@ from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
 from maspo_jax.learning.update import make_logprobs, make_update
 from maspo_jax.objectives.surrogate import policy_loss
-from maspo_jax.objectives.terms import terms_of
-from maspo_jax.rollout.worker import sampling_params
+from maspo_jax.objectives.terms import method_of
 from maspo_jax.runs.prompt_history import PromptHistory
 from maspo_jax.types import TrainState
 
@@ -87,9 +86,10 @@ class Learner:
         """
         seed, updates = self.experiment.seed, self.experiment.updates
         prompts = self.experiment.sampling.prompts
-        for selected in batches.order(
+        order = batches.minibatch_order(
             seed, step, prompts, updates.minibatches, updates.epochs
-        ):
+        )
+        for selected in order:
             yield self.take(batch, selected)
 
     def restore(self, checkpoints):
@@ -114,20 +114,23 @@ class Learner:
 def build(experiment, mesh):
     """Returns the `Learner` of an experiment. Compiles nothing yet."""
     updates, objective = experiment.updates, experiment.objective
-    sampling = sampling_params(experiment)
+    sampling, eos_tokens = experiment.sampling, experiment.tokenizer.eos_tokens
     total = experiment.steps * experiment.updates_per_step
     optimizer = make_optimizer(experiment.optimization, total)
     skeleton = states.skeleton(experiment.decoder, optimizer, mesh)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-    temperature, parts = sampling.temperature, updates.microbatches
-    update = make_update(policy_loss, optimizer, mesh, specs, temperature, parts)
+    temperature, microbatches = sampling.temperature, updates.microbatches
+    pieces = updates.minibatches * microbatches
+    update = make_update(policy_loss, optimizer, mesh, specs, temperature, microbatches)
     return Learner(
         experiment,
         mesh,
         optimizer,
         skeleton,
-        logprobs=make_logprobs(mesh, specs, temperature, updates.minibatches * parts),
-        assembled=batches.make_assemble(objective, sampling, mesh),
+        logprobs=make_logprobs(mesh, specs, temperature, pieces),
+        assembled=batches.make_assemble(
+            objective, sampling.responses, sampling.response_length, eos_tokens, mesh
+        ),
         take=batches.make_take(objective.weight, sampling.responses, mesh),
-        update=functools.partial(update, method=terms_of(objective)),
+        update=functools.partial(update, method=method_of(objective)),
     )

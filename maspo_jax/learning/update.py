@@ -15,6 +15,7 @@ from maspo_jax import distributed
 from maspo_jax.objectives import metrics as objective_metrics
 from maspo_jax.objectives import terms
 from maspo_jax.objectives.surrogate import fit
+from maspo_jax.objectives.tokens import tokens_of
 from maspo_jax.rollout.logprobs import sharded_logprobs
 from maspo_jax.types import TrainState
 
@@ -22,8 +23,9 @@ from maspo_jax.types import TrainState
 def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     """Returns `update(state, batch, method) -> state, metrics, trace`, compiled.
 
-    The state is donated. Settings of the method, an `objectives.terms.LossTerms`, may
-    change without compiling again. `objectives.metrics.of_update` reads the metrics.
+    The state is donated. Settings of the method, an `objectives.terms.Method`, may
+    change without compiling again. `objectives.metrics.of_update` reads the
+    `UpdateMetrics`.
 
     Args:
         loss: `surrogate.policy_loss` or `surrogate.sft_loss`: a function of [N, T]
@@ -36,29 +38,25 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         microbatches: parts of each device's rows whose gradients are added up.
     """
 
+    def microbatch_loss(policy, rows, method):
+        logprob, entropy = sharded_logprobs(policy, rows.sequences, specs, temperature)
+        return loss(logprob, entropy, rows, method, total=_psum)
+
     def gradients(policy, batch, method):
-        varying_policy = distributed.pcast_varying(policy)
-        pieces = _split(batch, microbatches)
+        policy, parts = distributed.pcast_varying(policy), _split(batch, microbatches)
         if microbatches > 1 and terms.fits_batch(method):
             scores = lambda rows: sharded_logprobs(
-                varying_policy, rows.sequences, specs, temperature
+                policy, rows.sequences, specs, temperature
             )
-            method = _fit_first(scores, pieces, method)
+            method = _fit_first(scores, parts, method)
+        gradient = jax.value_and_grad(microbatch_loss, has_aux=True)
 
-        def microbatch(total, rows):
-            def of_policy(policy):
-                logprob, entropy = sharded_logprobs(
-                    policy, rows.sequences, specs, temperature
-                )
-                return loss(logprob, entropy, rows, method, total=_psum)
-
-            (value, (measured, trace)), grads = jax.value_and_grad(
-                of_policy, has_aux=True
-            )(varying_policy)
+        def add(total, rows):
+            (value, (measured, trace)), grads = gradient(policy, rows, method)
             return jax.tree.map(jnp.add, total, grads), (value, measured, trace)
 
-        zeros = jax.tree.map(jnp.zeros_like, varying_policy)
-        grads, (values, measured, trace) = jax.lax.scan(microbatch, zeros, pieces)
+        zeros = jax.tree.map(jnp.zeros_like, policy)
+        grads, (values, measured, trace) = jax.lax.scan(add, zeros, parts)
         measured = objective_metrics.combine(measured, distributed.AXES)
         return (
             (_psum(values.sum()), measured),
@@ -76,16 +74,16 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
     @functools.partial(jax.jit, donate_argnames="state")
     def update(state, batch, method):
         (value, measured), trace, grads = gradients(state.policy, batch, method)
-        steps, opt_state = optimizer.update(grads, state.opt_state, state.policy)
-        policy = optax.apply_updates(state.policy, steps)
-        update_norm = optax.tree.norm(steps)
-        metrics = {
-            "loss": value,
-            "grad_norm": optax.tree.norm(grads),
-            "update_norm": update_norm,
-            "update_ratio": update_norm / optax.tree.norm(state.policy),
-            "measured": measured,
-        }
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.policy)
+        policy = optax.apply_updates(state.policy, updates)
+        update_norm = optax.tree.norm(updates)
+        metrics = objective_metrics.UpdateMetrics(
+            loss=value,
+            grad_norm=optax.tree.norm(grads),
+            update_norm=update_norm,
+            update_ratio=update_norm / optax.tree.norm(state.policy),
+            measured=measured,
+        )
         return TrainState(policy, opt_state), metrics, trace
 
     return update
@@ -118,13 +116,13 @@ def _psum(number):
     return jax.lax.psum(number, distributed.AXES)
 
 
-def _fit_first(scores, pieces, method):
+def _fit_first(scores, parts, method):
     """Fits a gate to all microbatches before the first of them is used, per device."""
-    logprob, entropy = jax.lax.scan(lambda _, rows: (None, scores(rows)), None, pieces)[
-        1
-    ]
-    rows = terms.shape(_join(entropy), _join(pieces), method)
-    return method.replace(gate=fit(method.gate, _join(logprob), rows, _psum))
+    of_rows = lambda _, rows: (None, scores(rows))
+    logprob, entropy = _join(jax.lax.scan(of_rows, None, parts)[1])
+    batch = terms.shape_advantage(entropy, _join(parts), method)
+    tokens = tokens_of(logprob, entropy, batch)
+    return method.replace(gate=fit(method.gate, tokens, _psum))
 
 
 def _split(tree, pieces):

@@ -1,4 +1,4 @@
-"""The policy: a decoder of the Qwen2 and Qwen3 families, with a key-value cache.
+"""The policy: a decoder of the Llama, Qwen2 and Qwen3 families, with a key-value cache.
 
 Letters beside those of `maspo_jax.types`:
 

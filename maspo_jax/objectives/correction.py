@@ -7,27 +7,63 @@ the factors are divided by their mean over the rollout batch. A rejection maps t
 to the tokens that stay in the batch, [N, T] bool. Both are constants to the
 gradient, and neither may be combined with ratios that are anchored to the sampler:
 those correct for it already.
+
+A correction that has more to log than its factors is `Detailed`; nothing has to be
+declared for that, the method is enough.
 """
 
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 from flax import struct
 
 from maspo_jax.objectives.gates.settings import setting
-from maspo_jax.objectives.ratios import clamped, token_log_ratios, token_mean_of
+from maspo_jax.objectives.ratios import (
+    clamped,
+    effective_share,
+    token_log_ratios,
+    token_mean_of,
+)
 
 
 @runtime_checkable
-class Truncating(Protocol):
+class Detailed(Protocol):
+    """A correction with more to log than its factors."""
+
+    def details(self, logprob, sampled, mask) -> dict[str, jax.Array]:
+        """Returns {name: [N, T]}, of which the means over tokens are logged."""
+
+
+def describe(rule, factor, logprob, sampled, mask):
+    """Returns the metrics of a correction, scalars by name.
+
+    Args:
+        rule: the correction.
+        factor: [N, T], what it returned.
+        logprob, sampled, mask: [N, T] each, what it was given.
+    """
+    found = rule.details(logprob, sampled, mask) if isinstance(rule, Detailed) else {}
+    return {
+        "rollout_corr/rollout_is_mean": token_mean_of(factor, mask),
+        "rollout_corr/rollout_is_eff_sample_size": effective_share(factor, mask),
+        **{
+            f"rollout_corr/rollout_is_{name}": token_mean_of(value, mask)
+            for name, value in found.items()
+        },
+    }
+
+
+class _Truncating:
     """A correction that says which tokens it weighs by less than their ratio."""
 
-    def truncated(self, logprob, sampled, mask):
-        """Returns those tokens, [N, T] bool."""
+    def details(self, logprob, sampled, mask):
+        """Returns those tokens, {"truncated": [N, T] bool}."""
+        return {"truncated": self.truncated(logprob, sampled, mask)}
 
 
 @struct.dataclass
-class TokenTruncated:
+class TokenTruncated(_Truncating):
     """min(ratio, cap) of each token: truncated importance sampling (TIS)."""
 
     cap: float = setting(2.0, "(0, inf]")
@@ -46,7 +82,7 @@ class TokenTruncated:
 
 
 @struct.dataclass
-class SequenceTruncated:
+class SequenceTruncated(_Truncating):
     """min(ratio, cap) of each whole response, for all of its tokens.
 
     `normalized` divides by the mean over responses, however long they are.
@@ -70,7 +106,7 @@ class SequenceTruncated:
 
 
 @struct.dataclass
-class IcePop:
+class IcePop(_Truncating):
     """The ratio of each token within [low, high], zero for tokens outside of it."""
 
     low: float = setting(0.5, "[0, 1]")

@@ -1,4 +1,4 @@
-"""The metrics of a run: how they are made, and what each one means.
+"""How the metrics of an update are made.
 
     Tokens, gate --measure--> Measured --combine--> of the whole batch, on the devices
     --summarize--> the metrics of an update --over_updates--> of a step, on the host
@@ -6,12 +6,10 @@
 The weight g = gate * ratio stands in front of the gradient of a token's
 log-probability, W = g / pi in front of that of its probability. `measure` takes sums
 that add up over devices and microbatches. `rollout_correction` compares trainer and
-sampler once per step. `DESCRIPTIONS` says what every name of a run's `metrics.jsonl`
-means, those that other rooms log included; names are those of TRL and verl where
-either has one. `docs/metrics.md` is printed from it:
-
-    python -m maspo_jax.objectives.metrics > docs/metrics.md
+sampler once per step. What each name means is said in `reports.metric_names`.
 """
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +18,7 @@ from flax import struct
 
 from maspo_jax.objectives.ratios import (
     MAX_LOG_RATIO,
+    effective_share,
     token_log_ratios,
     token_mean_of,
 )
@@ -37,6 +36,7 @@ DETAIL_QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 SIGNS = ("positive", "negative")  # of the advantage, as they are stacked
 SIDES = ("high", "low")  # where tokens of these signs are clipped
 BUCKETS = (1e-3, 1e-2, 0.1, 0.5, 0.9)  # ends of the ranges of q, before the last
+ONE_ON_POLICY = ("ratio/", "gate/mean", "gate/p")  # how such names begin
 EXTREMES = {"max": np.max, "min": np.min}  # last word of a name -> over updates
 
 
@@ -46,6 +46,17 @@ class Measured:
 
     sums: dict  # of arrays, over tokens
     largest: dict  # of scalars, over tokens
+
+
+@struct.dataclass
+class UpdateMetrics:
+    """What an update leaves on the devices. `of_update` reads it."""
+
+    loss: jax.Array  # []
+    grad_norm: jax.Array  # [], before it is clipped
+    update_norm: jax.Array  # []
+    update_ratio: jax.Array  # [], update_norm over the norm of the parameters
+    measured: Measured  # of the batch
 
 
 def measure(tokens, gate, details=None):
@@ -154,7 +165,7 @@ def summarize(measured):
     On the host and in float64: the devices only add up.
     """
     wide = jax.tree.map(np.float64, measured)
-    with np.errstate(all="ignore"):  # what is not finite is refused by its name
+    with np.errstate(all="ignore"):  # of a diverged policy: its loss is refused
         found = _summary(wide.sums, wide.largest)
     return {name: float(value) for name, value in found.items()}
 
@@ -201,6 +212,9 @@ def _summary(sums, largest):
         found[f"clip_ratio/{side}"] = (sums["signed_gated"] / signed)[index]
         against = (sums["signed_gated_against"] / signed)[index]
         found[f"clip_ratio/against_{sign}"] = against
+    if not sums["tokens"]:  # nothing has moved: as on-policy
+        found |= {name: 1.0 for name in found if name.startswith(ONE_ON_POLICY)}
+        return found | _ranges(sums, tokens)
     return found | _details(sums, tokens) | _ranges(sums, tokens)
 
 
@@ -249,25 +263,30 @@ def of_update(metrics):
     """Returns the metrics of an update as plain numbers, {name: float}.
 
     Args:
-        metrics: scalars by name, and under "measured" the `Measured` of the batch.
+        metrics: the `UpdateMetrics`.
     """
-    scalars = dict(jax.device_get(metrics))
-    measured = scalars.pop("measured")
-    return {name: float(value) for name, value in scalars.items()} | summarize(measured)
+    metrics = jax.device_get(metrics)
+    names = [field.name for field in dataclasses.fields(metrics)]
+    scalars = {name: getattr(metrics, name) for name in names if name != "measured"}
+    named = {name: float(value) for name, value in scalars.items()}
+    return named | summarize(metrics.measured)
 
 
 def over_updates(updates):
     """Returns the metrics of a step from those of its updates.
 
-    They become means, quantiles included, but extremes of extremes.
+    They become means, quantiles included, but extremes of extremes. What an update
+    lacks, as one that trains no token lacks what a gate says of itself, is taken over
+    the others.
 
     Args:
         updates: a list of {name: number}, in order; not empty.
     """
     found = {}
-    for name in updates[-1]:
+    for name in {name: None for update in updates for name in update}:
         join = EXTREMES.get(name.rsplit("/", 1)[-1], np.mean)
-        found[name] = float(join([update[name] for update in updates]))
+        numbers = [update[name] for update in updates if name in update]
+        found[name] = float(join(numbers))
     found["out_of_band_last"] = float(updates[-1]["out_of_band"])
     return found
 
@@ -295,259 +314,3 @@ def rollout_correction(logprob, sampled, mask):
         "rollout_corr/ppl_ratio": token_mean_of(jnp.exp(of_response), length > 0),
         "rollout_corr/eff_sample_size": effective_share(jnp.exp(log_ratio), mask),
     }
-
-
-def effective_share(ratio, mask):
-    """Returns the effective sample size of ratios as a share of the tokens, []."""
-    ratio = jnp.where(mask, ratio, 0)
-    squares = jnp.sum(mask) * jnp.sum(jnp.square(ratio))
-    return jnp.square(jnp.sum(ratio)) / jnp.where(squares > 0, squares, 1)
-
-
-# What follows only describes. Name -> (meaning, unit).
-
-UPDATE = {
-    "loss": ("the loss: a sum over tokens, weighted", "1"),
-    "grad_norm": ("global norm of the gradient, before it is clipped", "1"),
-    "update_norm": ("global norm of the change of the parameters", "1"),
-    "update_ratio": ("update_norm over the global norm of the parameters", "share"),
-    "entropy": ("mean entropy of the policy", "nats"),
-    "out_of_band": (
-        "of the tokens that the old policy gave less than 0.9, those whose ratio left "
-        "[0.8, 1.2]",
-        "share",
-    ),
-    "approx_kl": ("mean of -log ratio: KL(old policy, policy) by k1", "nats"),
-    "approx_kl_k3": ("mean of ratio - 1 - log ratio: the same KL by k3", "nats"),
-    "log_ratio/abs": ("mean of |log ratio|", "nats"),
-    "ratio/mean": ("mean ratio, policy over old policy", "ratio"),
-    "ratio/min": ("smallest ratio", "ratio"),
-    "ratio/max": ("largest ratio", "ratio"),
-    **{
-        f"ratio/{name}": (
-            f"{share:.0%} quantile of the ratio, to the next 5%, within [0.1, 10]",
-            "ratio",
-        )
-        for name, share in RATIO_QUANTILES.items()
-    },
-    "ratio/eff_sample_size": (
-        "effective sample size of the ratios over the number of tokens",
-        "share",
-    ),
-    "advantage/mean": ("mean advantage, as the gate sees it: shaped, if at all", "1"),
-    "advantage/std": ("standard deviation of the advantage", "1"),
-    "advantage/abs": ("mean size of the advantage", "1"),
-    "gate/mean": ("mean gate", "1"),
-    "gate/closed": ("gates below one half", "share"),
-    **{
-        f"gate/{name}": (
-            f"{share:.0%} quantile of the gate, to the next 0.02; above one, one",
-            "1",
-        )
-        for name, share in GATE_QUANTILES.items()
-    },
-    "weight/mean": ("mean of g = gate * ratio, where the advantage is not zero", "1"),
-    "weight/max": ("largest g", "1"),
-    "steepness/max": (
-        "log10 of the largest W = g / pi; grows without bound where a method diverges",
-        "1",
-    ),
-    "utilization": (
-        "of the plain importance-weighted gradient, by absolute size, what the gate "
-        "lets through",
-        "share",
-    ),
-    "zero_gradient/positive": ("of tokens with A > 0, those with g = 0", "share"),
-    "zero_gradient/negative": ("of tokens with A < 0, those with g = 0", "share"),
-    "clip_ratio/high": (
-        "of tokens with A > 0, those right of a ratio of one whose gate is more than "
-        "1e-3 from one; for hard clipping TRL's clip_ratio/high_mean, which divides by "
-        "all tokens",
-        "share",
-    ),
-    "clip_ratio/low": (
-        "of tokens with A < 0, those left of a ratio of one whose gate is more than "
-        "1e-3 from one; for hard clipping TRL's clip_ratio/low_mean, which divides by "
-        "all tokens",
-        "share",
-    ),
-    "clip_ratio/against_positive": (
-        "of tokens with A > 0, those left of one whose gate is more than 1e-3 from one",
-        "share",
-    ),
-    "clip_ratio/against_negative": (
-        "of tokens with A < 0, those right of one whose gate is more than 1e-3 from "
-        "one: what the dual clip closes, if nothing else gates there (verl's "
-        "pg_clipfrac_lower, which divides by all tokens)",
-        "share",
-    ),
-}
-DETAILS = {
-    "sigma": ("width of the Gaussian of MASPO", "ratio"),
-    "bound_lower": ("lower bound of the ratio (DAC, BAPO)", "ratio"),
-    "bound_upper": ("upper bound of the ratio (DAC, BAPO)", "ratio"),
-}
-OF_GATES = {
-    **{
-        f"{name}/{suffix}": (f"{what}: {which}", unit)
-        for name, (what, unit) in DETAILS.items()
-        for suffix, which in {
-            "mean": "mean",
-            **{
-                suffix: f"{share:.0%} quantile, to the next 12%, within [0.1, 100]"
-                for suffix, share in DETAIL_QUANTILES.items()
-            },
-        }.items()
-    },
-    "sigma_capped": ("tokens whose width `sigma_high` limits (MASPO)", "share"),
-    "target_met": ("whether the fitted bounds reach their target (BAPO)", "share"),
-}
-RANGES = {
-    f"q_below_{end:g}/{sign}_{name}": (
-        f"tokens with A {side} 0 that the old policy gave q in [{start:g}, {end:g}"
-        f"{']' if end == 1 else ')'}: {what}",
-        unit,
-    )
-    for start, end in zip([0, *BUCKETS], [*BUCKETS, 1], strict=True)
-    for sign, side in zip(SIGNS, "><", strict=True)
-    for name, what, unit in (
-        ("share", "of all tokens", "share"),
-        ("weight", "mean of g", "1"),
-        ("closed", "gates below one half", "share"),
-    )
-}
-OUTCOMES = {
-    "correct": "is correct",
-    "wrong": "is wrong",
-    "no_answer": "is not there",
-    "unparsed": "cannot be read",
-    "timeout": "took too long to check",
-    "error": "made the checker fail",
-    "undecided": "the checker could not decide: unparsed, timeout or error",
-}
-STEP = {
-    "reward": (
-        "mean reward of a response, before penalties; as the lengths, the shares of "
-        "groups and of outcomes, over everything sampled, groups that dynamic sampling "
-        "dropped included",
-        "1",
-    ),
-    "overlong_penalty": ("mean of what is added for overlong responses", "1"),
-    "response_length/mean": ("mean length, the end token included", "tokens"),
-    "response_length/max": ("length of the longest response", "tokens"),
-    "response_length/clip_ratio": (
-        "responses cut off at the limit, without an end token",
-        "share",
-    ),
-    "frac_groups_all_correct": ("groups whose answers are all correct", "share"),
-    "frac_groups_all_wrong": ("groups without a correct answer", "share"),
-    "frac_reward_zero_std": (
-        "groups whose rewards are all equal, which teach nothing (as in TRL)",
-        "share",
-    ),
-    "frac_groups_informative": (
-        "groups whose rewards differ, of those kept by dynamic sampling",
-        "share",
-    ),
-    "rounds": ("rollout batches drawn by dynamic sampling", "1"),
-    **{
-        f"verifier/{name}": (f"responses whose answer {what}", "share")
-        for name, what in OUTCOMES.items()
-    },
-    "loss_mask/mean": ("tokens that take part in the loss", "share"),
-    "kl": (
-        "mean of k3 between the policy, before the first update, and the reference",
-        "nats",
-    ),
-    "rollout_corr/kl": ("KL(sampler, trainer) by k1", "nats"),
-    "rollout_corr/k3_kl": ("KL(sampler, trainer) by k3", "nats"),
-    "rollout_corr/chi2_token": ("mean of ratio^2 - 1, trainer over sampler", "1"),
-    "rollout_corr/ppl_ratio": (
-        "mean over responses of the trainer's perplexity over the sampler's",
-        "ratio",
-    ),
-    "rollout_corr/eff_sample_size": (
-        "effective sample size of the ratios over the number of tokens",
-        "share",
-    ),
-    "rollout_corr/logprob_diff_max": (
-        "largest difference of log-probabilities, trainer and sampler",
-        "nats",
-    ),
-    "rollout_corr/rollout_is_mean": ("mean factor of the correction", "1"),
-    "rollout_corr/rollout_is_eff_sample_size": (
-        "effective sample size of the factors over the number of tokens",
-        "share",
-    ),
-    "rollout_corr/rollout_is_truncated": (
-        "tokens weighed by less than their ratio",
-        "share",
-    ),
-    "out_of_band_last": ("out_of_band of the last update of the step", "share"),
-    "updates": ("optimizer updates so far", "updates"),
-    "learning_rate": ("of the last update of the step", "1"),
-}
-TIME = {
-    "tokens": ("response tokens drawn for the step", "tokens"),
-    "tokens_per_second": ("tokens over time/step", "tokens/s"),
-    "time/step": ("the whole step, but for validation", "s"),
-    "time/overhead_share": (
-        "reading problems, grading, writing and saving over time/step",
-        "share",
-    ),
-    "time/reading_problems": ("waiting for problems and prompts", "s"),
-    "time/sampling": ("drawing responses", "s"),
-    "time/grading": ("checking answers", "s"),
-    "time/updating": (
-        "log-probabilities and advantages, and waiting for the updates of the step "
-        "before, which the devices make while the next begins",
-        "s",
-    ),
-    "time/writing": ("logs and responses; those behind a step count for the next", "s"),
-    "time/saving": ("checkpoints; likewise", "s"),
-    "time/programs_compiled": ("compiled or found compiled since the start", "1"),
-}
-VALIDATION = {
-    "accuracy": ("responses to held-out problems that are correct", "share"),
-    "reward": STEP["reward"],
-    "response_length/mean": STEP["response_length/mean"],
-}
-SFT = {name: UPDATE[name] for name in ("loss", "entropy", "grad_norm")}
-# Heading -> names. A step also has the mean, over its updates, of what an update has
-# (of extremes the extreme).
-SECTIONS = {
-    "Of an update: stages `update` and `reinforcement`": UPDATE,
-    "What gates say of themselves: stages `update` and `reinforcement`": OF_GATES,
-    "By range of q: stages `update` and `reinforcement`": RANGES,
-    "Of a step: stage `reinforcement`": STEP,
-    "Where time goes: stage `reinforcement`": TIME,
-    "Held-out problems: stage `validation`": VALIDATION,
-    "Supervised training: stage `sft`": SFT,
-}
-DESCRIPTIONS = {name: what for part in SECTIONS.values() for name, what in part.items()}
-
-INTRODUCTION = """\
-# Metrics
-
-Every line of a run's `metrics.jsonl`, and every scalar in TensorBoard, is named here.
-Means and shares are over the response tokens that are trained, unless they say
-otherwise. A is the advantage, q the probability of a token under the old policy, the
-one the ratio is anchored to. Over the updates of a step, numbers become means,
-quantiles included, but extremes of extremes.
-
-This page is printed by `python -m maspo_jax.objectives.metrics`."""
-
-
-def markdown():
-    """Returns `docs/metrics.md`."""
-    lines = [INTRODUCTION]
-    for heading, part in SECTIONS.items():
-        lines += ["", f"## {heading}", "", "| name | meaning | unit |", "|---|---|---|"]
-        for name, (meaning, unit) in part.items():
-            meaning = meaning.replace("|", "\\|")
-            lines.append(f"| `{name}` | {meaning} | {unit} |")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from maspo_jax.objectives import gates, metrics, terms
-from maspo_jax.objectives.tokens import tokens_of, trained
+from maspo_jax.objectives.tokens import tokens_of, zero_untrained
 
 
 @struct.dataclass
@@ -30,18 +30,18 @@ def policy_loss(logprob, entropy, batch, method, total):
         logprob: [N, T] log-probability of each response token under the policy.
         entropy: [N, T] of the policy at each token, in nats.
         batch: the `TrainBatch` those tokens come from, or a part of it.
-        method: the `terms.LossTerms`.
+        method: the `terms.Method`.
         total: adds a number over the parts of the batch that are on other devices.
 
     Returns:
         A scalar, additive over sequences, and a pair: the `metrics.Measured` and the
         `TokenTrace` of these tokens.
     """
-    batch = terms.shape(entropy, batch, method)
-    gate = fit(method.gate, logprob, batch, total)
-    loss, value = surrogate(logprob, batch, gate)
-    loss = loss + terms.loss(logprob, entropy, batch, method.terms)
+    batch = terms.shape_advantage(entropy, batch, method)
     tokens = tokens_of(logprob, entropy, batch)
+    gate = fit(method.gate, tokens, total)
+    loss, value = gated_loss(tokens, gate)
+    loss = loss + terms.loss(logprob, entropy, batch, method.terms)
     measured = metrics.measure(tokens, value, details(tokens, gate))
     return loss, (measured, TokenTrace(logprob, value))
 
@@ -67,37 +67,43 @@ def surrogate(logprob, batch, gate):
         gate: a gate from `objectives.gates`; treated as a constant.
 
     Returns:
+        What `gated_loss` does.
+    """
+    return gated_loss(tokens_of(logprob, None, batch), gate)
+
+
+def gated_loss(tokens, gate):
+    """Returns the `surrogate` of some `Tokens`, and the gate of each.
+
+    Returns:
         A scalar, additive over sequences: minus the weighted sum over tokens of
         gate * ratio * advantage, times the factor that corrects the sampler; and the
         gate of each token, [N, T].
     """
-    chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
-    tokens = tokens_of(logprob, None, batch)
     value = gate(tokens.log_ratio, tokens.advantage, tokens.old_logprob)
     value = jax.lax.stop_gradient(value)
     gain = value * jnp.exp(tokens.log_ratio) * tokens.advantage
-    factor = 1 if batch.correction is None else trained(batch.correction, batch)
-    return -jnp.sum(batch.weight * factor * gain), value
+    factor = 1 if tokens.correction is None else tokens.correction
+    return -jnp.sum(tokens.weight * factor * gain), value
 
 
 def negative_log_likelihood(logprob, batch):
     """Returns the loss of supervised training: minus the weighted log-likelihood."""
     chex.assert_equal_shape([logprob, batch.weight])
-    return -jnp.sum(batch.weight * trained(logprob, batch))
+    return -jnp.sum(batch.weight * zero_untrained(logprob, batch))
 
 
-def fit(gate, logprob, batch, total):
+def fit(gate, tokens, total):
     """Returns the gate for one optimization batch: most gates as they are.
 
     Args:
         gate: a gate from `objectives.gates`.
-        logprob: [N, T] log-probability of each response token under the policy.
-        batch: the `TrainBatch` those tokens come from, or a part of it.
+        tokens: the `Tokens` of the batch, or of a part of it.
         total: adds a number over the parts of the batch that are elsewhere.
     """
     if not isinstance(gate, gates.BatchFitted):
         return gate
-    tokens = jax.lax.stop_gradient(tokens_of(logprob, None, batch))
+    tokens = jax.lax.stop_gradient(tokens)
     return gate.fit(tokens.log_ratio, tokens.advantage, tokens.old_logprob, total)
 
 

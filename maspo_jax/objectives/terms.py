@@ -7,14 +7,15 @@ A term is a frozen `flax.struct.dataclass` whose settings are pytree leaves:
 It is summed with the weights of the batch. Two class attributes, both optional, say
 the rest:
 
-    needs   a tuple of names out of `NEEDS`: fields of `Tokens` that are None unless
-            something asks for them
+    needs   a tuple of names out of `NEEDS["terms"]`: fields of `Tokens` that are
+            None unless something asks for them
     over    "all", or "correct": summed with the weights shared among the tokens of
             correct responses, and zero where those are zero
 
 Nothing else has to know a term. `kl.Penalty` is one, too.
 """
 
+import dataclasses
 from typing import Any, Protocol
 
 import jax
@@ -23,15 +24,22 @@ from flax import struct
 
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.gates.settings import setting
-from maspo_jax.objectives.tokens import Tokens, tokens_of, trained
+from maspo_jax.objectives.tokens import Tokens, tokens_of, zero_untrained
 
 OVER = ("all", "correct")
-# What a part of an objective may need -> what it is given then.
+# Part of an objective -> what it may need -> what it is given then. Others, such as a
+# gate, are always given the same.
 NEEDS = {
-    "reference_logprob": "log-probabilities of the policy at the start of the run",
-    "correct": "which responses are correct",
-    "prompt_stats": "an advantage: what earlier visits to a prompt were rewarded",
-    "token_reward": "an advantage: the reward of each token, not of each response",
+    "terms": {
+        "reference_logprob": "log-probabilities of the policy at the start of "
+        "reinforcement learning, behind supervised training",
+        "correct": "which responses are correct",
+    },
+    "kl_in_reward": {"reference_logprob": "the same"},
+    "advantage": {
+        "prompt_stats": "what earlier visits to a prompt were rewarded",
+        "token_reward": "the reward of each token, not of each response",
+    },
 }
 
 
@@ -73,20 +81,34 @@ class Imitation:
 
 
 @struct.dataclass
-class LossTerms:
+class Method:
     """A method: the gate, and what else is optimized; None and () for nothing.
 
     All numbers are pytree leaves, as the settings of the gate are.
     """
 
     gate: Any  # from `objectives.gates`
-    shaping: Any = None  # an `advantages.EntropyAdvantage`
+    advantage_shaping: Any = None  # an `advantages.EntropyAdvantage`
     terms: tuple = ()
 
 
-def terms_of(objective):
-    """Returns the `LossTerms` of a `config.Objective`."""
-    return LossTerms(objective.gate, objective.shaping, objective.terms)
+def method_of(objective):
+    """Returns the `Method` of a `config.Objective`."""
+    return Method(objective.gate, objective.advantage_shaping, objective.terms)
+
+
+def parts_of(objective):
+    """Yields (name, field, part) of a `config.Objective`: those of `terms` one by one.
+
+    The name is dotted, such as "terms.0"; a part may be None.
+    """
+    for field in dataclasses.fields(objective):
+        part = getattr(objective, field.name)
+        if isinstance(part, tuple):
+            for number, item in enumerate(part):
+                yield f"{field.name}.{number}", field.name, item
+        else:
+            yield field.name, field.name, part
 
 
 def needs_of(part):
@@ -105,11 +127,13 @@ def fits_batch(method):
     return method is not None and isinstance(method.gate, gates.BatchFitted)
 
 
-def shape(entropy, batch, method):
+def shape_advantage(entropy, batch, method):
     """Returns the batch with the advantages that the surrogate is to see."""
-    if method.shaping is None:
+    if method.advantage_shaping is None:
         return batch
-    advantage = method.shaping(trained(batch.advantage, batch), trained(entropy, batch))
+    advantage = method.advantage_shaping(
+        zero_untrained(batch.advantage, batch), zero_untrained(entropy, batch)
+    )
     return batch.replace(advantage=advantage)
 
 

@@ -10,6 +10,8 @@ import dataclasses
 
 import jax.numpy as jnp
 
+from maspo_jax.settings import setting
+
 
 def token_mean(mask):
     """Every token counts the same; sums to one (DAPO, arXiv 2503.14476)."""
@@ -44,7 +46,7 @@ class SequenceSumOver:
     no default: it scales the learning rate.
     """
 
-    length: float
+    length: float = setting(interval="(0, inf)")
 
     def __call__(self, mask):
         """Returns the weight of each token, [N, T], for a mask, [N, T] bool."""

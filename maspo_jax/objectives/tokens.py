@@ -1,5 +1,6 @@
 """What is known of each token of a batch, as gates, loss terms and metrics see it."""
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -18,6 +19,7 @@ class Tokens:
     advantage: jax.Array  # [N, T], shaped if the objective shapes it
     weight: jax.Array  # [N, T]
     # Only where something needs it:
+    correction: jax.Array | None = None  # [N, T] of the weight, to correct the sampler
     reference_logprob: jax.Array | None = None  # [N, T]
     correct: jax.Array | None = None  # [N, T] bool, tokens of correct responses
 
@@ -33,24 +35,26 @@ def tokens_of(logprob, entropy, batch):
         entropy: [N, T] of the policy at each token, in nats, or None.
         batch: the `TrainBatch`.
     """
-    some = lambda values: None if values is None else trained(values, batch)
-    logprob, old_logprob = trained(logprob, batch), trained(batch.old_logprob, batch)
+    chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
+    zeroed = lambda values: None if values is None else zero_untrained(values, batch)
+    logprob, old_logprob = zeroed(logprob), zeroed(batch.old_logprob)
     correct = None
     if batch.correct is not None:
         correct = (batch.weight != 0) & batch.correct[:, None]
     return Tokens(
         logprob,
-        some(entropy),
+        zeroed(entropy),
         old_logprob,
         clamped(logprob - old_logprob),
-        trained(batch.advantage, batch),
+        zeroed(batch.advantage),
         batch.weight,
-        some(batch.reference_logprob),
+        zeroed(batch.correction),
+        zeroed(batch.reference_logprob),
         correct,
     )
 
 
-def trained(values, batch):
+def zero_untrained(values, batch):
     """Returns values with zeros where nothing is trained. [N, T], at least float32."""
     values = jnp.where(batch.weight != 0, values, 0)
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))

@@ -1,28 +1,24 @@
 """Refuses what is ascended, before anything is compiled, if it cannot work."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from maspo_jax.objectives import advantages, gates, terms
+from maspo_jax.objectives import advantages, terms
 from maspo_jax.objectives.tokens import Tokens
 
-PARTS = ("correction", "rejection", "kl_in_reward", "shaping")
 
-
-def validate_objective(objective, response_length):
+def validate_objective(objective):
     """Raises ValueError, naming the setting, unless an objective can work.
+
+    Intervals are not looked at: they are checked for a whole experiment.
 
     Args:
         objective: a `config.Objective`.
-        response_length: T, in tokens.
     """
-    validate_gate(objective.gate)
-    for name in PARTS:
-        if getattr(objective, name) is not None:
-            gates.validate_settings(getattr(objective, name))
+    for part in terms.parts_of(objective):
+        _validate_needs(*part)
+    _validate_gate(objective.gate)
     for name in ("correction", "rejection"):
         if objective.anchor == "sampler" and getattr(objective, name) is not None:
             raise ValueError(
@@ -31,26 +27,40 @@ def validate_objective(objective, response_length):
             )
     for number, term in enumerate(objective.terms):
         _validate_term(f"objective.terms.{number}", term)
-    unknown = objective.needs - terms.NEEDS.keys()
-    if unknown:
-        raise ValueError(
-            f"objective: a part of it needs {', '.join(sorted(unknown))}; `needs` may "
-            f"name {', '.join(terms.NEEDS)}"
-        )
-    _validate_overlong(objective.overlong_penalty, response_length)
     _validate_advantage(objective)
     _validate_weight(objective.weight)
 
 
-def validate_gate(gate):
-    """Raises ValueError unless a gate, one of yours included, can be used."""
+def _validate_needs(name, field, part):
+    """Refuses what a part asks for and would never be given."""
+    kind = getattr(part, "__name__", type(part).__name__)
+    if isinstance(getattr(part, "needs", ()), str):
+        raise ValueError(
+            f"objective.{name}: {kind}.needs={part.needs!r}: write a tuple of names, "
+            f"({part.needs!r},)"
+        )
+    allowed = terms.NEEDS.get(field, {})
+    for asked in terms.needs_of(part):
+        if asked in allowed:
+            continue
+        others = [
+            f"objective.{one}" for one, may in terms.NEEDS.items() if asked in may
+        ]
+        raise ValueError(
+            f"objective.{name}: {kind} needs {asked}; `needs` may name "
+            f"{', '.join(allowed) or 'nothing'} in objective.{field}"
+            + (f"; {asked} is given to {' and '.join(others)}" if others else "")
+        )
+
+
+def _validate_gate(gate):
+    """Tries a gate, one of yours included, on tokens."""
     name = type(gate).__name__
     if jax.tree_util.all_leaves([gate]):
         raise ValueError(
             f"objective.gate: JAX does not know {name} as a tree of settings; make it "
             "a @flax.struct.dataclass instead of a plain class or function"
         )
-    gates.validate_settings(gate)
     tokens = jax.ShapeDtypeStruct((2, 3), jnp.float32)
     result = jax.eval_shape(lambda *arrays: gate(*arrays), tokens, tokens, tokens)
     if getattr(result, "shape", None) != tokens.shape:
@@ -68,10 +78,6 @@ def _validate_term(name, term):
             f"{name}: JAX does not know {kind} as a tree of settings; make it a "
             "@flax.struct.dataclass instead of a plain class or function"
         )
-    try:
-        gates.validate_settings(term)
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
     if terms.over(term) not in terms.OVER:
         raise ValueError(
             f"{name}: {kind}.over={term.over!r}: choose one of {', '.join(terms.OVER)}"
@@ -105,20 +111,6 @@ def compares(objective):
     _, visited = compare(1 - reward, mask, _unvisited(3))
     value, _ = compare(reward, mask, visited)
     return not np.any(value)
-
-
-def _validate_overlong(penalty, response_length):
-    if penalty is None:
-        return
-    if not 0 < penalty.buffer <= response_length:
-        raise ValueError(
-            f"objective.overlong_penalty.buffer={penalty.buffer}: must lie in "
-            f"(0, sampling.response_length={response_length}]"
-        )
-    if not 0 <= penalty.factor < math.inf:
-        raise ValueError(
-            f"objective.overlong_penalty.factor={penalty.factor}: must lie in [0, inf)"
-        )
 
 
 def _validate_advantage(objective):

@@ -3,12 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 
-import numpy as np
-
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
 from maspo_jax.rewards.extraction import THINK
-from maspo_jax.types import Response
+from maspo_jax.types import Response, truncated
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
@@ -72,12 +70,6 @@ def texts_of(tokenizer, sequences):
         thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)
         texts.append(THINK * thinking + tokenizer.decode(row[mask]))
     return texts
-
-
-def truncated(sequences, eos_tokens):
-    """Returns which responses reached the limit without an end token. [N] bool."""
-    ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
-    return sequences.response_mask[:, -1] & ~ended
 
 
 def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):

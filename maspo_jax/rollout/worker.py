@@ -18,7 +18,7 @@ from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.grading import grade_responses
 from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.metrics_log import Clock
-from maspo_jax.types import Rollout
+from maspo_jax.types import Rollout, rows_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RewardedRollout:
     """A rollout batch, what it earned, and what is said of all that was drawn for it.
 
     The reward may be that of each response or of each token, as a grader of steps
-    would give it: the outcome of a response then stands on its last token.
+    would give it, zero on padding: what a response earned is then the sum.
     """
 
     problems: list  # P, of all processes
@@ -37,6 +37,12 @@ class RewardedRollout:
     metrics: dict  # of plain numbers, over all processes and all that was drawn
     # [N] int32: the row each comes from, counted through all draws; None: the only one
     origin: np.ndarray | None = None
+
+    @property
+    def outcomes(self):
+        """What each response earned, [P, G]."""
+        responses = len(self.correct) // len(self.problems)
+        return self.reward.reshape(len(self.problems), responses, -1).sum(axis=-1)
 
     @property
     def verdicts(self):
@@ -82,7 +88,7 @@ class Worker:
         if dynamic is None:
             return held
         drawn = [held.metrics]
-        while not informative(held.reward).all() and len(drawn) < dynamic.rounds:
+        while not informative(held.outcomes).all() and len(drawn) < dynamic.rounds:
             fresh = self.rewarded(policy, step, attempt=len(drawn))
             drawn.append(fresh.metrics)
             held = self.fill(held, fresh)
@@ -95,7 +101,7 @@ class Worker:
             part["response_length/max"] for part in drawn
         )
         metrics["rounds"] = len(drawn)
-        metrics["frac_groups_informative"] = float(np.mean(informative(held.reward)))
+        metrics["frac_groups_informative"] = float(np.mean(informative(held.outcomes)))
         return dataclasses.replace(held, metrics=metrics)
 
     def rewarded(self, policy, step, attempt=0):
@@ -163,8 +169,8 @@ class Worker:
         step draws from its own policy.
         """
         size = self.sampling.responses
-        places = np.flatnonzero(~informative(held.reward))
-        better = np.flatnonzero(informative(fresh.reward))
+        places = np.flatnonzero(~informative(held.outcomes))
+        better = np.flatnonzero(informative(fresh.outcomes))
         count, prompts = min(len(places), len(better)), len(held.problems)
         groups = np.arange(prompts, dtype=np.int32)
         groups[places[:count]] = prompts + better[:count]
@@ -173,7 +179,9 @@ class Worker:
             held,
             problems=[(held.problems + fresh.problems)[group] for group in groups],
             rollout=merge(held.rollout, fresh.rollout, groups, size, self.mesh),
-            reward=both("reward")[groups],
+            reward=both("reward")
+            .reshape(2 * prompts, -1)[groups]
+            .reshape(held.reward.shape),
             correct=both("correct")[rows_of(groups, size)],
             origin=both("origin")[rows_of(groups, size)],
             responses=held.responses + fresh.responses,
@@ -225,11 +233,6 @@ def _merge(held, fresh, rows, mesh):
     pick = lambda old, new: jax.numpy.concatenate([old, new])[rows]
     place = jax.NamedSharding(mesh, distributed.BATCH)
     return jax.lax.with_sharding_constraint(jax.tree.map(pick, held, fresh), place)
-
-
-def rows_of(prompts, responses):
-    """Returns the rows of the responses to some prompts. [n] -> [n * G]."""
-    return (prompts[:, None] * responses + np.arange(responses)[None]).reshape(-1)
 
 
 def informative(reward):

@@ -106,12 +106,13 @@ def test_it_is_evaluated_and_exported(old_run, chain_files, tmp_path):
 
 def test_every_old_name_leads_somewhere():
     for name in legacy.NAMES.values():
-        assert legacy.public_name(legacy.found(name)) == name
+        assert serialization.public_name(serialization.found(name)) == name
     for module in legacy.MODULES.values():
         importlib.import_module(module)
     for kind, fields in legacy.FIELDS.items():
         known = {
-            field.name for field in legacy.found(kind).__dataclass_fields__.values()
+            field.name
+            for field in serialization.found(kind).__dataclass_fields__.values()
         }
         assert set(fields.values()) <= known and not set(fields) & known
 
@@ -122,7 +123,10 @@ def test_a_class_is_recorded_by_the_shortest_place_that_exports_it():
         (loading.Experiment, "maspo_jax.config:Experiment"),
         (gates.clipping.between, "maspo_jax.objectives.gates.clipping:between"),
     ):
-        assert legacy.public_name(thing) == name and legacy.found(name) is thing
+        assert (
+            serialization.public_name(thing) == name
+            and serialization.found(name) is thing
+        )
 
 
 def test_a_name_that_is_gone_stays_as_it_is():

@@ -23,8 +23,9 @@ from maspo_jax.config import (
 from maspo_jax.objectives import advantages, gates, kl, token_weights
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
 from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
-from maspo_jax.objectives.terms import EntropyBonus, Imitation, terms_of
+from maspo_jax.objectives.terms import EntropyBonus, Imitation, method_of
 from maspo_jax.objectives.token_weights import SequenceSumOver
+from maspo_jax.settings import setting
 
 ROOT = pathlib.Path(__file__).parents[2]
 # `checkpoint.py` reads files of the user's: see test_checkpoint_jobs.
@@ -161,6 +162,33 @@ def test_another_class_is_another_experiment():
     assert any("objective.gate" in line for line in differences(other, experiment))
 
 
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """A weight with a field that follows from another, and a method."""
+
+    length: int = 8
+    double: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "double", 2 * self.length)
+
+    def of_mask(self, mask):
+        return mask / self.double
+
+
+def test_a_field_that_is_not_given_is_not_recorded():
+    record = serialization.to_json(Counted(9))
+    assert record["length"] == 9 and "double" not in record
+    assert serialization.from_json(record) == Counted(9)
+    assert serialization.upgraded(record) == record
+
+
+def test_a_method_of_some_object_is_refused():
+    """By its name alone it would come back without the object."""
+    with pytest.raises(ValueError, match="of_mask.* has no name to be recorded by"):
+        serialization.to_json(Counted(9).of_mask)
+
+
 def test_what_cannot_be_written_is_refused():
     with pytest.raises(ValueError, match="cannot be written as JSON"):
         serialization.to_json(object())
@@ -169,9 +197,9 @@ def test_what_cannot_be_written_is_refused():
 @pytest.mark.parametrize(
     "gate, message",
     [
-        (gates.Maspo(sigma_base=0.0), "Maspo.sigma_base=0.0"),
-        (gates.Dgpo(m=-1.0), "Dgpo.m=-1.0"),
-        (gates.Clip(dual=1.0), "Clip.dual=1.0"),
+        (gates.Maspo(sigma_base=0.0), "objective.gate.sigma_base=0.0: must lie in"),
+        (gates.Dgpo(m=-1.0), "objective.gate.m=-1.0: must lie in"),
+        (gates.Clip(dual=1.0), "objective.gate.dual=1.0: must lie in"),
         (gates.UnilateralSapo(gates.Sapo(tau_positive=-1.0)), "tau_positive=-1.0"),
     ],
 )
@@ -234,19 +262,72 @@ class Greedy:
         return tokens.logprob
 
 
+@struct.dataclass
+class Letters:
+    needs = "correct"
+
+    def __call__(self, tokens):
+        return tokens.logprob
+
+
+@dataclasses.dataclass(frozen=True)
+class Unstated:
+    """Token weights over a length that states no interval."""
+
+    length: float
+    share: float = setting(0.9, "[0, 1]")
+
+    def __call__(self, mask):
+        return self.share * token_weights.sequence_sum(mask) / self.length
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    share: float = setting(0.9, "[0, 1]", at_most="high")
+    high: float = 1.0
+
+    def __call__(self, reward, mask):
+        return self.share * group_normalized(reward, mask)
+
+
+@struct.dataclass
+class Nested:
+    parts: tuple = ()
+
+    def __call__(self, tokens):
+        return tokens.logprob
+
+
+def asking(kind, name="reference_logprob"):
+    """Returns a class like another that says it needs something."""
+    return type("Asking", (kind,), {"needs": (name,), "__qualname__": "Asking"})
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"correction": TokenTruncated(), "anchor": "sampler"}, "correction: ratios"),
-        ({"correction": TokenTruncated(-1.0)}, "TokenTruncated.cap=-1.0"),
+        (
+            {"correction": TokenTruncated(-1.0)},
+            "correction.cap=-1.0: must lie in",
+        ),
         ({"rejection": RejectTokens(), "anchor": "sampler"}, "rejection: ratios"),
-        ({"rejection": RejectTokens(low=2.0)}, "RejectTokens.low=2.0"),
-        ({"overlong_penalty": OverlongPenalty(51)}, "overlong_penalty.buffer=51"),
+        (
+            {"rejection": RejectTokens(low=2.0)},
+            "rejection.low=2.0: must lie in",
+        ),
+        (
+            {"overlong_penalty": OverlongPenalty(51)},
+            "buffer=51: must not exceed sampling.resp",
+        ),
         ({"overlong_penalty": OverlongPenalty(8, -1.0)}, "overlong_penalty.factor=-1"),
-        ({"shaping": EntropyAdvantage(kappa=1.0)}, "EntropyAdvantage.kappa=1.0"),
+        (
+            {"advantage_shaping": EntropyAdvantage(kappa=1.0)},
+            "shaping.kappa=1.0",
+        ),
         (
             {"terms": (kl.Penalty(-0.1, kl.k3),)},
-            "objective.terms.0: Penalty.coefficient=-0.1",
+            "objective.terms.0.coefficient=-0.1",
         ),
         (
             {"kl_in_reward": kl.Penalty(float("nan"), kl.k1)},
@@ -254,11 +335,11 @@ class Greedy:
         ),
         (
             {"terms": (EntropyBonus(0.1), Imitation(-0.1))},
-            "objective.terms.1: Imitation.coefficient=-0.1",
+            "objective.terms.1.coefficient=-0.1",
         ),
         (
             {"terms": (EntropyBonus(math.inf),)},
-            "objective.terms.0: EntropyBonus.coefficient=inf",
+            "objective.terms.0.coefficient=inf",
         ),
         ({"terms": (entropy_of,)}, "terms.0: JAX does not know function"),
         ({"terms": (Summed(),)}, "terms.0: Summed returns .* the loss of each token"),
@@ -267,9 +348,45 @@ class Greedy:
         ({"terms": (Greedy(),)}, "needs values; `needs` may name reference_logprob"),
         ({"advantage": infinite}, "objective.advantage"),
         ({"advantage": misshapen}, "objective.advantage: .* fails on rewards of shape"),
-        ({"weight": SequenceSumOver(0)}, "objective.weight: SequenceSumOver"),
-        ({"weight": SequenceSumOver(-8)}, "objective.weight: SequenceSumOver"),
-        ({"weight": SequenceSumOver(math.inf)}, "not all of them zero"),
+        ({"weight": SequenceSumOver(0)}, "objective.weight.length=0: must lie in"),
+        ({"weight": SequenceSumOver(-8)}, "objective.weight.length=-8: must lie in"),
+        ({"weight": SequenceSumOver(math.inf)}, "weight.length=inf: must lie in"),
+        ({"weight": Unstated(0)}, "objective.weight: .*Unstated.* return a finite"),
+        ({"weight": Unstated(-8)}, "objective.weight: .*Unstated"),
+        ({"weight": Unstated(1e30, 0.0)}, "not all of them zero"),
+        ({"weight": Unstated(math.inf)}, "objective.weight.length=inf: must be fin"),
+        (
+            {"weight": Unstated(1.0, 1.5)},
+            r"objective.weight.share=1.5: must lie in",
+        ),
+        ({"advantage": Scaled(1.5)}, r"objective.advantage.share=1.5: must lie in \[0"),
+        ({"advantage": Scaled(high=0.1)}, "share=0.9: must not exceed high=0.1"),
+        (
+            {"terms": (Nested((Scaled(), Scaled(-1.0))),)},
+            "objective.terms.0.parts.1.share=-1.0: must lie in",
+        ),
+        (
+            {"gate": asking(gates.Clip)()},
+            "objective.gate: Asking needs reference_logprob; `needs` may name nothing "
+            "in objective.gate; reference_logprob is given to objective.terms and "
+            "objective.kl_in_reward",
+        ),
+        ({"weight": asking(Unstated)(8)}, "objective.weight: Asking needs reference"),
+        (
+            {"correction": asking(TokenTruncated)()},
+            "correction: Asking needs",
+        ),
+        ({"rejection": asking(RejectTokens)()}, "objective.rejection: Asking needs"),
+        ({"advantage": asking(Scaled)()}, "may name prompt_stats, token_reward in obj"),
+        (
+            {"terms": (asking(EntropyBonus, "token_reward")(0.1),)},
+            "terms.0: Asking needs token_reward; .* is given to objective.advantage",
+        ),
+        (
+            {"terms": (asking(EntropyBonus, "prompt_stats")(0.1),)},
+            "terms.0: Asking needs prompt_stats",
+        ),
+        ({"terms": (Letters(),)}, r"Letters.needs='correct': write a tuple of names"),
         ({"weight": padded}, "zero where the mask is false"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -375,7 +492,7 @@ def test_every_part_survives_the_record_and_the_command_line():
         "--objective.overlong-filter.no-in-group": None,
         "--objective.kl-in-reward.coefficient": "0.5",
         "--objective.terms.0.coefficient": "0.25",
-        "--objective.shaping.alpha": "0.1",
+        "--objective.advantage-shaping.alpha": "0.1",
         "--objective.terms.1.coefficient": "0.01",
     }
     flat = [word for pair in words.items() for word in pair if word]
@@ -383,4 +500,4 @@ def test_every_part_survives_the_record_and_the_command_line():
     validation.validate(changed, 1)
     lines = differences(changed, mine)
     assert len(lines) == len(words), lines
-    assert terms_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)
+    assert method_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)

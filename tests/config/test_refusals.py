@@ -53,7 +53,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sft.optimization.learning-rate", 0], "sft.optimization.learn"),
         (["--sampling.responses", 1], "sampling.responses=1"),
         (["--train-set.size", 3], "train_set has 3 problems"),
-        (["--objective.gate.alpha", -1], "Maspo.alpha=-1"),
+        (["--objective.gate.alpha", -1], "objective.gate.alpha=-1"),
         (["--grading.deadline", 0], "grading.deadline=0"),
         (["--policy.dtype", "bfloat16"], "train in float32"),
         (["--sft.batch", 0], "sft.batch=0"),

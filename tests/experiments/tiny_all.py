@@ -23,7 +23,7 @@ experiment = dataclasses.replace(
         overlong_penalty=OverlongPenalty(buffer=4),
         overlong_filter=OverlongFilter(),
         kl_in_reward=kl.Penalty(0.01, kl.k1),
-        shaping=advantages.EntropyAdvantage(),
+        advantage_shaping=advantages.EntropyAdvantage(),
         terms=(
             kl.Penalty(0.01, kl.k3),
             terms.EntropyBonus(0.001),

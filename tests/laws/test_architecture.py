@@ -100,6 +100,17 @@ def test_only_models_knows_how_a_decoder_is_built(path):
     assert not re.search(r"\bnnx\b|\.blocks\b|[\"']blocks", path.read_text())
 
 
+@pytest.mark.parametrize("name", ["learner", "batches", "update"])
+def test_the_learner_knows_nothing_of_drawing(name):
+    """Of the rollout it uses how tokens are scored, and no more."""
+    room = {
+        module
+        for module in imports(PACKAGE / "learning" / f"{name}.py")
+        if module.startswith("maspo_jax.rollout")
+    }
+    assert room <= {"maspo_jax.rollout.logprobs"}
+
+
 @every_file
 def test_nothing_is_left_over(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())

@@ -12,6 +12,7 @@ from support.members import every_gate
 from maspo_jax.objectives import gates, token_weights
 from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 from maspo_jax.objectives.surrogate import fit, surrogate
+from maspo_jax.objectives.tokens import tokens_of
 from maspo_jax.types import TrainBatch
 
 every_method = pytest.mark.parametrize("method", reference.select())
@@ -31,7 +32,8 @@ def fitted(method, inputs, dtype=np.float64):
     """The gate of a method, its bounds fitted to the golden batch if it fits any."""
     mask = inputs.get("mask", np.ones_like(inputs["log_prob"])) != 0
     batch, logprob = reference.batch(inputs, dtype, mask.astype(float))
-    return fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
+    tokens = tokens_of(logprob, None, batch)
+    return fit(reference.gate_of(method), tokens, total=lambda x: x)
 
 
 def gradient(method, inputs, dtype=np.float64, weight=None):

@@ -17,7 +17,7 @@ from maspo_jax.learning.update import make_update
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import policy_loss
-from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.objectives.terms import Method
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.testbeds.study import OneOf
 
@@ -46,7 +46,7 @@ def update(tiny_config, tiny_policy):
             copy = jax.tree.map(jnp.array, tiny_policy)
             state = states.adopt(copy, OPTIMIZER, mesh)
             rows = distributed.shard_rows(batch, mesh)
-            state, metrics, trace = step(state, rows, LossTerms(gate))
+            state, metrics, trace = step(state, rows, Method(gate))
             policy, value = jax.device_get((state.policy, trace.gate))
             return policy, of_update(metrics), value
 

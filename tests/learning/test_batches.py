@@ -15,24 +15,23 @@ from maspo_jax.objectives.correction import RejectTokens, TokenTruncated
 from maspo_jax.objectives.terms import Imitation
 from maspo_jax.objectives.token_weights import sequence_mean, token_mean
 from maspo_jax.rollout import worker
-from maspo_jax.rollout.generate import SamplingParams
 from maspo_jax.types import Rollout, Sequences
 
 
 @pytest.mark.parametrize("minibatches, epochs", [(1, 1), (4, 1), (2, 3), (8, 2)])
 def test_every_epoch_uses_every_prompt_once(minibatches, epochs):
-    order = batches.order(0, 5, 8, minibatches, epochs)
+    order = batches.minibatch_order(0, 5, 8, minibatches, epochs)
     assert order.shape == (minibatches * epochs, 8 // minibatches)
     for epoch in np.split(order, epochs):
         assert sorted(epoch.reshape(-1)) == list(range(8))
 
 
 def test_every_step_and_epoch_has_an_order_of_its_own_that_can_be_repeated():
-    order = batches.order(3, 5, 16, 1, 2)
+    order = batches.minibatch_order(3, 5, 16, 1, 2)
     assert (order[0] != order[1]).any()
-    assert (order != batches.order(3, 6, 16, 1, 2)).any()
-    assert (order != batches.order(4, 5, 16, 1, 2)).any()
-    np.testing.assert_array_equal(order, batches.order(3, 5, 16, 1, 2))
+    assert (order != batches.minibatch_order(3, 6, 16, 1, 2)).any()
+    assert (order != batches.minibatch_order(4, 5, 16, 1, 2)).any()
+    np.testing.assert_array_equal(order, batches.minibatch_order(3, 5, 16, 1, 2))
 
 
 @pytest.fixture
@@ -49,9 +48,6 @@ def rollout():
 END = 9  # of responses: row n says n, so that only row 9 ends with its last token
 
 
-SAMPLING = SamplingParams(responses=4, length=5, eos_tokens=(END,), pad=0)
-
-
 def assembled(objective, rollout, logprob, reward, data=2, **more):
     """The batch of all rows, not weighed, and the history behind it."""
     return whole_assembled(objective, rollout, logprob, reward, data, **more)[:2]
@@ -62,7 +58,7 @@ def whole_assembled(objective, rollout, logprob, reward, data=2, **more):
     mesh = mesh_of(data, 1)
     inputs = rollout, logprob, reward, reward.reshape(16, -1).max(1) > 0
     inputs, more = distributed.shard_rows((inputs, more), mesh)
-    return batches.make_assemble(objective, SAMPLING, mesh)(*inputs, **more)
+    return batches.make_assemble(objective, 4, 5, (END,), mesh)(*inputs, **more)
 
 
 def taken(objective, batch, *prompts, data=2):

@@ -49,11 +49,13 @@ def record(step, loss=1.0):
     ones = jnp.ones((1, 1))
     tokens = lambda ratio: Tokens(-ones, ones, -ones, jnp.log(ratio * ones), ones, ones)
     updates = [
-        {
-            "loss": jnp.float32(number),
-            "grad_norm": jnp.float32(1),
-            "measured": metrics.measure(tokens(ratio), gate=ones),
-        }
+        metrics.UpdateMetrics(
+            loss=jnp.float32(number),
+            grad_norm=jnp.float32(1),
+            update_norm=jnp.float32(1),
+            update_ratio=jnp.float32(1),
+            measured=metrics.measure(tokens(ratio), gate=ones),
+        )
         for ratio, number in ((1, 1.0), (step + 1, loss))
     ]
     return StepRecord(

@@ -184,6 +184,6 @@ def test_rates_are_swept_without_another_program(build):
     for rate in rates:
         copy = jax.tree.map(jnp.array, state)
         copy.opt_state.hyperparams["learning_rate"] = jnp.float32(rate)
-        moved.append(float(learner.update(copy, minibatch)[1]["update_norm"]))
+        moved.append(float(learner.update(copy, minibatch)[1].update_norm))
     np.testing.assert_allclose(moved[0] / moved[1], 10, rtol=1e-4)
     assert learner.update.func._cache_size() == 1

@@ -19,8 +19,9 @@ from maspo_jax.objectives import gates
 from maspo_jax.objectives.advantages import EntropyAdvantage
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import fit, policy_loss, sft_loss, surrogate
-from maspo_jax.objectives.terms import LossTerms, shape
+from maspo_jax.objectives.terms import Method, shape_advantage
 from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.objectives.tokens import tokens_of
 from maspo_jax.rollout.logprobs import response_logprobs
 
 
@@ -34,7 +35,13 @@ def run(tiny_config, tiny_policy):
     """Makes one update under a layout."""
 
     def run(
-        batch, gate, data=1, fsdp=1, microbatches=1, loss=policy_loss, shaping=None
+        batch,
+        gate,
+        data=1,
+        fsdp=1,
+        microbatches=1,
+        loss=policy_loss,
+        shaping=None,
     ):
         mesh = mesh_of(data, fsdp)
         skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
@@ -43,7 +50,7 @@ def run(tiny_config, tiny_policy):
         state = states.adopt(copy, OPTIMIZER, mesh)
         update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
         rows = distributed.shard_rows(batch, mesh)
-        state, metrics, trace = update(state, rows, LossTerms(gate, shaping))
+        state, metrics, trace = update(state, rows, Method(gate, shaping))
         assert state.policy.embedding.sharding.spec == (specs.embedding.get_value())
         state, trace = jax.device_get((state, trace))
         return state, of_update(metrics), trace
@@ -110,8 +117,8 @@ def test_settings_of_a_gate_do_not_recompile(tiny_config, batch):
     losses = []
     for alpha in (0.1, 0.3, 0.9):
         state = states.create(tiny_config, OPTIMIZER, mesh, jax.random.key(0))
-        _, metrics, _ = update(state, rows, LossTerms(gates.Maspo(alpha=alpha)))
-        losses.append(float(metrics["loss"]))
+        _, metrics, _ = update(state, rows, Method(gates.Maspo(alpha=alpha)))
+        losses.append(float(metrics.loss))
     assert update._cache_size() == 1
     assert len(set(losses)) == 3
 
@@ -145,10 +152,10 @@ def test_a_narrow_policy_keeps_its_dtype(tiny_config, batch):
     state = states.create(config, OPTIMIZER, mesh, jax.random.key(0))
     update = make_update(policy_loss, OPTIMIZER, mesh, specs, microbatches=2)
     state, metrics, _ = update(
-        state, distributed.shard_rows(batch, mesh), LossTerms(gates.Maspo())
+        state, distributed.shard_rows(batch, mesh), Method(gates.Maspo())
     )
     assert state.policy.embedding.dtype == jnp.bfloat16
-    assert np.isfinite(metrics["loss"])
+    assert np.isfinite(metrics.loss)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +181,9 @@ def test_bounds_are_fitted_to_the_shaped_advantages(
     logprob, entropy = jax.jit(response_logprobs, static_argnums=2)(
         tiny_policy, batch.sequences, 1.0
     )
-    shaped = shape(entropy, batch, LossTerms(gate, shaping))
+    shaped = shape_advantage(entropy, batch, Method(gate, shaping))
     plain, expected = (
-        fit(gate, logprob, rows, total=lambda number: number)
+        fit(gate, tokens_of(logprob, None, rows), total=lambda number: number)
         for rows in (batch, shaped)
     )
     assert plain.upper > expected.upper + 0.1

@@ -18,7 +18,7 @@ from maspo_jax.models.huggingface import load
 from maspo_jax.models.huggingface.save import tensors_of
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import policy_loss
-from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.objectives.terms import Method
 from maspo_jax.types import Sequences, TrainBatch
 
 # Parameters of the released checkpoints, in billions.
@@ -68,7 +68,7 @@ def test_the_update_compiles_for_eight_devices(name):
         ),
         *(rows(192, jnp.float32) for _ in range(3)),
     )
-    compiled = update.lower(state, batch, LossTerms(gates.Maspo())).compile()
+    compiled = update.lower(state, batch, Method(gates.Maspo())).compile()
     memory = compiled.memory_analysis()
     parameters = 4e9 * SIZES[name]
     # Of the policy and two moments, each device holds an eighth, and little more.

@@ -5,7 +5,7 @@ import pytest
 from support import reference
 
 from maspo_jax.objectives import correction, gates
-from maspo_jax.objectives.metrics import effective_share
+from maspo_jax.objectives.ratios import effective_share
 from maspo_jax.objectives.surrogate import surrogate
 
 CORRECTIONS = [
@@ -86,6 +86,22 @@ def test_what_is_truncated_is_weighed_by_less_than_its_ratio(rule, drawn):
     assert truncated.any() and not truncated[~mask].any()
     assert np.all(factor[truncated] < ratio[truncated])
     np.testing.assert_allclose(factor[~truncated], ratio[~truncated], rtol=1e-6)
+
+
+@every_correction
+def test_a_correction_says_its_own_metrics(rule, drawn):
+    logprob, sampled, mask = drawn
+    sampled = np.where(np.arange(8) % 3 == 1, sampled - 2, sampled)
+    factor = np.asarray(rule(logprob, sampled, mask))
+    found = correction.describe(rule, factor, logprob, sampled, mask)
+    truncated = np.asarray(rule.truncated(logprob, sampled, mask))
+    expected = {"truncated": truncated[mask].mean(), "mean": factor[mask].mean()}
+    for name, value in expected.items():
+        assert 0 < value < 5
+        found_value = found[f"rollout_corr/rollout_is_{name}"]
+        np.testing.assert_allclose(found_value, value, rtol=1e-6)
+    plain = correction.describe(lambda *tokens: factor, factor, logprob, sampled, mask)
+    assert found.keys() - plain.keys() == {"rollout_corr/rollout_is_truncated"}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def test_utilization_of_the_golden_batch(method):
     with jax.enable_x64(True):
         weight = (inputs["mask"] != 0).astype(float)
         batch, logprob = reference.batch(inputs, weight=weight)
-        gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
+        tokens = tokens_of(logprob, None, batch)
+        gate = fit(reference.gate_of(method), tokens, total=lambda x: x)
         found = metrics(logprob, batch, gate)
     for ours, theirs in (
         ("utilization", "utilisation_vs_is"),
@@ -102,8 +103,8 @@ def test_what_a_gate_says_of_itself():
     batch, logprob = random_batch(rows=32, length=64)
     said = {}
     for gate in GATES:
-        gate = fit(gate, logprob, batch, total=lambda x: x)
         tokens = tokens_of(logprob, -logprob, batch)
+        gate = fit(gate, tokens, total=lambda x: x)
         found = details(tokens, gate)
         _, value = surrogate(logprob, batch, gate)
         numbers = module.summarize(module.measure(tokens, value, found))
@@ -243,3 +244,41 @@ def test_the_share_of_tokens_whose_width_is_capped():
     _, value = surrogate(old, batch, gate)
     numbers = module.summarize(module.measure(tokens, value, details(tokens, gate)))
     assert numbers["sigma_capped"] == 0.5
+
+
+def test_over_updates_numbers_are_means_and_extremes_extremes():
+    updates = [
+        {"ratio/max": 3.0, "ratio/min": 0.5, "ratio/mean": 1.0, "out_of_band": 0.0},
+        {"ratio/max": 2.0, "ratio/min": 0.7, "ratio/mean": 1.5, "out_of_band": 0.5},
+    ]
+    assert module.over_updates(updates) == {
+        "ratio/max": 3.0,
+        "ratio/min": 0.5,
+        "ratio/mean": 1.25,
+        "out_of_band": 0.25,
+        "out_of_band_last": 0.5,
+    }
+
+
+@every_gate
+def test_an_update_without_trained_tokens_is_as_on_policy(gate):
+    """No quantile is the last level; what it lacks is not in the step's mean."""
+    batch, logprob = random_batch()
+    empty = batch.replace(weight=np.zeros_like(batch.weight))
+    tokens = tokens_of(logprob, np.ones_like(logprob), empty)
+    fitted = fit(gate, tokens, total=lambda number: number)
+    _, value = surrogate(logprob, empty, fitted)
+    measured = measure(tokens, value, details(tokens, fitted))
+    found = module.summarize(measured)
+    ones = {name for name, number in found.items() if number == 1}
+    assert ones == {
+        *("ratio/mean", "ratio/min", "ratio/max", "ratio/eff_sample_size"),
+        *(f"ratio/{name}" for name in module.RATIO_QUANTILES),
+        *(f"gate/{name}" for name in module.GATE_QUANTILES),
+        *("gate/mean", "utilization"),
+    }
+    assert {number for name, number in found.items() if name not in ones} == {0}
+    usual = metrics(logprob, batch, gate) | {"sigma/p95": 7.0}
+    step = module.over_updates([usual, found])
+    assert step["sigma/p95"] == 7
+    np.testing.assert_allclose(step["ratio/p99"], (usual["ratio/p99"] + 1) / 2)

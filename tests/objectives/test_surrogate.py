@@ -13,7 +13,8 @@ from maspo_jax.objectives.surrogate import (
     policy_loss,
     surrogate,
 )
-from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.objectives.terms import Method
+from maspo_jax.objectives.tokens import tokens_of
 
 
 def gradient(logprob, batch, gate):
@@ -91,7 +92,7 @@ def test_more_padding_changes_nothing(gate, weight):
 def test_splitting_a_batch_does_not_change_its_gradient(gate, weight):
     batch, logprob = random_batch(weight=weight)
     whole = value_and_gradient(logprob, batch, gate)
-    gate = fit(gate, logprob, batch, total=lambda number: number)
+    gate = fit(gate, tokens_of(logprob, None, batch), total=lambda number: number)
     pieces = [
         value_and_gradient(logprob[part], rows(batch, part), gate)
         for part in np.split(np.arange(len(logprob)), 4)
@@ -156,7 +157,7 @@ def test_the_gate_is_evaluated_once():
             return 0.5 * jnp.ones_like(log_ratio)
 
     (_, (measured, trace)), grads = jax.value_and_grad(policy_loss, has_aux=True)(
-        logprob, -logprob, batch, LossTerms(Counting()), total=lambda number: number
+        logprob, -logprob, batch, Method(Counting()), total=lambda number: number
     )
     assert len(calls) == 1
     np.testing.assert_array_equal(trace.gate, 0.5)

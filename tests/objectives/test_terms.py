@@ -8,7 +8,7 @@ from support.members import every_gate, random_batch
 
 from maspo_jax.objectives import advantages, gates, kl, terms
 from maspo_jax.objectives.surrogate import policy_loss, surrogate
-from maspo_jax.objectives.terms import EntropyBonus, Imitation, LossTerms
+from maspo_jax.objectives.terms import EntropyBonus, Imitation, Method
 
 EVERY = (EntropyBonus(0.1), kl.Penalty(0.5, kl.k2), Imitation(0.2))
 every_term = pytest.mark.parametrize("term", EVERY, ids=lambda t: type(t).__name__)
@@ -40,10 +40,10 @@ def plain_gradient(logprob, batch, gate):
 def test_without_terms_it_is_the_surrogate(gate):
     batch, logprob = random_batch()
     entropy = entropy_like(logprob)
-    ours = jax.value_and_grad(loss)(logprob, entropy, batch, LossTerms(gate))
+    ours = jax.value_and_grad(loss)(logprob, entropy, batch, Method(gate))
     expected = surrogate(logprob, batch, gate)[0], plain_gradient(logprob, batch, gate)
     chex.assert_trees_all_equal(ours, expected)
-    slope = jax.grad(loss, 1)(logprob, entropy, batch, LossTerms(gate))
+    slope = jax.grad(loss, 1)(logprob, entropy, batch, Method(gate))
     assert not np.any(slope)
 
 
@@ -51,7 +51,7 @@ def test_each_term_adds_its_gradient():
     batch, logprob = random_batch()
     entropy, gate = entropy_like(logprob), gates.Dgpo()
     batch = full(batch, logprob)
-    method = LossTerms(gate, terms=EVERY)
+    method = Method(gate, terms=EVERY)
     by_logprob, by_entropy = jax.grad(loss, (0, 1))(logprob, entropy, batch, method)
     plain = plain_gradient(logprob, batch, gate)
     chex.assert_trees_all_close(by_entropy, -0.1 * batch.weight, rtol=1e-6)
@@ -106,7 +106,7 @@ def test_the_entropy_advantage_reaches_the_surrogate():
     shaped = batch.replace(advantage=shaping(batch.advantage, entropy))
     expected = plain_gradient(logprob, shaped, gates.Maspo())
     ours, slope = jax.grad(loss, (0, 1))(
-        logprob, entropy, batch, LossTerms(gates.Maspo(), shaping)
+        logprob, entropy, batch, Method(gates.Maspo(), shaping)
     )
     chex.assert_trees_all_close(ours, expected, rtol=1e-6, atol=1e-9)
     assert not np.any(slope)
@@ -115,7 +115,7 @@ def test_the_entropy_advantage_reaches_the_surrogate():
 @pytest.mark.parametrize("junk", [np.nan, np.inf])
 def test_padding_may_hold_anything(junk):
     batch, logprob = random_batch()
-    method = LossTerms(gates.Clip(), advantages.EntropyAdvantage(), EVERY)
+    method = Method(gates.Clip(), advantages.EntropyAdvantage(), EVERY)
     spoil = lambda x: jnp.where(batch.weight == 0, junk, x)
     entropy, clean = entropy_like(logprob), full(batch, logprob)
     spoiled = clean.replace(
@@ -139,7 +139,7 @@ def test_coefficients_do_not_compile_again():
         traces.append(method)
         return loss(logprob, entropy_like(logprob), batch, method)
 
-    method = LossTerms(gates.Clip(), advantages.EntropyAdvantage(), EVERY)
+    method = Method(gates.Clip(), advantages.EntropyAdvantage(), EVERY)
     for factor in (1.0, 0.5, 0.1):
         value(jax.tree.map(lambda leaf, f=factor: leaf * f, method))
     assert len(traces) == 1

@@ -13,9 +13,8 @@ from maspo_jax.config import loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout import generate, worker
-from maspo_jax.rollout.grading import truncated
 from maspo_jax.rollout.worker import RewardedRollout, informative
-from maspo_jax.types import Response, Rollout, Sequences
+from maspo_jax.types import Response, Rollout, Sequences, truncated
 
 PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
 
@@ -42,7 +41,7 @@ def graded(drawing, first, reward):
         problems,
         distributed.shard_rows(rollout, drawing.mesh),
         reward,
-        reward.reshape(-1) == 1,
+        reward.reshape(len(rows), -1).sum(axis=1) == 1,
         [f"response {first + n}" for n in np.repeat(np.arange(PROMPTS), RESPONSES)],
         {},
         attempt * PROMPTS * RESPONSES + np.arange(PROMPTS * RESPONSES),
@@ -91,6 +90,37 @@ def test_processes_share_out_the_responses_to_a_filled_batch(drawing, monkeypatc
     assert [found[row] for row in range(size)] == [
         f"response {number}" for number in np.repeat(origin, RESPONSES)
     ]
+
+
+def of_tokens(outcome):
+    """Rewards of tokens that add up to those of responses, and differ among them."""
+    reward = np.zeros((outcome.size, LENGTH), np.float32)
+    reward[:, 0], reward[:, 3] = outcome.reshape(-1) + 1, -1
+    row = np.arange(outcome.size, dtype=np.float32)
+    reward[:, 5], reward[:, 6] = row, -row
+    return reward
+
+
+def test_rewards_of_tokens_count_by_what_a_response_earned(drawing):
+    """All that differs within a group is where its responses were rewarded."""
+    held = np.tile(np.float32([0, 1, 0, 0]), (PROMPTS, 1))
+    fresh = held.copy()
+    held[[1, 4]], fresh[[0, 1, 2, 3, 4, 5, 6]] = 0, 1
+    first, second = (
+        of_tokens(held),
+        of_tokens(fresh) + np.float32(100) * np.eye(LENGTH, dtype=np.float32)[7],
+    )
+    batches = graded(drawing, 0, first), graded(drawing, 100, second)
+    np.testing.assert_array_equal(batches[0].outcomes, held)
+    filled = drawing.fill(*batches)
+    assert [int(one.id) for one in filled.problems] == [0, 107, 2, 3, 4, 5, 6, 7]
+    expected = first.copy()
+    expected[4:8] = second[28:]
+    np.testing.assert_array_equal(filled.reward, expected)
+    rows = distributed.local_rows(filled.rollout)
+    origin = np.repeat([0, 107, *range(2, 8)], RESPONSES)
+    np.testing.assert_array_equal(rows.sequences.prompt[:, 0], origin)
+    assert informative(filled.outcomes).tolist() == [n != 4 for n in range(PROMPTS)]
 
 
 def test_every_draw_has_a_key_of_its_own(drawing, monkeypatch):

@@ -20,7 +20,7 @@ from maspo_jax.models.cache import empty_cache
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import policy_loss
-from maspo_jax.objectives.terms import LossTerms
+from maspo_jax.objectives.terms import Method
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.weights import cast_for_sampling
@@ -58,7 +58,7 @@ def updated(batch):
             score = make_logprobs(mesh, specs)
             rows = rows.replace(old_logprob=score(state.policy, rows.sequences))
         step = make_update(policy_loss, OPTIMIZER, mesh, specs, 1.0, microbatches)
-        state, metrics, trace = step(state, rows, LossTerms(gates.Maspo()))
+        state, metrics, trace = step(state, rows, Method(gates.Maspo()))
         return jax.device_get((state.policy, metrics, trace, rows))
 
     return updated
@@ -104,13 +104,13 @@ def test_the_first_update_is_on_policy(updated, narrow, shape):
     mask = rows.sequences.response_mask
     assert trace.logprob.dtype == np.float32
     np.testing.assert_array_equal(trace.logprob[mask], rows.old_logprob[mask])
-    assert np.isfinite(metrics["loss"])
+    assert np.isfinite(metrics.loss)
 
 
 def test_parameters_and_moments_stay_wide(updated, narrow):
     policy, metrics, _, _ = updated(narrow)
     assert {leaf.dtype for leaf in jax.tree.leaves(policy)} == {np.dtype("float32")}
-    assert metrics["update_norm"] > 0
+    assert metrics.update_norm > 0
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,8 @@ def test_devices_change_nothing(updated, tiny_policy, settings, shape):
         jax.tree.leaves(got[0]), jax.tree.leaves(expected[0]), rtol=0, atol=near
     )
     for name in ("loss", "grad_norm", "update_norm"):
-        np.testing.assert_allclose(got[1][name], expected[1][name], rtol=20 * near)
+        mine, theirs = (getattr(one[1], name) for one in (got, expected))
+        np.testing.assert_allclose(mine, theirs, rtol=20 * near)
 
 
 def drawn(policy, **settings):

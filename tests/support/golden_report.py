@@ -12,6 +12,7 @@ from support import reference
 
 from maspo_jax.objectives import token_weights
 from maspo_jax.objectives.surrogate import fit, surrogate
+from maspo_jax.objectives.tokens import tokens_of
 
 
 def deviation(method, dtype):
@@ -25,7 +26,8 @@ def deviation(method, dtype):
         weight, expected = share, arrays["official_grad"]
     batch, logprob = reference.batch(inputs, dtype, weight)
     batch = batch.replace(correction=factor)
-    gate = fit(reference.gate_of(method), logprob, batch, total=lambda x: x)
+    tokens = tokens_of(logprob, None, batch)
+    gate = fit(reference.gate_of(method), tokens, total=lambda x: x)
     ours, _ = jax.grad(surrogate, has_aux=True)(logprob, batch, gate)
     ours = np.asarray(ours, np.float64)
     # Where advantages differ within a response, the code of GMPO averages them first.

@@ -18,7 +18,9 @@ GATES = [
 WEIGHTS = [
     function
     for name, function in vars(token_weights).items()
-    if inspect.isfunction(function) and not name.startswith("_")
+    if inspect.isfunction(function)
+    and function.__module__ == token_weights.__name__
+    and not name.startswith("_")
 ] + [token_weights.SequenceSumOver(64)]
 every_gate = pytest.mark.parametrize(
     "gate", GATES, ids=lambda gate: type(gate).__name__

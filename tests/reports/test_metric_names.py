@@ -9,6 +9,7 @@ from support.members import GATES, random_batch
 from maspo_jax.objectives import metrics
 from maspo_jax.objectives.surrogate import details, fit, surrogate
 from maspo_jax.objectives.tokens import tokens_of
+from maspo_jax.reports import metric_names
 from maspo_jax.runs import legacy
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -19,7 +20,7 @@ def of_all_gates():
     batch, logprob = random_batch()
     tokens, names = tokens_of(logprob, -logprob, batch), set()
     for gate in GATES:
-        gate = fit(gate, logprob, batch, total=lambda number: number)
+        gate = fit(gate, tokens, total=lambda number: number)
         _, value = surrogate(logprob, batch, gate)
         measured = metrics.measure(tokens, value, details(tokens, gate))
         names |= metrics.summarize(measured).keys()
@@ -28,27 +29,27 @@ def of_all_gates():
 
 def test_what_objectives_log_is_what_is_described():
     found = of_all_gates()
-    described = metrics.UPDATE | metrics.OF_GATES | metrics.RANGES
+    described = metric_names.UPDATE | metric_names.OF_GATES | metric_names.RANGES
     learning = {"loss", "grad_norm", "update_norm", "update_ratio"}
     assert found | learning == described.keys()
 
 
 def test_what_the_sampler_is_compared_by_is_described():
     found = metrics.rollout_correction(*np.zeros((2, 3, 4)), np.ones((3, 4), bool))
-    assert found.keys() <= metrics.STEP.keys()
+    assert found.keys() <= metric_names.STEP.keys()
 
 
 def test_a_name_means_the_same_wherever_it_stands():
-    for part in metrics.SECTIONS.values():
+    for part in metric_names.SECTIONS.values():
         for name, (meaning, unit) in part.items():
-            assert metrics.DESCRIPTIONS[name] == (meaning, unit), name
+            assert metric_names.DESCRIPTIONS[name] == (meaning, unit), name
             assert re.fullmatch(r"[a-z0-9_.]+(/[a-z0-9_.]+)*", name)
             assert meaning and unit
 
 
 def test_the_page_is_up_to_date():
-    """Else: python -m maspo_jax.objectives.metrics > docs/metrics.md."""
-    assert PAGE.read_text() == metrics.markdown()
+    """Else: python -m maspo_jax.reports.metric_names > docs/metrics.md."""
+    assert PAGE.read_text() == metric_names.markdown()
 
 
 def test_old_names_lead_to_described_ones():
@@ -56,20 +57,10 @@ def test_old_names_lead_to_described_ones():
         return not re.fullmatch(r"(\w+)/p(50|95|99|01|05)", name)
 
     new = [name for name in legacy.METRICS.values() if real(name)]
-    assert {*new} <= metrics.DESCRIPTIONS.keys() and len({*new}) == len(new)
-    unchanged = metrics.DESCRIPTIONS.keys() - {*legacy.METRICS.values()}
+    assert {*new} <= metric_names.DESCRIPTIONS.keys() and len({*new}) == len(new)
+    unchanged = metric_names.DESCRIPTIONS.keys() - {*legacy.METRICS.values()}
     assert not unchanged & legacy.METRICS.keys()
 
 
-def test_over_updates_numbers_are_means_and_extremes_extremes():
-    updates = [
-        {"ratio/max": 3.0, "ratio/min": 0.5, "ratio/mean": 1.0, "out_of_band": 0.0},
-        {"ratio/max": 2.0, "ratio/min": 0.7, "ratio/mean": 1.5, "out_of_band": 0.5},
-    ]
-    assert metrics.over_updates(updates) == {
-        "ratio/max": 3.0,
-        "ratio/min": 0.5,
-        "ratio/mean": 1.25,
-        "out_of_band": 0.25,
-        "out_of_band_last": 0.5,
-    }
+def test_other_names_belong_to_metrics_there_are():
+    assert metric_names.ELSEWHERE.keys() <= metric_names.DESCRIPTIONS.keys()
