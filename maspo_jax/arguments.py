@@ -81,8 +81,8 @@ def parse(kind, words, prog, *, default=None, unknown=False):
     if others:
         raise ValueError(_unknown(others, _options(kind, prog, default), prog))
     if default is None:
-        for name, field, owner in settings_in(found):
-            option = f"--{name.replace('_', '-')}"
+        for _, field, owner in settings_in(found):
+            option = f"--{field.name.replace('_', '-')}"
             check_interval(field, getattr(owner, field.name), option)
     return found
 

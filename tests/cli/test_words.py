@@ -86,7 +86,7 @@ def test_wrong_words_are_one_line(words, message):
         (evaluate, ["run", "file", "--sample", "3"], "the closest is --samples"),
         (evaluate, ["--sample", "3"], "the closest is --samples"),
         (evaluate, ["run"], "give BENCHMARK=FILE"),
-        (evaluate, ["run", "file", "--top-p", "0"], "top_p=0.0: must lie in (0, 1]"),
+        (evaluate, ["run", "file", "--top-p", "0"], "--top-p=0.0: must lie in (0, 1]"),
         (evaluate, ["run", "file", "--temperature", "0"], "greedy"),
         (evaluate, ["run", "file", "--dtype", "int8"], "--dtype"),
         (compare, ["a"], "DIR_B"),
