@@ -6,6 +6,7 @@
     run.metrics["reinforcement"]["reward"]                     # [steps]
     maspo_jax.sample(run.policy, ["2+3=?"], n=4)               # 4 for each question
     maspo_jax.evaluate(run.policy, ["aime24=aime24.jsonl"])    # plain data
+    maspo_jax.evaluate(run.policy, [("mine", problems)])       # of this session
     maspo_jax.grade("so \\boxed{0.5}", "1/2").outcome          # "correct"
 
 JAX is imported by the first function that needs it, not with this module.
@@ -143,20 +144,23 @@ def sample(
         a text, which has no reference answer, is `no_answer`.
 
     Raises:
-        ValueError: a setting out of its range, a question too long to be asked, or a
-            pod of several processes, where only `evaluate` draws.
+        TypeError: the questions are one text and no list.
+        ValueError: no question or one too long to be asked, a setting out of its range,
+            or a pod of several processes, where only `evaluate` draws.
     """
     from maspo_jax.evaluation.run import respond
 
-    settings = {
-        "samples": n,
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": seed,
-        "prompt_length": prompt_length or policy.prompt_length,
-        "response_length": response_length or policy.response_length,
-    }
-    return respond(policy, list(questions), settings, batch)
+    if isinstance(questions, str):
+        raise TypeError(
+            f"questions={questions!r:.60}: give a list of them, [{questions!r:.60}]"
+        )
+    questions = list(questions)
+    if not questions:
+        raise ValueError("questions=[]: give at least one")
+    settings = {"samples": n, "temperature": temperature, "top_p": top_p, "seed": seed}
+    lengths = {"prompt_length": prompt_length, "response_length": response_length}
+    settings |= {name: number for name, number in lengths.items() if number is not None}
+    return respond(policy, questions, settings, batch)
 
 
 def evaluate(
@@ -166,8 +170,9 @@ def evaluate(
 
     Args:
         policy: from `load_policy`, or that of a `TrainResult`.
-        benchmarks: a list of `NAME=FILE` or `FILE`, see
-            `evaluation.benchmarks.Published` for names with a meaning.
+        benchmarks: a list of `NAME=FILE` or `FILE`, of pairs of a name and a sequence
+            of `data.sources.Problem`, or of `evaluation.benchmarks.Benchmark`; see
+            `evaluation.benchmarks.PUBLISHED` for names with a meaning.
         out: the folder of the evaluation; None for `evaluations/` and the title of the
             policy. If it holds this evaluation already, it goes on.
         batch: the most responses drawn at a time.
@@ -179,6 +184,7 @@ def evaluate(
         What `results.json` holds: scores by benchmark, and their average.
 
     Raises:
+        TypeError: the benchmarks are one and no list, or something else.
         ValueError, OSError: something cannot be drawn, read or written.
         Interrupted: Ctrl-C or SIGTERM; what was drawn is kept, the same call goes on.
     """

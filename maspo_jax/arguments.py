@@ -3,8 +3,13 @@
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import io
 import re
+import shutil
+import sys
+import textwrap
+import typing
 from typing import Annotated
 
 import tyro
@@ -14,17 +19,31 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
-from maspo_jax.settings import check_intervals
+from maspo_jax.settings import check_interval, settings_in
 
 HELP = {"-h", "--help"}
+# What TRL and verl call a setting -> what the name of our option ends in.
+ELSEWHERE = {
+    "gradient-accumulation-steps": "updates.microbatches",
+    "lr": "learning-rate",
+    "max-completion-length": "response-length",
+    "max-prompt-length": "prompt-length",
+    "max-response-length": "response-length",
+    "num-generations": "sampling.responses",
+    "num-iterations": "updates.epochs",
+    "ppo-epochs": "updates.epochs",
+    "ppo-mini-batch-size": "updates.minibatches",
+    "rollout.n": "sampling.responses",
+    "train-batch-size": "sampling.prompts",
+}
 
 
 def parse(kind, words, prog, *, default=None, unknown=False):
     """Returns a dataclass, read from words of a command line.
 
     Args:
-        kind: the dataclass. Comments or docstrings of its fields are the help, where
-            intervals of `settings.setting` show, too.
+        kind: the dataclass. Its docstring and the comments or docstrings of its fields
+            are the help, where intervals of `settings.setting` show, too.
         words: a list of str. `--help` among them prints a page and ends the program.
         prog: the command before the words.
         default: an instance that says what is not given, and which parts there are.
@@ -38,13 +57,10 @@ def parse(kind, words, prog, *, default=None, unknown=False):
     """
     page = bool(HELP & set(words))
     told = {} if default is None else {"default": default}
-    output = io.StringIO()
-    with contextlib.ExitStack() as held:
-        if not page:
-            held.enter_context(contextlib.redirect_stdout(output))
-            held.enter_context(contextlib.redirect_stderr(output))
-        try:
-            found = tyro.cli(
+    output = _Page()
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            found, others = tyro.cli(
                 kind,
                 args=list(words),
                 prog=prog,
@@ -53,19 +69,58 @@ def parse(kind, words, prog, *, default=None, unknown=False):
                 return_unknown_args=True,
                 **told,
             )
-        except SystemExit as end:
-            if page:
-                raise
-            raise ValueError(_line(output.getvalue(), prog)) from end
-    found, others = found
+    except SystemExit as end:
+        if page:
+            print(_wrapped(output.getvalue(), kind))
+            raise
+        if not unknown:
+            _refuse_unknown(words, kind, prog, default)
+        raise ValueError(_line(output.getvalue(), kind, prog)) from end
     if unknown:
         return found, others
     if others:
-        options = _options(kind, prog, default)
-        raise ValueError(_unknown(others, options, prog))
+        raise ValueError(_unknown(others, _options(kind, prog, default), prog))
     if default is None:
-        check_intervals(found, "--")
+        for _, field, owner in settings_in(found):
+            option = f"--{field.name.replace('_', '-')}"
+            check_interval(field, getattr(owner, field.name), option)
     return found
+
+
+class _Page(io.StringIO):
+    """Text for the standard output, with the characters that it takes."""
+
+    encoding = property(lambda self: getattr(sys.__stdout__, "encoding", None))
+    isatty = lambda self: bool(sys.__stdout__ and sys.__stdout__.isatty())
+
+
+def _wrapped(page, kind):
+    """Returns a page of help with its head wrapped to the width of the terminal.
+
+    The head is the usage and the docstring, whose indented paragraphs stay as they are.
+    """
+    width = shutil.get_terminal_size().columns
+    lines = page.rstrip().splitlines()
+    usage, *plain = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines]
+    is_box = re.compile(r"\W*(positional arguments|([\w.-]+ )?options)\W*").fullmatch
+    box = next(number for number, line in enumerate(plain, 1) if is_box(line))
+    pieces = re.findall(r"\[[^\]]*\](?!\S)|\S+", usage)
+    units = [piece.replace(" ", "\0") for piece in pieces]
+    head = [" ".join(units)]
+    head += (inspect.getdoc(kind) or "").split("\n\n")
+    filled = [
+        part
+        if part[:1].isspace()
+        else textwrap.fill(
+            part,
+            width,
+            subsequent_indent="    " * (number == 0),
+            break_long_words=False,
+            break_on_hyphens=False,
+        ).replace("\0", " ")
+        for number, part in enumerate(head)
+    ]
+    return "\n\n".join([*filled, "\n".join(lines[box:])])
 
 
 def _registry():
@@ -110,22 +165,51 @@ def _of_value(about):
 def _with_interval(field, interval):
     if interval in (None, "(-inf, inf)"):
         return field
-    hint = lambda default: (
-        f"(in {interval}, required)"
-        if default is None
-        else f"(in {interval}, default: {default})"
-    )
+
+    def hint(default):
+        known = [
+            part.help_behavior_hint
+            for part in getattr(field.type, "__metadata__", ())
+            if getattr(part, "help_behavior_hint", None)
+        ]
+        stated = f"default: {default}" if default else "required"
+        return f"(in {interval}, {known[0].strip('()') if known else stated})"
+
     shown = tyro.conf.arg(help_behavior_hint=hint)
     return dataclasses.replace(field, type=Annotated[field.type, shown])
 
 
-def _line(page, prog):
+def _line(page, kind, prog):
     """Returns what tyro says in a box, as a line: without what repeats the help."""
     lines = [line.strip("│╭╮╰╯|+ ") for line in page.splitlines()[1:]]
     is_rule = [not line.strip("─-") for line in lines]
     begin = is_rule.index(False)
     end = is_rule.index(True, begin) if True in is_rule[begin:] else None
-    return f"{' '.join(lines[begin:end]).rstrip('.')}; {prog} --help says more"
+    said = " ".join(lines[begin:end]).rstrip(".")
+    missing = re.match(r"Missing value for argument '(\w+)'", said)
+    if missing:  # of an argument without a name on the page
+        said = f"give {_metavar(kind, missing[1])}"
+    return f"{said}; {prog} --help says more"
+
+
+def _metavar(kind, name):
+    """Returns what the page of help calls an argument of a dataclass."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    parts = getattr(hints.get(name), "__metadata__", ())
+    return next(filter(None, (getattr(part, "metavar", "") for part in parts)), name)
+
+
+def _refuse_unknown(words, kind, prog, default):
+    """Refuses the options among some words that there are not."""
+    options = _options(kind, prog, default)
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    others = [
+        word
+        for word, name in zip(words, names, strict=True)
+        if name.startswith("--") and name not in options
+    ]
+    if others:
+        raise ValueError(_unknown(others, options, prog))
 
 
 def _options(kind, prog, default):
@@ -133,8 +217,9 @@ def _options(kind, prog, default):
     page = io.StringIO()
     with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
         parse(kind, ["--help"], prog, default=default)
-    listed = re.findall(r"^\W*(?:-h, )?(--[a-z][\w.-]*)", page.getvalue(), re.M)
-    return sorted({*listed} - HELP)
+    begin = r"^\W*(?:-h, )?(--[a-z][\w.-]*(?:, --[\w.-]+)*)"
+    listed = re.findall(begin, page.getvalue(), re.M)
+    return sorted({name for names in listed for name in names.split(", ")} - HELP)
 
 
 def _unknown(words, options, prog):
@@ -148,7 +233,8 @@ def _unknown(words, options, prog):
             return f"{word!r}: write {option} {value}{more}"
         return f"{word!r} is no option, nor the value of one{more}"
     name = name.replace("_", "-")
-    ending = [option for option in options if option.endswith(f".{name[2:]}")]
+    ours = ELSEWHERE.get(name[2:], name[2:])
+    ending = [option for option in options if f".{option[2:]}".endswith(f".{ours}")]
     close = ending or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     hint = f"; the closest is {' or '.join(close[:3])}" if close else ""
     return f"no option {name}{hint}{more}"

@@ -7,7 +7,8 @@ AIME25, AMC23, MATH500, Minerva and OlympiadBench.
 
 Stand-ins: responses per prompt, lengths, learning rate, its warm-up, weight decay and
 the number of steps are those of FlowRL and DCPO, whose data and batches are the same;
-the instruction asks for a box.
+the instruction asks for a box. Matrix products are float32 at the highest precision,
+the default here; `--policy.compute-dtype bfloat16` takes what others train with.
 
 Two files are read, relative to the current folder: `data/dapo_math_17k.parquet` (or
 change `TRAIN`; repeated rows are dropped) and `data/math500.jsonl`, for the curve.

@@ -12,14 +12,19 @@ from maspo_jax.storage import created, results_folder
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """Compares two evaluations, problem by problem: which differences are real."""
+    """Compares two evaluations of the same problems: which differences are real.
+
+    For each benchmark and for their average: the difference with its 95% interval, the
+    p-value of a paired permutation test, with Holm's correction over benchmarks, and
+    the smallest difference that the data could have shown.
+    """
 
     mine: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR_A")]
-    """an evaluation, as `maspo evaluate` wrote it"""
+    """folder of an evaluation, as `maspo evaluate` wrote it"""
     theirs: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR_B")]
-    """another of the same benchmarks"""
+    """folder of another one, of the same benchmarks"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "comparison"
-    """for the results"""
+    """folder for the tables and the picture"""
 
     def run(self):
         """Compares, and writes the tables and the picture."""

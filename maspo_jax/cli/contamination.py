@@ -15,22 +15,26 @@ from maspo_jax.storage import created, results_folder
 
 @dataclasses.dataclass(frozen=True)
 class Contamination:
-    """Says how much of some benchmarks stands in a file of training problems.
+    """Counts the benchmark problems that a file of training problems contains.
 
-    It prints a table and writes `contamination.md` and `contamination.json`.
+    Found is a problem with the same letters and digits as a training question, or most
+    of whose word n-grams stand in one. Prints a table and writes contamination.md and
+    contamination.json.
     """
 
     training: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
-    """of training problems"""
-    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE")]
-    """of benchmark problems, one or more"""
+    """file of training problems"""
+    against: Annotated[tuple[str, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+    """files of benchmark problems"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "."
-    """of the report"""
+    """folder for the report"""
     words: int = setting(contamination.WORDS, "[2, inf)")
-    """in the sequences that are looked for"""
+    """n-gram length in words"""
 
     def run(self):
         """Looks, and writes the report."""
+        if not self.against:
+            raise ValueError("--against: give one or more files of benchmark problems")
         out = results_folder(self.out)
         reports = contamination.compare(
             ProblemFile(self.training),

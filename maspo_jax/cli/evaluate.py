@@ -7,83 +7,146 @@ import tyro
 
 from maspo_jax import api
 from maspo_jax.cli.console import command, status
+from maspo_jax.data.prompts import templates
 from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.settings import setting
+
+_PROTOCOL = {field.name: field for field in dataclasses.fields(Evaluation)}
+_TEMPLATES = ", ".join(template.name for template in templates.ALL)
+
+
+def _protocol(name, **changed):
+    """Returns a field like that of `Evaluation`, with its interval."""
+    field = _PROTOCOL[name]
+    told = {"default": field.default, "metadata": field.metadata} | changed
+    return dataclasses.field(**told)
+
+
+def _length(name):
+    """Returns how the default of a length is shown."""
+    usual = _PROTOCOL[name].default
+    return tyro.conf.arg(
+        metavar="INT",
+        help_behavior_hint=f"(default: as in training; {usual} for Hugging Face)",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class Drawing:
-    """How responses are drawn."""
+class Sampling:
+    """How responses are sampled."""
 
-    samples: int = Evaluation.samples
+    samples: int = _protocol("samples")
     """responses to each problem"""
-    temperature: float = Evaluation.temperature
-    """0 is greedy"""
-    top_p: float = Evaluation.top_p
-    """the mass of the tokens drawn from"""
-    prompt_length: int | None = None
-    """the most tokens of a prompt; None: those of the policy's training"""
-    response_length: int | None = None
-    """the most tokens of a response; None: those of the policy's training"""
-    seed: int = Evaluation.seed
-    """of the draws"""
+    temperature: float = _protocol("temperature")
+    """sampling temperature; 0 is greedy, and needs --samples 1"""
+    top_p: float = _protocol("top_p")
+    """nucleus sampling: the probability mass to sample from"""
+    prompt_length: Annotated[int | None, _length("prompt_length")] = _protocol(
+        "prompt_length", default=None
+    )
+    """maximum length of a prompt, in tokens"""
+    response_length: Annotated[int | None, _length("response_length")] = _protocol(
+        "response_length", default=None
+    )
+    """maximum length of a response, in tokens"""
+    seed: int = _protocol("seed")
+    """random seed of sampling"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Which:
+    """Which checkpoint of a run, or how a Hugging Face checkpoint is used."""
+
+    step: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: newest)")
+    ] = None
+    """run: its checkpoint, by the step"""
+    template: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help=f"Hugging Face: instructions around a question, one of {_TEMPLATES}",
+            help_behavior_hint="(default: boxed)",
+        ),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        tyro.conf.arg(
+            metavar="{float32,bfloat16}", help_behavior_hint="(default: float32)"
+        ),
+    ] = None
+    """Hugging Face: dtype of the parameters"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
     """Where it runs; the scores do not depend on it."""
 
-    batch: int = api.BATCH
-    """responses drawn at a time; fewer take less memory"""
-    fsdp: int = 1
+    batch: int = setting(api.BATCH, "[1, inf)")
+    """responses sampled at a time; fewer take less memory"""
+    fsdp: int = setting(1, "[1, inf)")
     """devices that share one copy of the parameters"""
-    pod: Annotated[str | None, tyro.conf.arg(metavar="WHERE")] = None
-    """`auto` on a TPU pod, or HOST:PORT/INDEX/COUNT for other processes"""
+    pod: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
+    ] = None
+    """multi-host: `auto` on a TPU pod or SLURM, else HOST:PORT/INDEX/COUNT"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Evaluates a policy: avg@k, pass@k and majority@k, with intervals.
+    """Evaluates a policy: avg@k, pass@k and majority@k, with 95% intervals.
 
-    FILE holds problems; BENCHMARK names them: aime24, aime25, amc23, math500, minerva
-    and olympiadbench are graded and counted as published, any other name will do.
-    Started again, it goes on where it stopped.
+    The same command on the same folder resumes an evaluation that was stopped. A FILE
+    of problems without a name is named like the file. Six names have a meaning: aime24,
+    aime25, amc23, math500, minerva and olympiadbench have to hold the published number
+    of problems, and minerva grades numbers to 1%.
+
+    The exit status is 0 at the end, 2 for an error, and 128 plus the number of the
+    signal if one has stopped it.
     """
 
     policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="POLICY")]
-    """the folder of a run, or a checkpoint of Hugging Face: its folder or its name"""
+    """folder of a run, or a Hugging Face checkpoint: its folder or its name"""
     benchmarks: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="BENCHMARK=FILE", help_behavior_hint="(one or more)"),
+        tyro.conf.arg(
+            metavar="[BENCHMARK=]FILE ...", help_behavior_hint="(one or more)"
+        ),
     ]
-    """files of problems; FILE alone is named like the file"""
-    drawing: tyro.conf.OmitArgPrefixes[Drawing] = Drawing()
+    """files of problems, with the names of the benchmarks"""
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: evaluations/POLICY)"
+        ),
+    ] = None
+    """folder for the results"""
+    sampling: tyro.conf.OmitArgPrefixes[Sampling] = Sampling()
+    checkpoint: tyro.conf.OmitArgPrefixes[Which] = Which()
     devices: tyro.conf.OmitArgPrefixes[Devices] = Devices()
-    template: str | None = None
-    """what a checkpoint of Hugging Face is asked for; None: boxed"""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """of a checkpoint's parameters; None: float32"""
-    step: int | None = None
-    """of a run's checkpoint; None: the newest"""
-    out: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
-    """for the results; None: evaluations/ and the name of the policy"""
 
     def run(self):
-        """Draws what is missing and counts. Returns the exit status."""
+        """Samples what is missing and scores. Returns the exit status."""
+        given = {
+            name: value
+            for name, value in dataclasses.asdict(self.sampling).items()
+            if value is not None
+        }
+        Evaluation(**given)  # refuses what cannot be sampled, before anything is loaded
+        if not self.benchmarks:
+            raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
         with status("loading JAX"):
             from maspo_jax import distributed
             from maspo_jax.runs.interrupts import Interrupted
 
-        if not self.benchmarks:
-            raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
         distributed.initialize_distributed(self.devices.pod)
-        drawing = dataclasses.asdict(self.drawing)
-        given = {name: value for name, value in drawing.items() if value is not None}
         try:
             policy = api.load_policy(
                 self.policy,
-                step=self.step,
-                dtype=self.dtype,
-                template=self.template,
+                step=self.checkpoint.step,
+                dtype=self.checkpoint.dtype,
+                template=self.checkpoint.template,
                 fsdp=self.devices.fsdp,
             )
             api.evaluate(
@@ -94,7 +157,7 @@ class Evaluate:
                 **given,
             )
         except Interrupted as interrupted:
-            print(f"{interrupted}. The same command goes on from there.", flush=True)
+            print(f"{interrupted}. The same command resumes it.", flush=True)
             return interrupted.exit_status
 
 

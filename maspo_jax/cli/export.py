@@ -12,21 +12,28 @@ from maspo_jax.storage import check_new, results_folder
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """Writes a policy as a checkpoint of Hugging Face, which every other tool opens.
+    """Writes a policy as a Hugging Face checkpoint, which every other tool opens.
 
-    The folder gets its configuration, tokenizer, weights and the chat template that it
-    was trained with; none if that was plain text around a question, which other tools
-    add.
+    The folder gets the configuration, the tokenizer, the weights and the chat template
+    that the policy was trained with; no template if it was trained on plain text.
     """
 
     policy: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="POLICY")]
-    """the folder of a run, or a checkpoint of Hugging Face: its folder or its name"""
+    """folder of a run, or a Hugging Face checkpoint: its folder or its name"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
-    """a new folder"""
-    step: int | None = None
-    """of a run's checkpoint; None: the newest"""
-    dtype: Literal["float32", "bfloat16"] | None = None
-    """of the weights; None: that of the parameters"""
+    """a new folder for the checkpoint"""
+    step: Annotated[
+        int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="(default: newest)")
+    ] = None
+    """checkpoint of the run, by its step"""
+    dtype: Annotated[
+        Literal["float32", "bfloat16"] | None,
+        tyro.conf.arg(
+            metavar="{float32,bfloat16}",
+            help_behavior_hint="(default: dtype of the parameters)",
+        ),
+    ] = None
+    """dtype of the weights"""
 
     def run(self):
         """Writes the folder."""

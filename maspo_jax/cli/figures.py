@@ -11,19 +11,20 @@ from maspo_jax.storage import created, results_folder
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Draws pictures: of the gates themselves, or the learning curves of runs.
+    """Draws the gates themselves, or the learning curves of runs.
 
-    `gates` needs no run: it draws the analytic figures of the MASPO and DGPO papers and
-    computes their property table. A run folder of that name is ./gates.
+    With the word `gates`, which needs no run: the analytic figures of the MASPO and
+    DGPO papers, and the property table of the gates. A run folder of that name is
+    ./gates.
     """
 
     runs: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="gates|RUN", help_behavior_hint="(one or more)"),
+        tyro.conf.arg(metavar="gates|RUN ...", help_behavior_hint="(one or more)"),
     ]
-    """the gates, or folders of runs"""
+    """`gates`, or folders of runs"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
-    """for the pictures"""
+    """folder for the pictures"""
 
     def run(self):
         """Draws, and says where."""

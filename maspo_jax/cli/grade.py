@@ -1,7 +1,6 @@
 """`maspo grade`."""
 
 import dataclasses
-import math
 import sys
 from typing import Annotated
 
@@ -9,35 +8,41 @@ import tyro
 
 from maspo_jax import api
 from maspo_jax.cli.console import command
+from maspo_jax.settings import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Grade:
     r"""Grades one answer, or a file of cases, and says which rule decided.
 
-    echo 'so \boxed{0.5}' | maspo grade '\frac12'
+        echo 'so \boxed{0.5}' | maspo grade '\frac12'
 
-    The exit status is 0 for a correct answer, 1 for another.
+    The exit status is 0 for a correct answer, 1 for any other outcome, 2 for an error.
+    With --audit it is 0 however many cases are missed.
     """
 
     gold: Annotated[
         tyro.conf.Positional[str | None],
-        tyro.conf.arg(metavar="GOLD", help_behavior_hint="(or --audit)"),
+        tyro.conf.arg(metavar="[GOLD]", help_behavior_hint="(or --audit)"),
     ] = None
-    """the reference answer"""
-    response: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
-    """with the response; None: it comes from standard input"""
-    audit: Annotated[str | None, tyro.conf.arg(metavar="FILE.jsonl")] = None
-    """of cases, instead of one answer; or its .gz"""
-    deadline: float = 1.0
-    """seconds for a check"""
+    """reference answer"""
+    response: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: standard input)"),
+    ] = None
+    """file with the response"""
+    audit: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="FILE", help_behavior_hint="(instead of GOLD)"),
+    ] = None
+    """file of cases, .jsonl or .jsonl.gz, to grade them all and list the misses"""
+    deadline: float = setting(1.0, "(0, inf)")
+    """seconds after which a check is given up"""
 
     def run(self):
         """Grades, and prints the verdict. Returns the exit status."""
         if (self.gold is None) == (self.audit is None):
             raise ValueError("give a reference answer or --audit, one of the two")
-        if not 0 < self.deadline < math.inf:
-            raise ValueError(f"--deadline {self.deadline}: give seconds, more than 0")
         if self.audit:
             return self.run_audit()
         response = _given("--response", self.response, _text)

@@ -9,19 +9,27 @@ from maspo_jax.cli.console import fail
 
 COMMANDS = {
     "Training": {
-        "train": "trains a policy; goes on where a run was left",
-        "export": "writes a policy as a checkpoint of Hugging Face",
+        "train": "trains a policy, or resumes a run",
+        "export": "writes a policy as a Hugging Face checkpoint",
     },
     "Measuring": {
         "evaluate": "avg@k, pass@k and majority@k of a policy, with intervals",
-        "compare": "says which differences between two evaluations are real",
-        "figures": "draws gates, or the learning curves of runs",
+        "compare": "two evaluations: paired tests, with Holm's correction",
+        "figures": "draws the gates, or the learning curves of runs",
     },
     "Problems and answers": {
         "grade": "grades one answer and says which rule decided",
         "contamination": "finds benchmark problems in training data",
     },
 }
+
+EXAMPLE = """
+For example
+    maspo train experiments/arithmetic.py --objective.gate dgpo --run runs/dgpo
+
+maspo SUBCOMMAND --help     its options
+maspo train FILE.py --help  all settings of the experiment in a file
+maspo --version             prints the version"""
 
 
 def main(words=None):
@@ -48,5 +56,5 @@ def page():
     for group, commands in COMMANDS.items():
         lines += [f"\n{group}"]
         lines += [f"    {name:14} {about}" for name, about in commands.items()]
-    lines += ["\nmaspo SUBCOMMAND --help says more; maspo --version which one it is."]
+    lines.append(EXAMPLE)
     return "\n".join(lines)

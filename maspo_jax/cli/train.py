@@ -15,38 +15,53 @@ PROG = "maspo train"
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Trains a policy.
+    """Trains a policy, or resumes a run: the same command on the same folder.
 
-    Words such as `--objective.gate.alpha 0.5` override leaves of the experiment:
-    `maspo train EXPERIMENT.py --help` lists them all.
+    Options such as `--objective.gate.alpha 0.5` override settings of the experiment;
+    `maspo train EXPERIMENT.py --help` lists them all. `--objective.gate dgpo` takes
+    another gate by its name, `--sft off` leaves out a part.
 
-    `--objective.gate dgpo` takes another gate by its name, `--sft off` leaves out a
-    part.
+    The exit status is 0 at the end, 1 if an update was not finite, 2 for an error, and
+    128 plus the number of the signal if one has stopped it.
     """
 
     experiment: Annotated[
         tyro.conf.Positional[str], tyro.conf.arg(metavar="EXPERIMENT.py")
     ]
     """a file with an `Experiment` named `experiment`"""
-    run_dir: Annotated[str | None, tyro.conf.arg(name="run", metavar="DIR")] = None
-    """folder of the run; None: runs/ and the name of the file. One begun goes on"""
-    pod: Annotated[str | None, tyro.conf.arg(metavar="WHERE")] = None
-    """`auto` on a TPU pod, or HOST:PORT/INDEX/COUNT for other processes"""
+    run_dir: Annotated[
+        str | None,
+        tyro.conf.arg(
+            name="run", metavar="DIR", help_behavior_hint="(default: runs/EXPERIMENT)"
+        ),
+    ] = None
+    """folder of the run; a run in it is resumed"""
+    pod: Annotated[
+        str | None,
+        tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
+    ] = None
+    """multi-host: `auto` on a TPU pod or SLURM, else HOST:PORT/INDEX/COUNT"""
     overrides: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     @classmethod
     def parse(cls, words):
-        """Reads what is known here; the other words are for the experiment."""
-        asked = [word for word in words if word in arguments.HELP]
-        if asked and words[0] not in arguments.HELP:  # about the experiment
-            words = [word for word in words if word not in arguments.HELP]
-        else:
-            asked = []
-        found, overrides = arguments.parse(cls, words, PROG, unknown=True)
-        return dataclasses.replace(found, overrides=(*overrides, *asked[:1]))
+        """Reads what is known here; the other words are for the experiment.
+
+        So is `--help`, where an experiment is named.
+        """
+        others = [word for word in words if word not in arguments.HELP]
+        asked = len(others) < len(words)
+        try:
+            found, overrides = arguments.parse(cls, others, PROG, unknown=True)
+        except ValueError:
+            if not asked:
+                raise
+            arguments.parse(cls, ["--help"], PROG)
+        overrides = (*overrides, *["--help"] * asked)
+        return dataclasses.replace(found, overrides=overrides)
 
     def run(self):
-        """Trains, or goes on. Returns the exit status."""
+        """Trains, or resumes. Returns the exit status."""
         check_experiment_file(self.experiment)
         with status("loading JAX"):
             from maspo_jax import distributed
@@ -61,7 +76,7 @@ class Train:
         try:
             api.train(experiment, run_dir)
         except Interrupted as interrupted:
-            print(f"{interrupted}. The same command goes on from there.", flush=True)
+            print(f"{interrupted}. The same command resumes it.", flush=True)
             return interrupted.exit_status
 
 

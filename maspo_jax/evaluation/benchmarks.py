@@ -10,11 +10,12 @@ Problems come from files the user has: no benchmark is part of this package.
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import re
 from collections.abc import Callable
 
-from maspo_jax.data.sources import ProblemFile
+from maspo_jax.data.sources import Problem, ProblemFile
 from maspo_jax.rewards import declaration, grade
 from maspo_jax.rewards.graders import Tolerant, grader_for
 from maspo_jax.settings import check_intervals, setting
@@ -96,19 +97,26 @@ class Benchmark:
         return {"problems": len(rows), "digest": digest[:16], "grader": grader}
 
 
-def read_benchmarks(words):
-    """Returns the benchmarks that words of a command line name.
+def read_benchmarks(named):
+    """Returns the benchmarks that are named.
 
     Args:
-        words: `NAME=FILE`, or `FILE` for one named like the file. A name in
-            `PUBLISHED` brings its grader, and its number of problems is checked; tasks
-            that `grade` does not take, such as those of Countdown, bring theirs.
+        named: a list: `NAME=FILE`, or `FILE` for one named like the file, as on a
+            command line; a pair of a name and its problems, a sequence of them; or a
+            `Benchmark`, which stays as it is. A name in `PUBLISHED` brings its grader,
+            and its number of problems is checked; tasks that `grade` does not take,
+            such as those of Countdown, bring theirs.
 
     Raises:
+        TypeError: it is one benchmark and no list of them, or holds something else.
         ValueError: a word that names no file, two benchmarks of one name, or a file
             that does not hold the problems it should.
     """
-    benchmarks = [_read(word) for word in words]
+    if isinstance(named, str | os.PathLike | Benchmark):
+        raise TypeError(f"benchmarks={named!r:.60}: give a list of them, [...]")
+    benchmarks = [_read(one) for one in named]
+    if not benchmarks:
+        raise ValueError("benchmarks=[]: give at least one, such as NAME=FILE")
     names = [benchmark.name for benchmark in benchmarks]
     for name in names:
         if names.count(name) > 1:
@@ -118,7 +126,26 @@ def read_benchmarks(words):
     return benchmarks
 
 
-def _read(word):
+def _read(one):
+    if isinstance(one, Benchmark):
+        _check(one.name, one.problems, f"the benchmark {one.name!r}")
+        return one
+    if isinstance(one, str | os.PathLike):
+        name, path = _split(os.fspath(one))
+        return _benchmark(name, ProblemFile(path), path)
+    if not (isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str)):
+        raise TypeError(
+            f"{one!r:.60} is no benchmark: give NAME=FILE, (name, problems) or a "
+            "Benchmark"
+        )
+    name, source = one
+    if isinstance(source, str | os.PathLike):
+        source = ProblemFile(os.fspath(source))
+    return _benchmark(name, source, f"the benchmark {name!r}")
+
+
+def _split(word):
+    """Returns the name and the file of a word of a command line."""
     name, equals, path = word.partition("=")
     if not equals:
         name, path = pathlib.Path(word).name.partition(".")[0], word
@@ -126,35 +153,43 @@ def _read(word):
             raise ValueError(
                 f"{word} comes from a file of yours: write {word.lower()}=FILE"
             )
-    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
-        raise ValueError(
-            f"{word!r}: {name!r} cannot name a benchmark; write NAME=FILE with "
-            "letters, digits, _ and -"
-        )
+    return name, path
+
+
+def _benchmark(name, source, place):
+    """Returns the `Benchmark` of a name and of problems, which come from some place."""
     name = name.lower() if name.lower() in PUBLISHED else name
-    source = ProblemFile(path)
     problems = tuple(source[index] for index in range(len(source)))
+    _check(name, problems, place)
     published = PUBLISHED.get(name, Published(len(problems)))
     if len(problems) != published.problems:
         raise ValueError(
-            f"{name} has {published.problems} problems but {path} holds "
+            f"{name} has {published.problems} problems but {place} holds "
             f"{len(problems)}: correct the file, or call it by another name, NAME=FILE"
         )
-    _refuse_few_or_repeated(problems, path)
     grader = published.grader
     if grader is None:
         grader = grader_for(problems[0].answer)
     return Benchmark(name, problems, grader)
 
 
-def _refuse_few_or_repeated(problems, path):
+def _check(name, problems, place):
+    """Refuses what cannot name a file, and few, repeated or no problems."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w-]*", name):
+        raise ValueError(
+            f"{name!r} cannot name a benchmark; write NAME=FILE with letters, digits, "
+            "_ and -"
+        )
     if len(problems) < 2:
-        raise ValueError(f"{path} holds 1 problem: an interval takes at least 2")
+        count = f"{len(problems)} problem" + "s" * (len(problems) != 1)
+        raise ValueError(f"{place} holds {count}: an interval takes at least 2")
     seen = set()
     for problem in problems:
+        if not isinstance(problem, Problem):
+            raise TypeError(f"{place} holds {problem!r:.60}: give `Problem`s")
         if problem.id in seen:
             raise ValueError(
-                f"{path}: two problems have the id {problem.id!r}; give each its own, "
+                f"{place}: two problems have the id {problem.id!r}; give each its own, "
                 "or two policies cannot be compared problem by problem"
             )
         seen.add(problem.id)

@@ -10,6 +10,7 @@ response alone: neither the batches nor the devices change it.
 """
 
 import contextlib
+import json
 import time
 
 import jax
@@ -18,6 +19,7 @@ import numpy as np
 from maspo_jax import distributed
 from maspo_jax.evaluation import responses
 from maspo_jax.runs.interrupts import Interrupted
+from maspo_jax.runs.responses import response_row
 
 
 def complete(policy, benchmark, responder, plan, path, display, interrupts):
@@ -69,15 +71,17 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
 
 
 def _next(policy, benchmark, responder, plan, start):
-    """Draws a batch. Returns its lines, and [N, 2]: reward and length of each."""
+    """Draws a batch. Returns its lines, and [N, 2]: correct and length of each."""
     number, first = plan.batch(start)
     problems = [benchmark.problems[index] for index in number]
     drawn = responder.respond(policy, problems, number, first)
     own = distributed.host_slice(plan.prompts)
-    lines = []
+    lines, table = [], []
     for index, response in enumerate(drawn):
         prompt = own.start + index // plan.responses
         sample = int(first[prompt]) + index % plan.responses
-        lines.append(responses.record(problems[prompt], sample, response))
-    table = np.array([(response.reward, response.length) for response in drawn])
-    return distributed.all_gather_texts(lines), distributed.all_gather_hosts(table)
+        row = response_row(problems[prompt], sample, response)
+        lines.append(json.dumps(row))
+        table.append((response.verdict.outcome == "correct", response.length))
+    table = distributed.all_gather_hosts(np.array(table))
+    return distributed.all_gather_texts(lines), table

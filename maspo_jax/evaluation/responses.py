@@ -8,11 +8,8 @@ import contextlib
 import json
 import pathlib
 
-# In this order, for who reads the file.
-FIELDS = (
-    *("problem", "sample", "gold", "outcome", "answer", "rule"),
-    *("reward", "length", "truncated", "response"),
-)
+from maspo_jax.runs.responses import FIELDS
+
 # As they were before: the length was called `tokens`, and the reward was not written.
 _EARLIER = (
     *("problem", "sample", "gold", "outcome", "answer", "rule"),
@@ -20,21 +17,8 @@ _EARLIER = (
 )
 
 
-def record(problem, sample, response):
-    """Returns the line of one response.
-
-    Args:
-        problem: the `Problem` it answers.
-        sample: which of its responses, from 0.
-        response: the `Response`.
-    """
-    verdict = response.verdict
-    values = (
-        *(problem.id, sample, problem.answer),
-        *(verdict.outcome, verdict.answer, verdict.rule),
-        *(response.reward, response.length, response.truncated, response.text),
-    )
-    return json.dumps(dict(zip(FIELDS, values, strict=True)))
+class Unfinished(ValueError):
+    """A file of responses lacks some: the evaluation goes on if it is started again."""
 
 
 @contextlib.contextmanager
@@ -82,7 +66,8 @@ def read_responses(path, problems, samples):
         samples: how many responses to each.
 
     Raises:
-        ValueError: some are missing; said behind the last.
+        Unfinished: some are missing; said behind the last.
+        ValueError: a line is no response, or there are too many.
     """
     count, rows = 0, []
     for row, _ in _whole_lines(path):
@@ -90,10 +75,15 @@ def read_responses(path, problems, samples):
         if len(rows) == samples:
             yield rows
             rows = []
-    if count != problems * samples:
-        raise ValueError(
+    if count < problems * samples:
+        raise Unfinished(
             f"{path} holds {count} of {problems * samples} responses: start the "
             "evaluation again, it goes on from there"
+        )
+    if count > problems * samples:
+        raise ValueError(
+            f"{path} holds {count} responses where {problems * samples} were asked "
+            "for; restore it, or give another folder with --out"
         )
 
 

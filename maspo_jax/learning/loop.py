@@ -238,8 +238,7 @@ class Journal:
                     run.folder,
                     step,
                     run.experiment.tokenizer,
-                    rollout.problems,
-                    rollout.reward.reshape(len(rollout.correct), -1).sum(axis=-1),
+                    rollout,
                     record.minibatch,
                     record.trace,
                 )

@@ -38,9 +38,9 @@ class DecoderConfig:
     key_value_heads: int = setting(2, "[1, inf)")
     head_width: int = setting(16, "[1, inf)")
     feed_forward: int = setting(176, "[1, inf)")
-    rope_theta: float = 1e4
+    rope_theta: float = setting(1e4, "(0, inf)")
     rope_scaling: Any = None  # from `models.rope`, for longer texts
-    norm_epsilon: float = 1e-6
+    norm_epsilon: float = setting(1e-6, "[0, inf)")
     qkv_bias: bool = False  # Qwen2
     qk_norm: bool = False  # Qwen3
     tied_head: bool = True

@@ -135,7 +135,12 @@ OUTCOMES = {
     "undecided": "the checker could not decide: unparsed, timeout or error",
 }
 STEP = {
-    "reward": ("mean reward of a response, before penalties", "1"),
+    "reward": (
+        "mean reward of a response, before penalties; as the lengths, the shares of "
+        "groups and of outcomes, over everything sampled, groups that dynamic sampling "
+        "dropped included",
+        "1",
+    ),
     "overlong_penalty": ("mean of what is added for overlong responses", "1"),
     "response_length/mean": ("mean length, the end token included", "tokens"),
     "response_length/max": ("length of the longest response", "tokens"),
@@ -143,14 +148,14 @@ STEP = {
         "responses cut off at the limit, without an end token",
         "share",
     ),
-    "frac_groups_all_correct": ("groups whose rewards are all one", "share"),
-    "frac_groups_all_wrong": (
-        "groups whose rewards are all zero; with those all correct, as TRL's "
-        "frac_reward_zero_std",
+    "frac_groups_all_correct": ("groups whose answers are all correct", "share"),
+    "frac_groups_all_wrong": ("groups without a correct answer", "share"),
+    "frac_reward_zero_std": (
+        "groups whose rewards are all equal, which teach nothing (as in TRL)",
         "share",
     ),
     "frac_groups_informative": (
-        "groups with right and wrong answers after dynamic sampling",
+        "groups whose rewards differ, of those kept by dynamic sampling",
         "share",
     ),
     "rounds": ("rollout batches drawn by dynamic sampling", "1"),
@@ -212,7 +217,8 @@ TIME = {
     "time/programs_compiled": ("compiled or found compiled since the start", "1"),
 }
 VALIDATION = {
-    "accuracy": ("held-out problems answered correctly", "share"),
+    "accuracy": ("responses to held-out problems that are correct", "share"),
+    "reward": STEP["reward"],
     "response_length/mean": STEP["response_length/mean"],
 }
 SFT = {name: UPDATE[name] for name in ("loss", "entropy", "grad_norm")}

@@ -53,10 +53,14 @@ def write_results(folder, read, settings, display):
 
 
 def finished(path, problems, samples):
-    """Returns the rows of each problem without the texts; [] if some are missing."""
+    """Returns the rows of each problem without the texts; [] if some are missing.
+
+    Raises:
+        ValueError: a line is no response: nobody may take that for an unfinished file.
+    """
     try:
         drawn = list(responses.read_responses(path, problems, samples))
-    except ValueError:
+    except responses.Unfinished:
         return []
     return [[row | {"response": None} for row in rows] for rows in drawn]
 

@@ -4,7 +4,7 @@ r"""Rewards from verifiable answers: extraction, equivalence, a service that end
 
 Where what is done:
 
-    extraction                                   which text is the answer
+    extraction                                   what is reasoning, what the answer
     mathematics/language:
         tokens (lexicon, units)                  text -> tokens
         parser, latex_commands, literals         tokens -> tree of `expression`
@@ -23,10 +23,11 @@ Where what is done:
 
 The policy, in the order it is applied:
 
-Extraction. Only text after the last `</think>` counts. The last complete box is the
-answer; without a box, the last "the answer is", "Answer:", `####` or answer tag;
-nothing else. Empty and unclosed boxes are no answer, and so is the last number of a
-text. Adjacent boxes are one list where the reference is a list.
+Extraction. Reasoning, between `<think>` and `</think>`, does not count, and where it
+never closes there is no answer. The last complete box is the answer; without a box, the
+last "the answer is", "Answer:", `####` or answer tag; nothing else. Empty and unclosed
+boxes are no answer, and so is the last number of a text. Adjacent boxes are one list
+where the reference is a list.
 
 Values. Equality is of value, not of spelling. Exact against exact is exact; a decimal
 written with a point stands for an irrational or repeating value if all its digits, at
@@ -47,7 +48,7 @@ measured, is in README.md beside this file.
 """
 
 from maspo_jax.rewards.declaration import grader
-from maspo_jax.rewards.verdict import Alarm, Verdict, rates
+from maspo_jax.rewards.verdict import Alarm, Verdict
 from maspo_jax.rewards.verifier import Verifier, grade, is_correct
 
-__all__ = ["Alarm", "Verdict", "Verifier", "grade", "grader", "is_correct", "rates"]
+__all__ = ["Alarm", "Verdict", "Verifier", "grade", "grader", "is_correct"]

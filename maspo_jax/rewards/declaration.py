@@ -1,7 +1,8 @@
 r"""What a grader says of itself, so that nothing else has to know it by name.
 
 A grader is a callable of two texts, (response, gold), that returns a `Verdict`, a
-bool or a finite number. It may state, as attributes:
+bool or a finite number. It is given the response without its reasoning, see
+`extraction.strip_reasoning`. It may state, as attributes:
 
     reads   the forms of answers that it finds in a response, such as `BOX`; a grader
             that names none is trusted with any
@@ -18,12 +19,17 @@ import math
 
 import numpy as np
 
+from maspo_jax.rewards.extraction import strip_reasoning
 from maspo_jax.rewards.verdict import Verdict
 
-# Forms of answers, by what marks them in a response. A template asks for one of them.
+# Forms of answers, by what marks them in a response. A template asks for one of them,
+# so `data.prompts.templates` has the same three: neither room may import the other, and
+# no room below both is about answers. A test keeps them equal.
 BOX = "\\boxed{}"
 ANSWER_LINE = "Answer:"
 HASHES = "####"
+
+ROUNDING = 1e-6  # 0.7 + 0.2 + 0.1 is less than 1, and full marks all the same
 
 
 def grader(*, reads=(), takes=None, amend=None):
@@ -63,7 +69,7 @@ def takes(grader, gold):
 def as_verdict(returned):
     """Returns the `Verdict` that stands for what a grader returned.
 
-    A reward of 1 and more is `correct`, a smaller one `wrong`.
+    A reward of 1 and more, to `ROUNDING`, is `correct`, a smaller one `wrong`.
 
     Raises:
         TypeError: it is no `Verdict`, bool or number.
@@ -78,14 +84,17 @@ def as_verdict(returned):
     reward = float(returned)
     if not math.isfinite(reward):
         raise ValueError(f"returned {reward}: must be finite")
-    outcome = "correct" if reward >= 1 else "wrong"
+    outcome = "correct" if reward >= 1 - ROUNDING else "wrong"
     return Verdict(outcome, None, f"reward {reward:g}", reward)
 
 
 def verdict_of(grader, response, gold):
-    """Returns the `Verdict` of a grader; a fault of it is an outcome of its own."""
+    """Returns the `Verdict` of a grader on a response without its reasoning.
+
+    A fault of the grader is an outcome of its own.
+    """
     try:
-        return as_verdict(grader(response, gold))
+        return as_verdict(grader(strip_reasoning(response), gold))
     except Exception as fault:  # one response must not end a run: it is counted
         return faulted(None, fault)
 

@@ -1,22 +1,27 @@
 r"""Where in a response the final answer stands.
 
-    response -> text after </think> -> last complete box, else last statement
+    response -> what is no reasoning -> last complete box, else last statement
 
-One pass from the right with `str.rfind`, and brackets counted by hand: time is
-linear in the text whatever it holds, and no more than its last `TAIL` characters
-are looked at. A box that is empty or never closes is no answer (a cut-off
-`\boxed{42` may be the head of 420), and neither is the last number of a text
-that states none.
+The box and the statement are found in one pass from the right with `str.rfind`, and
+brackets are counted by hand: time is linear in the text whatever it holds, and of the
+answer no more than the last `TAIL` characters are looked at. A box that is empty or
+never closes is no answer (a cut-off `\boxed{42` may be the head of 420), and neither is
+the last number of a text that states none.
 """
 
 import dataclasses
+import re
 
+# Around the reasoning of a response; the chat templates of `data` write the same.
+THINK, THOUGHT = "<think>", "</think>"
 TAIL = 1 << 16  # characters of the response that are searched for a box
 STATEMENT = 2_000  # characters at its end that are searched for a statement
 CLAUSE = 80  # characters of the clause before "answer", or after "answer to"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
+# A run of closing ones is one match, so that a megabyte of them takes no time.
+_REASONING_MARK = re.compile(rf"{THINK}|{THOUGHT}(?:\s*{THOUGHT})*")
 _END_TOKENS = (
     "<|im_end|>",
     "<|endoftext|>",
@@ -54,16 +59,51 @@ class Extraction:
     rule: str
 
 
+class AnswerText(str):
+    """What `strip_reasoning` left of a response, so that nobody strips it again."""
+
+
+def strip_reasoning(response):
+    """Returns what of a response is not reasoning; "" if it ends inside reasoning.
+
+    This is the one rule of what is graded: the verifier and every grader go by it.
+
+    The first `<think>` opens reasoning wherever it stands, and what is before it is no
+    answer either; the next `</think>` closes it. A `</think>` that nothing in the text
+    opened closes the reasoning that the prompt opened: all before it is reasoning. Once
+    reasoning was closed, both count at the start of a line alone, and again mean the
+    same: within a line they are quoted, as in an answer about them.
+    """
+    if isinstance(response, AnswerText):
+        return response
+    kept, begin, inside, closed = [], 0, False, False
+    last, fresh = 0, True  # where the mark before ended, and whether it closes
+    for mark in _REASONING_MARK.finditer(response):
+        opens, gap = mark[0] == THINK, response[last : mark.start()].rstrip(" \t")
+        at_start = gap.endswith("\n") or (fresh and not gap)
+        end, last, fresh = last + len(gap), mark.end(), not opens
+        if inside:
+            if not opens:
+                inside, closed, begin = False, True, last
+        elif closed and not at_start:
+            continue  # quoted
+        elif opens:
+            kept += [response[begin:end]] if closed else []
+            inside = True
+        else:
+            kept, closed, begin = [], True, last
+    return AnswerText("" if inside else "".join(kept) + response[begin:])
+
+
 def extract(response, many=False):
     """Returns the `Extraction` of a response.
 
     Args:
-        response: everything the model wrote.
+        response: everything the model wrote, or what `strip_reasoning` left of it.
         many: whether the reference answer is a list, so that a run of boxes
             ("the roots are [1] and [2]") is one answer.
     """
-    cut = response.rfind("</think>")
-    text = response[cut + len("</think>") :] if cut >= 0 else response
+    text = strip_reasoning(response)
     tail = text[-TAIL:]
     start = max(tail.rfind("\\boxed"), tail.rfind("\\fbox"))
     found = _boxed(tail, start, many) if start >= 0 else _stated(text[-STATEMENT:])

@@ -44,12 +44,12 @@ _UNITS = (
 @grader(reads=(ANSWER_LINE,), takes=is_no_task)
 def dapo(response, gold):
     """Compares the line after the last "Answer:" as a string."""
-    tail = response[-TAIL:]
+    tail = extraction.strip_reasoning(response)[-TAIL:]
     start = tail.lower().rfind("answer:")
     if start < 0:
         return Verdict("no_answer", None, "no Answer:")
     answer = tail[start + len("answer:") :].strip().split("\n")[0]
-    return _as_strings(_dapo_form, answer, gold, "dapo")
+    return _as_strings(_dapo_form, answer, extraction.reference(gold), "dapo")
 
 
 def _dapo_form(text):
@@ -63,7 +63,7 @@ def _dapo_form(text):
 @grader(reads=(HASHES,), takes=is_no_task)
 def gsm8k(response, gold):
     """Compares the number after the last #### as a string."""
-    tail = response[-TAIL:]
+    tail = extraction.strip_reasoning(response)[-TAIL:]
     start = tail.rfind("####")
     if start < 0:
         return Verdict("no_answer", None, "no ####")
@@ -92,6 +92,7 @@ def _as_strings(form, answer, gold, rule):
 
 
 def _last_box(response):
+    response = extraction.strip_reasoning(response)
     start = max(response.rfind("\\boxed"), response.rfind("\\fbox"))
     for _, content, _ in extraction.boxes(response, start):
         return content

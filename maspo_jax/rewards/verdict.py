@@ -1,6 +1,5 @@
 """What a check found, how often it found what, and when that calls for a look."""
 
-import collections
 import dataclasses
 import math
 
@@ -39,13 +38,6 @@ class Verdict:
             raise ValueError(f"reward={self.reward}: must be finite")
 
 
-def rates(verdicts):
-    """Returns {"verifier/OUTCOME": share} over all outcomes, as metrics."""
-    counts = collections.Counter(verdict.outcome for verdict in verdicts)
-    total = max(len(verdicts), 1)
-    return {f"verifier/{name}": counts[name] / total for name in OUTCOMES}
-
-
 class Alarm:
     """Says of each undecided outcome, once, that it has become too frequent."""
 
@@ -58,7 +50,7 @@ class Alarm:
         """Returns the warnings that are due, one line each.
 
         Args:
-            shares: {"verifier/OUTCOME": share}, as from `rates`.
+            shares: {"verifier/OUTCOME": share}, as the metrics of a step have them.
             verdicts: where an example may be found.
         """
         warnings = []

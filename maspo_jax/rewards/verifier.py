@@ -1,7 +1,7 @@
 """The reward of a response: extraction, the fast path here, the rest in workers.
 
-    response -> extract -> compare, with `quick` -> (undecided) worker -> amend
-             -> Verdict
+    response -> strip_reasoning -> extract -> compare, with `quick`
+             -> (undecided) worker -> amend -> Verdict
 
 Nine checks in ten and more are decided in this process within microseconds by
 code that cannot run away. What is left goes to a `Service`, which is started
@@ -23,10 +23,10 @@ from maspo_jax.rewards.declaration import (
     faulted,
     grader,
 )
-from maspo_jax.rewards.extraction import extract, reference
+from maspo_jax.rewards.extraction import extract, reference, strip_reasoning
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.meaning import equivalence, reading
-from maspo_jax.rewards.verdict import OUTCOMES, Verdict
+from maspo_jax.rewards.verdict import Verdict
 from maspo_jax.rewards.workers.service import Service
 
 _CACHED = 1 << 14
@@ -54,7 +54,6 @@ class Verifier:
     """
 
     def __init__(self, workers=2, deadline=1.0, memory=1 << 30, amend=None):
-        self.counts = collections.Counter(dict.fromkeys(OUTCOMES, 0))
         self._service = Service(workers, deadline, memory)
         self._amend = amend
         self._proved = collections.OrderedDict()
@@ -97,6 +96,7 @@ class Verifier:
         for name, text in (("response", response), ("gold", gold)):
             if not isinstance(text, str):
                 raise TypeError(f"{name}={text!r}: must be text, for example '5'")
+        response = strip_reasoning(response)
         verdict = quick_verdict(response, gold)
         if verdict is not None:
             verdict = self._final(verdict, gold)
@@ -121,15 +121,13 @@ class Verifier:
         return self._final(Verdict(outcome, answer, rule), given)
 
     def _final(self, verdict, gold):
-        """Returns the last word on an answer, and counts it."""
-        if self._amend is not None:
-            try:
-                verdict = as_verdict(self._amend(verdict, gold))
-            except Exception as fault:  # a fault here must not end a run
-                verdict = faulted(verdict.answer, fault)
-        with self._lock:
-            self.counts[verdict.outcome] += 1
-        return verdict
+        """Returns the last word on an answer."""
+        if self._amend is None:
+            return verdict
+        try:
+            return as_verdict(self._amend(verdict, gold))
+        except Exception as fault:  # a fault here must not end a run
+            return faulted(verdict.answer, fault)
 
 
 def quick_verdict(response, gold):

@@ -1,21 +1,19 @@
 """From drawn tokens to verdicts: on the host, each process its own rows."""
 
 import dataclasses
-import re
 from collections.abc import Callable
 
-from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
+from maspo_jax.rewards.extraction import THINK
 from maspo_jax.types import Response, truncated
 
 MEMORY = (1 << 30) // 3  # bytes of address space of one worker
-_OPENED_AGAIN = re.compile(rf"^[ \t]*{THINK}", re.MULTILINE)
 _TAIL = 16  # tokens at the end of a prompt that may spell THINK
 
 
 @dataclasses.dataclass(frozen=True)
-class Each:
+class InProcessGrader:
     """A grader in the place of a `Verifier`: a function of one response and its gold.
 
     It is called in this process, one response after the other, and has to end by
@@ -48,8 +46,8 @@ def make_verifier(settings):
     """
     amend = getattr(settings.grader, "amend", None)
     if amend is None:
-        return Each(settings.grader)
-    # Each has the same room whatever their number, which so decides no verdict.
+        return InProcessGrader(settings.grader)
+    # Each worker has the same room whatever their number, which so decides no verdict.
     memory = (settings.workers + 1) * MEMORY
     return Verifier(settings.workers, settings.deadline, memory, amend)
 
@@ -58,7 +56,8 @@ def texts_of(tokenizer, sequences):
     """Returns the text of each response of this process, in order.
 
     Where a prompt ends in `<think>`, its response begins inside the reasoning and gets
-    that word back, so that the text says by itself what of it is an answer.
+    that word back, so that the text says by itself what of it is an answer, here and in
+    every file it is written to: see `rewards.extraction.strip_reasoning`.
 
     Args:
         tokenizer: of prompts and responses.
@@ -73,49 +72,6 @@ def texts_of(tokenizer, sequences):
     return texts
 
 
-def answer_of(text):
-    """Returns what of a response is not reasoning; "" if it ends inside reasoning.
-
-    The first `<think>` opens reasoning wherever it stands, and what is before it is no
-    answer either. Once reasoning was closed, only a `<think>` at the start of a line
-    opens it again: within a line the word is quoted, as in an answer about it. A
-    `</think>` that nothing opened belongs to the answer.
-    """
-    before, opened, reasoning = text.partition(THINK)
-    if not opened:
-        return text
-    answer, rest = "", text
-    if THOUGHT not in before:
-        rest = reasoning.partition(THOUGHT)[2]
-    while again := _OPENED_AGAIN.search(rest):
-        answer += rest[: again.start()]
-        _, closed, rest = rest[again.end() :].partition(THOUGHT)
-        if not closed:
-            return ""
-    return answer + rest
-
-
-def grade_texts(verifier, problems, texts):
-    """Returns the verdict on each response of this process, in order.
-
-    Of one with reasoning, what `answer_of` leaves is graded.
-
-    Args:
-        verifier: a `rewards.Verifier`, or what `make_verifier` returns.
-        problems: those of this process, in order; each has the same number of
-            neighboring responses.
-        texts: the responses.
-    """
-    responses = len(texts) // len(problems)
-    golds = [problem.answer for problem in problems for _ in range(responses)]
-    return verifier.grade([answer_of(text) for text in texts], golds)
-
-
-def grade(verifier, tokenizer, problems, sequences):
-    """Returns the verdict on each response of this process, from its tokens."""
-    return grade_texts(verifier, problems, texts_of(tokenizer, sequences))
-
-
 def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
     """Returns the `Response`s of this process to its problems, in order.
 
@@ -127,7 +83,9 @@ def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
         eos_tokens: the tokens that end a response.
     """
     texts = texts_of(tokenizer, sequences)
-    verdicts = grade_texts(verifier, problems, texts)
+    group = len(texts) // len(problems)
+    golds = [problem.answer for problem in problems for _ in range(group)]
+    verdicts = verifier.grade(texts, golds)
     lengths = sequences.response_mask.sum(axis=-1).tolist()
     cut_off = truncated(sequences, eos_tokens).tolist()
     return [

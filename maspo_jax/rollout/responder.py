@@ -112,8 +112,9 @@ def accuracy(responder, policy, problems, batch=BATCH):
             more of these. It changes nothing that is drawn.
 
     Returns:
-        A dict: `accuracy`, the mean reward over responses, and `length`, their mean
-        number of tokens.
+        A dict: `accuracy`, the share of responses that are correct, `reward`, their
+        mean reward, which differs where a grader gives partial credit, and
+        `response_length/mean`, their mean number of tokens.
     """
     devices, samples = responder.mesh.size, responder.decoding.responses
     plan = plan_batches(len(problems), samples, max(batch, devices), devices)
@@ -124,11 +125,14 @@ def accuracy(responder, policy, problems, batch=BATCH):
         number, first = plan.batch(start)
         asked = [problems[index] for index in number]
         drawn = responder.respond(policy, asked, number, first)
-        table = np.array([(response.reward, response.length) for response in drawn])
+        correct = [response.verdict.outcome == "correct" for response in drawn]
+        numbers = [(response.reward, response.length) for response in drawn]
+        table = np.column_stack([correct, numbers])
         rows.append(distributed.all_gather_hosts(table))
     # Without what filled the last batch up.
-    reward, length = np.concatenate(rows)[:total].T
+    correct, reward, length = np.concatenate(rows)[:total].T
     return {
-        "accuracy": float(np.mean(reward)),
+        "accuracy": float(np.mean(correct)),
+        "reward": float(np.mean(reward)),
         "response_length/mean": float(np.mean(length)),
     }

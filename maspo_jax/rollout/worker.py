@@ -33,8 +33,10 @@ class RewardedRollout:
     rollout: Rollout  # of N rows, on the devices
     reward: np.ndarray  # [P, G] or [N, T] float32, of all processes
     correct: np.ndarray  # [N] bool, of all processes
-    responses: list  # `Response`s of this process, to all that was drawn
+    responses: list  # `Response`s of this process, to all that was drawn, in order
     metrics: dict  # of plain numbers, over all processes and all that was drawn
+    # [N] int32: the row each comes from, counted through all draws; None: the only one
+    origin: np.ndarray | None = None
 
     @property
     def outcomes(self):
@@ -46,6 +48,18 @@ class RewardedRollout:
     def verdicts(self):
         """The verdicts on all that this process drew for the batch."""
         return [response.verdict for response in self.responses]
+
+    def own_responses(self):
+        """Returns {row of the batch: its `Response`}, of those this process graded.
+
+        Dynamic sampling moves groups: such a row may be held by another process.
+        """
+        size = len(self.correct)
+        origin = np.arange(size) if self.origin is None else self.origin
+        own = distributed.host_slice(size)
+        place = origin // size * (own.stop - own.start) + origin % size - own.start
+        here = (own.start <= origin % size) & (origin % size < own.stop)
+        return {int(row): self.responses[place[row]] for row in np.flatnonzero(here)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +118,18 @@ class Worker:
             prompts = jax.tree.map(lambda rows: rows[own], prompts)
         with self.clock("sampling"):
             rollout = self.draw(policy, prompts, step, attempt)
-        with self.clock("updating"):
-            jax.block_until_ready(policy)  # of the updates that made it, if they go on
+        with self.clock("updating", shown="waiting for the updates"):
+            jax.block_until_ready(policy)  # if those that made it still go on
         with self.clock("sampling"):
             sequences = distributed.local_rows(jax.block_until_ready(rollout).sequences)
         with self.clock("grading"):
             responses = self.grade(problems[own], sequences)
         with self.clock("writing"):
             reward, correct, metrics = describe(responses, self.sampling.responses)
-        return RewardedRollout(problems, rollout, reward, correct, responses, metrics)
+        origin = np.arange(len(correct), dtype=np.int32) + attempt * len(correct)
+        return RewardedRollout(
+            problems, rollout, reward, correct, responses, metrics, origin
+        )
 
     def draw(self, policy, prompts, step, attempt=0):
         """Returns a `Rollout` of a step, from the prompts of this process, under way.
@@ -166,6 +183,7 @@ class Worker:
             .reshape(2 * prompts, -1)[groups]
             .reshape(held.reward.shape),
             correct=both("correct")[rows_of(groups, size)],
+            origin=both("origin")[rows_of(groups, size)],
             responses=held.responses + fresh.responses,
         )
 
@@ -240,13 +258,15 @@ def describe(responses, group):
     """
     column = lambda read: np.array([read(response) for response in responses])
     correct = column(lambda one: one.verdict.outcome == "correct")
+    reward = column(lambda one: one.reward).astype(np.float32)
     of_each = lambda value: np.repeat(value, group)
     columns = {
-        "reward": column(lambda one: one.reward).astype(np.float32),
+        "reward": reward,
         "response_length/mean": column(lambda one: one.length),
         "response_length/clip_ratio": column(lambda one: one.truncated),
         "frac_groups_all_correct": of_each(correct.reshape(-1, group).all(axis=1)),
         "frac_groups_all_wrong": of_each(~correct.reshape(-1, group).any(axis=1)),
+        "frac_reward_zero_std": of_each(~informative(reward.reshape(-1, group))),
     }
     for outcome in OUTCOMES:
         of_outcome = column(lambda one, name=outcome: one.verdict.outcome == name)

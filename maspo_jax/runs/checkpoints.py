@@ -125,8 +125,8 @@ def _source(name, stored):
 
 def _stored_names(folder):
     """Returns the names of the arrays of a checkpoint."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        return set(checkpointer.metadata(folder).item_metadata.tree)
+    # Not of a checkpointer, which warns that one item of a checkpoint is not a whole.
+    return set(ocp.PyTreeCheckpointHandler().metadata(folder).tree)
 
 
 def _placed(number, like):

@@ -23,7 +23,7 @@ SHOWN = {  # metric -> (label, format)
     "response_length/mean": ("length", "{:.1f}"),
     "entropy": ("entropy", "{:.2f}"),
     "loss": ("loss", "{:.3f}"),
-    "out_of_band_last": ("out of band, last update", "{:.1%}"),
+    "out_of_band_last": ("out of band", "{:.1%}"),
     "tokens_per_second": ("tokens/s", "{:,.0f}"),
 }
 
@@ -79,7 +79,7 @@ class Display:
         """Starts a series of `total` steps, `done` of them already behind."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._name, self._measured = name, None
+        self._name, self._measured, self._begun = name, None, time.monotonic()
         self._task = self._progress.add_task(name, total=total, completed=done, left="")
         self._metrics = {}
 
@@ -110,17 +110,18 @@ class Display:
         self._say(text)
 
     def _left(self, step):
-        """Returns the time left, judged by the steps behind the first.
+        """Returns the time left, judged by the steps behind the first; at last, taken.
 
         The first one is no measure: it compiles.
         """
+        total, now = self._progress.tasks[0].total, time.monotonic()
+        if step == total:
+            return f"in {_minutes(now - self._begun)}"
         if self._measured is None:
-            self._measured = time.monotonic(), step
+            self._measured = now, step
             return ""
         begun, before = self._measured
-        total = self._progress.tasks[0].total
-        seconds = (time.monotonic() - begun) / (step - before) * (total - step)
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02d} left"
+        return f"{_minutes((now - begun) / (step - before) * (total - step))} left"
 
     def _line(self):
         return ", ".join(
@@ -148,3 +149,7 @@ class Display:
             if self._live is None and quiet > SILENCE:
                 seconds = time.monotonic() - self._since
                 self._say(f"  ... {self._stage} ({seconds:.0f} s)")
+
+
+def _minutes(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

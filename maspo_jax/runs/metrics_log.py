@@ -149,9 +149,9 @@ class Clock:
         self._compiled = len(_compilations())
 
     @contextlib.contextmanager
-    def __call__(self, stage):
-        """Times a stage, and shows that it is under way."""
-        self._display.stage(stage)
+    def __call__(self, stage, shown=None):
+        """Times a stage, and shows that it, or what `shown` calls it, is under way."""
+        self._display.stage(shown or stage)
         begin = time.perf_counter()
         yield
         spent = time.perf_counter() - begin

@@ -1,4 +1,10 @@
-"""Responses as text, with what an update saw of each token, for people to read."""
+"""Responses as rows of JSON lines, for people to read: those of training and of others.
+
+One row is one response; its `FIELDS` mean the same in the `rollouts/` of a run and in
+the files of an evaluation. Those of training go on with what an update saw of each
+token. (Before, rows of training called the reference `answer`, had nothing else of the
+verdict but the reward, and left out the `<think>` of a prompt that ends in it.)
+"""
 
 import json
 import pathlib
@@ -9,39 +15,67 @@ import numpy as np
 from maspo_jax import distributed
 from maspo_jax.objectives.ratios import MAX_LOG_RATIO
 
+# problem: its id; sample: which of its responses, from 0; gold: the reference answer;
+# outcome, answer, rule, reward: of the verdict, the answer as it was extracted; length:
+# in tokens; response: the text that was graded, as `maspo grade GOLD` takes it.
+FIELDS = (
+    *("problem", "sample", "gold", "outcome", "answer", "rule"),
+    *("reward", "length", "truncated", "response"),
+)
 
-def write_responses(folder, step, tokenizer, problems, rewards, batch, trace):
-    """Writes the responses of a step's last update, one JSON line each.
+
+def response_row(problem, sample, response):
+    """Returns the `FIELDS` of one response, as plain data.
 
     Args:
-        folder: of the run; every process of a pod writes a file of its own.
+        problem: the `Problem` it answers.
+        sample: which of its responses, from 0.
+        response: the `Response`.
+    """
+    verdict = response.verdict
+    values = (
+        *(problem.id, sample, problem.answer),
+        *(verdict.outcome, verdict.answer, verdict.rule),
+        *(response.reward, response.length, response.truncated, response.text),
+    )
+    return dict(zip(FIELDS, values, strict=True))
+
+
+def write_responses(folder, step, tokenizer, rollout, batch, trace):
+    """Writes the responses of a step's last update, one JSON line each.
+
+    Called by every process of a pod: each writes a file of its own, of the rows of the
+    update that it holds, and learns from the others what it did not grade itself.
+
+    Args:
+        folder: of the run.
         step: which.
         tokenizer: of the policy.
-        problems: all P of the step.
-        rewards: of all N responses of the step.
+        rollout: the `RewardedRollout` of the step; its arrays may be gone.
         batch: the `TrainBatch` of the update.
         trace: the `surrogate.TokenTrace` of the update.
     """
     folder = pathlib.Path(folder) / "rollouts"
     folder.mkdir(exist_ok=True)
     part = f".{jax.process_index()}" if jax.process_count() > 1 else ""
-    group = len(rewards) // len(problems)
+    problems = rollout.problems
+    group = len(rollout.correct) // len(problems)
+    graded = {
+        row: response_row(problems[row // group], row % group, response)
+        for row, response in rollout.own_responses().items()
+    }
+    texts = distributed.all_gather_texts([json.dumps([*graded.items()])])
+    everyones = dict(pair for text in texts for pair in json.loads(text))
     batch, trace = distributed.local_rows((batch, trace))
     with (folder / f"step_{step:06d}{part}.jsonl").open("w") as file:
-        for index, row in enumerate(batch.row):
-            problem = problems[row // group]
-            record = {
-                "problem": problem.id,
-                "question": problem.question,
-                "answer": problem.answer,
-                "reward": float(rewards[row]),
-                **response_record(index, batch, trace, tokenizer),
-            }
-            file.write(json.dumps(record) + "\n")
+        for index, row in enumerate(batch.row.tolist()):
+            question = {"question": problems[row // group].question}
+            seen = token_fields(index, batch, trace, tokenizer)
+            file.write(json.dumps(everyones[row] | question | seen) + "\n")
 
 
-def response_record(row, batch, trace, tokenizer):
-    """Returns a response and what an update saw of its tokens, as plain data.
+def token_fields(row, batch, trace, tokenizer):
+    """Returns what an update saw of the tokens of a response, as plain data.
 
     `advantage` is one number, or a list where it differs between tokens.
     """
@@ -53,8 +87,7 @@ def response_record(row, batch, trace, tokenizer):
     rounded = lambda values: [round(float(value), 4) for value in values]
     advantage = batch.advantage[row][mask]
     same = (advantage == advantage[0]).all()
-    record = {
-        "response": tokenizer.decode(tokens),
+    found = {
         "advantage": rounded(advantage[:1])[0] if same else rounded(advantage),
         "tokens": [tokenizer.decode([token]) for token in tokens],
         "old_logprob": rounded(old_logprob),
@@ -62,5 +95,5 @@ def response_record(row, batch, trace, tokenizer):
         "gate": rounded(trace.gate[row][mask]),
     }
     if batch.policy_version is not None:
-        record["policy_version"] = int(batch.policy_version[row])
-    return record
+        found["policy_version"] = int(batch.policy_version[row])
+    return found

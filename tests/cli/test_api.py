@@ -110,6 +110,30 @@ def test_a_question_too_long_or_a_bad_setting_is_raised(result):
         maspo_jax.sample(result.policy, ["1+2=?"], top_p=2)
 
 
+def test_what_is_no_list_is_refused_with_the_remedy(result):
+    with pytest.raises(TypeError, match=r"give a list of them, \['2\+3=\?'\]"):
+        maspo_jax.sample(result.policy, "2+3=?")
+    with pytest.raises(ValueError, match=r"questions=\[\]: give at least one"):
+        maspo_jax.sample(result.policy, [])
+    for name in ("prompt_length", "response_length"):
+        with pytest.raises(ValueError, match=f"{name}=0: must lie in"):
+            maspo_jax.sample(result.policy, ["1+2=?"], **{name: 0})
+    with pytest.raises(TypeError, match="give a list of them"):
+        maspo_jax.evaluate(result.policy, "a.jsonl", quiet=True)
+    with pytest.raises(ValueError, match="give at least one"):
+        maspo_jax.evaluate(result.policy, [], quiet=True)
+
+
+def test_problems_of_the_session_are_evaluated(result, tmp_path):
+    problems = [Problem(str(n), f"{n}+1=?", str(n + 1)) for n in range(4)]
+    scores = maspo_jax.evaluate(
+        result.policy, [("mine", problems)], out=tmp_path / "o", samples=2, quiet=True
+    )
+    assert scores["benchmarks"]["mine"]["problems"] == 4
+    rows = (tmp_path / "o" / "mine.jsonl").read_text().splitlines()
+    assert [json.loads(row)["gold"] for row in rows[::2]] == ["1", "2", "3", "4"]
+
+
 def test_answers_are_graded_as_by_the_command():
     assert maspo_jax.grade(r"so \boxed{0.5}", r"\frac12").outcome == "correct"
     assert maspo_jax.grade(r"so \boxed{0.6}", r"\frac12").reward == 0

@@ -66,7 +66,7 @@ def test_a_checkpoint_trains_on_real_problems(trained):
     assert all(line["response_length/mean"] > 1 for line in steps)
     (rollouts, _) = sorted((trained[0] / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
-    assert len(row["question"]) > 40 and row["answer"]
+    assert len(row["question"]) > 40 and row["gold"]
 
 
 def test_it_goes_on_without_reading_the_weights_again(trained, monkeypatch):

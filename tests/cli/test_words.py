@@ -1,11 +1,23 @@
 """Words of the command line: parts by name, and one clear line for wrong ones."""
 
+import itertools
+
 import pytest
 from conftest import TINY, run
 
-from maspo_jax.cli import compare, evaluate, export, train
+from maspo_jax import arguments
+from maspo_jax.cli import (
+    compare,
+    contamination,
+    evaluate,
+    export,
+    figures,
+    grade,
+    train,
+)
 from maspo_jax.cli import main as cli
-from maspo_jax.config import loading
+from maspo_jax.config import Experiment, loading
+from maspo_jax.data.prompts import templates
 from maspo_jax.objectives import gates
 
 
@@ -47,6 +59,10 @@ def test_a_part_is_left_out(word):
         (["--objective.gate.alpha=1", "steps=3"], "write --steps 3"),
         (["objective.gate.alpha=1"], "write --objective.gate.alpha 1"),
         (["sampling.response_length=9"], "write --sampling.response-length 9"),
+        (["--lr", "1"], "the closest is --optimization.learning-rate"),
+        (["--num-generations", "8"], "the closest is --sampling.responses"),
+        (["--ppo_epochs", "2"], "the closest is --updates.epochs"),
+        (["--steps", "ten", "--stpes", "3"], "no option --stpes"),
         (["--steps", "ten"], "Error parsing --steps: invalid literal"),
         (["--steps", "1", "2"], "'2' is no option, nor the value of one"),
         (["--objective.weight", "token_mean"], "--objective.weight"),
@@ -63,14 +79,22 @@ def test_wrong_words_are_one_line(words, message):
     "module, words, message",
     [
         (train, [], "EXPERIMENT.py"),
+        (train, ["--run", "x"], "Missing from maspo train: EXPERIMENT.py"),
+        (train, ["--rnu", "x"], "give EXPERIMENT.py"),
         (train, [TINY, "--rnu", "x"], "no option --rnu"),
         (train, ["experiments/aritmetic.py"], "the closest is experiments/arithmetic"),
         (evaluate, ["run", "file", "--sample", "3"], "the closest is --samples"),
+        (evaluate, ["--sample", "3"], "the closest is --samples"),
         (evaluate, ["run"], "give BENCHMARK=FILE"),
+        (evaluate, ["run", "file", "--top-p", "0"], "--top-p=0.0: must lie in (0, 1]"),
+        (evaluate, ["run", "file", "--temperature", "0"], "greedy"),
         (evaluate, ["run", "file", "--dtype", "int8"], "--dtype"),
         (compare, ["a"], "DIR_B"),
         (compare, ["a", "b", "c"], "'c' is no option"),
         (export, ["run"], "--out"),
+        (contamination, ["--word", "3"], "the closest is --words"),
+        (contamination, [], "Missing from maspo contamination: FILE"),
+        (contamination, ["a.jsonl", "--against"], "--against: give one or more files"),
         (cli, ["evalute"], "the closest is evaluate"),
         (cli, ["serve"], "there are train, export"),
     ],
@@ -93,9 +117,57 @@ def test_pages_of_help_show_intervals_and_defaults(capsys):
         "--optimization.beta1 FLOAT (in [0, 1), default: 0.9)",
     ):
         assert said in page
-    with pytest.raises(SystemExit) as end:
-        train.main(["--help"])
-    assert end.value.code == 0 and "EXPERIMENT.py" in capsys.readouterr().out
+    for words in (["--help"], ["--run", "x", "--help"], ["-h", "--rnu"]):
+        with pytest.raises(SystemExit) as end:
+            train.main(words)
+        assert end.value.code == 0 and "EXPERIMENT.py" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+@pytest.mark.parametrize(
+    "module",
+    [train, export, evaluate, compare, figures, grade, contamination],
+    ids=lambda module: module.__name__.rpartition(".")[2],
+)
+def test_pages_of_help_fit_the_terminal(monkeypatch, width, module):
+    monkeypatch.setenv("COLUMNS", str(width))
+    status, page = run(module, "--help")
+    assert status == 0
+    lines = page.splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any(first == second == "" for first, second in itertools.pairwise(lines))
+    assert "None" not in page
+    head = page.split("positional arguments")[0].split("\n\n", 1)[1]
+    said = " ".join(head.rpartition("\n\n")[0].split())
+    kind = getattr(module, module.__name__.rpartition(".")[2].capitalize())
+    assert said == " ".join(kind.__doc__.split())
+
+
+def test_a_page_for_a_terminal_without_unicode_has_all_the_same(monkeypatch):
+    monkeypatch.setattr(arguments._Page, "encoding", "ascii")
+    status, page = run(export, "--help")
+    assert status == 0 and page.isascii()
+    for said in ("usage: maspo export", "Writes a policy as", "POLICY ", "--out DIR "):
+        assert said in page
+
+
+def test_the_page_of_evaluate_says_what_may_be_given():
+    _, page = run(evaluate, "--help")
+    page = " ".join(page.replace("│", " ").split())
+    assert all(template.name in page for template in templates.ALL)
+    for said in (
+        "POLICY [BENCHMARK=]FILE ...",
+        "--samples INT responses to each problem (in [1, 1000], default: 32)",
+        "(in [1, inf), default: as in training; 8192 for Hugging Face)",
+        "(default: boxed)",
+    ):
+        assert said in page
+
+
+def test_names_of_others_lead_to_settings():
+    options = arguments._options(Experiment, "maspo", loading.load(TINY))
+    for ours in arguments.ELSEWHERE.values():
+        assert any(f".{option[2:]}".endswith(f".{ours}") for option in options), ours
 
 
 def test_the_version_is_that_of_the_package():

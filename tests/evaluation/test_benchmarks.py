@@ -77,6 +77,36 @@ def test_settings_change_with_every_answer_and_with_nothing_else(tmp_path):
     assert changed.settings()["digest"] != one.settings()["digest"]
 
 
+def test_a_benchmark_of_a_session_is_that_of_its_file(tmp_path):
+    path = problems(tmp_path / "own.jsonl", 3)
+    (read,) = benchmarks.read_benchmarks([path])
+    for given in (read, ("own", list(read.problems)), ("own", path)):
+        assert benchmarks.read_benchmarks([given]) == [read]
+
+
+def test_what_is_no_list_of_benchmarks_is_refused(tmp_path):
+    path = problems(tmp_path / "own.jsonl", 3)
+    (read,) = benchmarks.read_benchmarks([path])
+    for given in (str(path), path, read):
+        with pytest.raises(TypeError, match="give a list of them"):
+            benchmarks.read_benchmarks(given)
+    for given, message in (
+        ([3], "3 is no benchmark: give NAME=FILE, "),
+        ([("own", ["1+1", "2+2"])], "the benchmark 'own' holds '1.1': give `Problem`s"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            benchmarks.read_benchmarks(given)
+    for given, message in (
+        ([], "give at least one"),
+        ([("own", [])], "the benchmark 'own' holds 0 problems: "),
+        ([("a/b", read.problems)], "'a/b' cannot name a benchmark"),
+        ([benchmarks.Benchmark("../a", read.problems)], "cannot name a benchmark"),
+        ([("AIME24", read.problems)], "aime24 has 30 problems but the benchmark"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            benchmarks.read_benchmarks(given)
+
+
 def test_what_is_no_benchmark_is_refused(tmp_path):
     own = problems(tmp_path / "own.jsonl", 3)
     for words, message in (
@@ -112,8 +142,11 @@ def test_a_file_is_opened_behind_its_last_whole_group(tmp_path, damage):
         append(lines[6:])
     assert path.read_text().splitlines() == lines
     assert list(responses.read_responses(path, 3, 3)) == [rows[:3], rows[3:6], rows[6:]]
-    with pytest.raises(ValueError, match="holds 9 of 12 responses: start"):
+    with pytest.raises(responses.Unfinished, match="holds 9 of 12 responses: start"):
         list(responses.read_responses(path, 4, 3))
+    with pytest.raises(ValueError, match="9 responses where 6 were asked for") as many:
+        list(responses.read_responses(path, 2, 3))
+    assert not isinstance(many.value, responses.Unfinished)
 
 
 def test_files_of_before_are_read_and_gone_on_with(tmp_path):

@@ -1,6 +1,7 @@
 """What cannot be evaluated gets one clear error, before anything is written."""
 
 import contextlib
+import json
 import pathlib
 import shutil
 
@@ -101,6 +102,24 @@ def test_a_folder_in_use_is_refused(evaluated, tiny_run, chain_files, tmp_path):
     with evaluation_folder.opened(folder, evaluation_folder.read_settings(folder)):
         status, output = evaluation(tiny_run, *chain_files, out=folder)
     assert status == 2 and "another process is working in" in output
+
+
+def test_an_earlier_benchmark_is_left_out_unfinished_and_refused_broken(
+    evaluated, tiny_run, chain_files, tmp_path
+):
+    """A line that cannot be read must not take a benchmark out of the mean unsaid."""
+    folder = tmp_path / "earlier"
+    shutil.copytree(evaluated[0], folder)
+    lines = (folder / "two.jsonl").read_text().splitlines(keepends=True)
+    (folder / "two.jsonl").write_text("".join(lines[:-1]))
+    status, output = evaluation(tiny_run, chain_files[0], out=folder)
+    assert status == 0, output
+    found = json.loads((folder / "results.json").read_text())
+    assert [*found["benchmarks"]] == ["short"] and found["average"] is None
+    lines[3] = lines[3].replace('"outcome"', '"outcom"')
+    (folder / "two.jsonl").write_text("".join(lines))
+    status, output = evaluation(tiny_run, chain_files[0], out=folder)
+    assert status == 2 and "two.jsonl, line 4, is not a response" in output, output
 
 
 def fail(*_):

@@ -48,7 +48,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(whole, tmp_path, number, st
     process.send_signal(number)
     output, _ = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number, output
-    assert "Traceback" not in output and "goes on from there" in output
+    assert "Traceback" not in output and "The same command resumes it" in output
     assert f"{number.name}: saving after this step" in output
     assert len(measured(folder)) < len(measured(whole))
     finish(folder, whole)
@@ -132,9 +132,9 @@ def same_but_for_rounding(folder, alone):
 
 
 def answers(folder, files):
-    """Returns which problem each response of some rollout files answers."""
+    """Returns the problem, text, verdict and tokens of each row of rollout files."""
     return sorted(
-        (row["problem"], row["response"], row["reward"])
+        (row["problem"], row["response"], row["rule"], "".join(row["tokens"]))
         for file in (folder / "rollouts").glob(files)
         for row in map(json.loads, file.read_text().splitlines())
     )

@@ -9,9 +9,10 @@ from conftest import EXPERIMENTS, TINY, arrays, command, measured
 from tensorboardX.proto.event_pb2 import Event
 
 from maspo_jax.learning import loop
-from maspo_jax.rewards import is_correct
+from maspo_jax.rewards import Verdict, grade, is_correct
 from maspo_jax.runs import run_folder
 from maspo_jax.runs.checkpoints import steps_of
+from maspo_jax.runs.responses import FIELDS
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,11 @@ def test_rollouts_can_be_read(finished):
         for row in rows:
             assert len(row["tokens"]) == len(row["gate"]) == len(row["ratio"])
             assert "".join(row["tokens"]) == row["response"]
-            assert row["reward"] == is_correct(row["response"], row["answer"])
+            assert row["reward"] == is_correct(row["response"], row["gold"])
+            assert tuple(row)[: len(FIELDS)] == FIELDS
+            verdict = grade(row["response"], row["gold"])
+            found = Verdict(*(row[n] for n in ("outcome", "answer", "rule", "reward")))
+            assert found == verdict and row["length"] == len(row["tokens"])
         for group in range(0, 16, 4):
             assert len({row["question"] for row in rows[group : group + 4]}) == 1
 
@@ -289,4 +294,4 @@ def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
     assert all(line["response_length/mean"] > 1 and line["updates"] for line in steps)
     (rollouts, _) = sorted((folder / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
-    assert len(row["question"]) > 40 and row["answer"]
+    assert len(row["question"]) > 40 and row["gold"]

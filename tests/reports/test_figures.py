@@ -7,6 +7,7 @@ import matplotlib.image
 import pytest
 
 from maspo_jax.cli import figures as command
+from maspo_jax.reports.figures import style
 from maspo_jax.reports.figures.training_curves import draw_learning_curves
 
 
@@ -70,6 +71,20 @@ def test_the_legend_of_many_runs_stays_in_the_picture_in_their_order(
     assert [text[:12] for text in texts] == [name[:12] for name in names]
     assert all(text.endswith("more_settings") for text in texts)
     assert len({axes.get_window_extent().height > 300 for axes in figure.axes}) == 1
+
+
+def test_the_legend_shows_the_held_out_curve_of_each_run(run, monkeypatch):
+    """Also of a run that has lines of one kind more than another."""
+    drawn = []
+    keep = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
+    draw_learning_curves([run("one", 0.5), run("two", 0.5)], "nowhere.png")
+    (legend,) = drawn[0].legends
+    assert [line.get_color() for line in legend.get_lines()] == [*style.COLORS[:2]]
+    assert [line.get_marker() for line in legend.get_lines()] == ["o", "s"]
+    for axes in drawn[0].axes:
+        assert not axes.spines["top"].get_visible()
+        assert axes.lines[0].get_linewidth() == style.SETTINGS["lines.linewidth"]
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0])

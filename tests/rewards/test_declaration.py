@@ -59,6 +59,8 @@ def test_an_outcome_that_nobody_counts_is_refused():
         (0.5, "wrong", 0.5),
         (np.float32(0.25), "wrong", 0.25),
         (-1.0, "wrong", -1.0),
+        (0.7 + 0.2 + 0.1, "correct", 0.7 + 0.2 + 0.1),  # full marks, to rounding
+        (0.999, "wrong", 0.999),
         (Verdict("wrong", "3", "mine", 0.1), "wrong", 0.1),
     ],
 )

@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from maspo_jax.rewards.extraction import LONGEST, TAIL, extract, reference
+from maspo_jax.data.prompts import chat
+from maspo_jax.rewards import extraction
+from maspo_jax.rewards.extraction import (
+    LONGEST,
+    TAIL,
+    extract,
+    reference,
+    strip_reasoning,
+)
 
 ANSWERS = [
     "42",
@@ -136,3 +144,59 @@ def test_a_megabyte_takes_milliseconds(piece):
 def test_only_the_end_of_a_response_is_searched():
     assert extract(r"\boxed{5}" + "a " * 1_000).text == "5"
     assert extract(r"\boxed{5}" + "a " * TAIL).text is None
+
+
+REASONING = {
+    # Opened wherever it stands, with what is before it, and never closed: no answer.
+    "\n<think>\nso 34": "",
+    "Well. 34 <think> so 34": "",
+    "<think>Hm.</think><think>so 34": "",
+    "<think>Hm.</think> 34\n <think>no, 35": "",
+    "Hm.</think> 34\n<think>no, 35": "",
+    # Closed: what follows, the text between two of them too.
+    "\n <think>Hm.</think> 34": " 34",
+    "Well. 35 <think>Hm.</think> 34": " 34",
+    "<think>Hm. <think>Hm.</think> 34": " 34",
+    "<think>Hm.</think> 34\n<think>Sure.</think>\nYes.": " 34\n\nYes.",
+    "<think></think>\n<think></think>34": "\n34",
+    # A word of an answer about reasoning, once reasoning is over.
+    "<think>Hm.</think> The <think>: 34": " The <think>: 34",
+    "<think>Hm.</think> Say `<think>`. 34": " Say `<think>`. 34",
+    "Hm.</think> Say `<think>`. 34": " Say `<think>`. 34",
+    "<think>Hm.</think> 34. I wrote </think> before.": " 34. I wrote </think> before.",
+    # Closed, but opened by the prompt: what follows, and of several the last that
+    # begins a line, where reasoning had gone on.
+    "It ends in </think>. 34": ". 34",
+    "Hm.</think> 34": " 34",
+    "</think>\n34": "\n34",
+    "35</think></think>34": "34",
+    "35</think>\nHm. 36\n </think>\n34": "\n34",
+    "<think>35</think> 36\n</think> 34": " 34",
+    "35</think> 34, says `</think>`.": " 34, says `</think>`.",
+    "34": "34",
+    "": "",
+}
+
+
+@pytest.mark.parametrize("text", REASONING, ids=repr)
+def test_what_is_not_reasoning_is_the_answer(text):
+    assert strip_reasoning(text) == REASONING[text]
+
+
+def test_reasoning_opened_many_times_takes_no_time():
+    begun = time.process_time()
+    assert strip_reasoning("<think></think>\n" * 10_000 + "34").strip() == "34"
+    assert strip_reasoning("<think>\n" * 100_000) == ""
+    assert strip_reasoning(" " * 1_000_000 + "\n" * 1_000_000 + "34").strip() == "34"
+    assert time.process_time() - begun < 5
+
+
+@pytest.mark.parametrize("text", REASONING, ids=repr)
+def test_reasoning_is_stripped_once_whoever_asks_again(text):
+    answer = strip_reasoning(text)
+    assert strip_reasoning(answer) is answer
+    assert extract(text) == extract(answer)
+
+
+def test_prompts_and_answers_agree_on_what_is_around_reasoning():
+    assert (chat.THINK, chat.THOUGHT) == (extraction.THINK, extraction.THOUGHT)

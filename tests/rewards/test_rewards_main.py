@@ -7,7 +7,11 @@ import sys
 
 import pytest
 
+from maspo_jax import api
 from maspo_jax.cli.grade import main
+from maspo_jax.config import Grading
+from maspo_jax.rewards import grade, graders, is_correct
+from maspo_jax.rollout.grading import make_verifier
 
 
 @pytest.mark.parametrize(
@@ -27,6 +31,40 @@ def test_a_response_from_standard_input():
         capture_output=True,
     )
     assert (done.returncode, done.stdout) == (1, b"wrong: value\nanswer: 8\n")
+
+
+THOUGHTS = {
+    r"<think> I guess \boxed{5}": "no_answer",
+    r"<think> I guess \boxed{6}</think> \boxed{5}": "correct",
+    r"I guess \boxed{5}</think> none": "no_answer",
+    r"<think>Hm.</think> \boxed{5}, written after `</think>`": "correct",
+    r"<think>Hm.</think> \boxed{5}, and not in `<think>`": "correct",
+}
+
+
+@pytest.mark.parametrize("response", THOUGHTS, ids=repr)
+def test_every_door_strips_the_same_reasoning(tmp_path, capsys, response):
+    """Training and evaluation, the functions, the command and its audit."""
+    outcome = THOUGHTS[response]
+    with make_verifier(Grading()) as verifier:
+        (verdict,) = verifier.grade([response], ["5"])
+    assert verdict.outcome == outcome
+    assert api.grade(response, "5") == grade(response, "5") == verdict
+    assert is_correct(response, "5") == (outcome == "correct")
+    for own in (graders.hendrycks, graders.prime, graders.Tolerant()):
+        with make_verifier(Grading(own)) as verifier:
+            (found,) = verifier.grade([response], ["5"])
+        assert found.outcome == own(response, "5").outcome == outcome
+    (tmp_path / "response").write_text(response)
+    assert main(["5", "--response", str(tmp_path / "response")]) == (
+        outcome != "correct"
+    )
+    assert capsys.readouterr().out.startswith(outcome)
+    expected = {"correct": True}.get(outcome, outcome)
+    case = {"gold": "5", "response": response, "expected": expected}
+    (tmp_path / "cases").write_text(json.dumps(case))
+    assert main(["--audit", str(tmp_path / "cases")]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split() == ["scored", *"1100"]
 
 
 @pytest.mark.parametrize("name", ["cases.jsonl", "cases.jsonl.gz"])
@@ -64,10 +102,13 @@ def test_an_audit_prints_the_table_and_the_misses(tmp_path, capsys, name):
         (["--audit", "spoilt.gz"], "--audit spoilt.gz: not a whole gzip file"),
         (["--audit", "torn.gz"], "--audit torn.gz: not a whole gzip file"),
         (["--audit", "text.gz"], "--audit text.gz: not a whole gzip file"),
-        (["5", "--deadline", "-1"], "--deadline -1.0: give seconds, more than 0"),
-        (["5", "--deadline", "nan"], "--deadline nan: give seconds, more than 0"),
-        (["5", "--deadline", "inf"], "--deadline inf: give seconds, more than 0"),
-        (["--audit", "part", "--deadline", "0"], "--deadline 0.0: give seconds"),
+        (["5", "--deadline", "-1"], "--deadline=-1.0: must lie in (0, inf)"),
+        (["5", "--deadline", "nan"], "--deadline=nan: must lie in (0, inf)"),
+        (["5", "--deadline", "inf"], "--deadline=inf: must lie in (0, inf)"),
+        (
+            ["--audit", "part", "--deadline", "0"],
+            "--deadline=0.0: must lie in (0",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_clear_error(

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from maspo_jax.rewards import Alarm, Verdict, Verifier, grade, is_correct, rates
+from maspo_jax.rewards import Alarm, Verdict, Verifier, grade, is_correct
 from maspo_jax.rewards import verifier as verifiers
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rewards.workers.service import Service
@@ -83,18 +83,6 @@ def test_a_batch_must_pair_up(verifier):
     assert verifier.score([], []).shape == (0,)
 
 
-def test_outcomes_are_counted_and_rated():
-    with Verifier() as verifier:
-        verdicts = verifier.grade(RESPONSES[:5], GOLDS[:5])
-        assert dict(verifier.counts) == {
-            name: EXPECTED[:5].count(name) for name in OUTCOMES
-        }
-    shares = rates(verdicts)
-    assert shares["verifier/correct"] == 2 / 5
-    assert sum(shares.values()) == pytest.approx(1)
-    assert set(rates([]).values()) == {0}
-
-
 @pytest.fixture
 def faulty(monkeypatch):
     """A verifier whose every check goes to a worker and does what the answer says."""
@@ -113,7 +101,6 @@ def test_stuck_answers_earn_nothing_and_cost_no_other_its_reward(faulty):
     verdicts = faulty.grade(responses, answers)
     assert [v.outcome for v in verdicts] == ["timeout"] * 4 + ["correct"] * 8
     assert [v.reward for v in verdicts] == [0.0] * 4 + [1.0] * 8
-    assert faulty.counts["timeout"] == 4
 
 
 def test_a_check_is_made_while_other_responses_are_still_being_sampled(faulty):
@@ -140,7 +127,12 @@ def test_an_alarm_rings_once_for_each_outcome_that_is_too_frequent():
         ([bad], 0),  # said once
         ([Verdict("error", "8", "worker"), bad], 1),
     ):
-        lines = alarm(rates(verdicts), verdicts)
+        outcomes = [verdict.outcome for verdict in verdicts]
+        shares = {
+            f"verifier/{name}": outcomes.count(name) / len(outcomes)
+            for name in OUTCOMES
+        }
+        lines = alarm(shares, verdicts)
         assert len(lines) == warnings
     assert "50.0% of the answers ended as error, more than 0%" in lines[0]
     assert "'8': worker" in lines[0]

@@ -26,7 +26,11 @@ def drawing():
 
 
 def graded(drawing, first, reward):
-    """A batch in which every row, problem and reward tells where it comes from."""
+    """A batch in which every row, problem and reward tells where it comes from.
+
+    Its number is that of the draw, times 100.
+    """
+    attempt = first // 100
     rows = first + np.repeat(np.arange(PROMPTS, dtype=np.int32), RESPONSES)
     wide = lambda width: np.repeat(rows[:, None], width, axis=1)
     mask = np.ones((len(rows), LENGTH), bool)
@@ -38,8 +42,9 @@ def graded(drawing, first, reward):
         distributed.shard_rows(rollout, drawing.mesh),
         reward,
         reward.reshape(len(rows), -1).sum(axis=1) == 1,
-        [f"response {first}"],
+        [f"response {first + n}" for n in np.repeat(np.arange(PROMPTS), RESPONSES)],
         {},
+        attempt * PROMPTS * RESPONSES + np.arange(PROMPTS * RESPONSES),
     )
 
 
@@ -59,7 +64,32 @@ def test_groups_that_teach_nothing_give_way_whole(drawing):
     expected[1], expected[4] = fresh[2], fresh[7]
     np.testing.assert_array_equal(filled.reward, expected)
     np.testing.assert_array_equal(filled.correct, expected.reshape(-1) == 1)
-    assert filled.responses == ["response 0", "response 100"]
+    # All that was drawn is kept, and each row finds the response that was drawn for it.
+    assert len(filled.responses) == 2 * PROMPTS * RESPONSES
+    own = filled.own_responses()
+    assert [own[row] for row in range(PROMPTS * RESPONSES)] == [
+        f"response {number}" for number in np.repeat(origin, RESPONSES)
+    ]
+
+
+def test_processes_share_out_the_responses_to_a_filled_batch(drawing, monkeypatch):
+    """Of two, each has graded half of every draw, wherever its rows have gone."""
+    flat = np.zeros((PROMPTS, RESPONSES), np.float32)
+    mixed = flat.copy()
+    mixed[1::2, 0] = 1  # from both halves of the fresh draw to the first of the batch
+    filled = drawing.fill(graded(drawing, 0, flat), graded(drawing, 100, mixed))
+    everything, size, found = filled.responses, PROMPTS * RESPONSES, {}
+    for process in range(2):
+        own = slice(process * size // 2, (process + 1) * size // 2)
+        monkeypatch.setattr(distributed, "host_slice", lambda count, own=own: own)
+        half = [*everything[own], *everything[size + own.start : size + own.stop]]
+        there = dataclasses.replace(filled, responses=half).own_responses()
+        assert there.keys().isdisjoint(found)
+        found |= there
+    origin = [101, 103, 105, 107, 4, 5, 6, 7]
+    assert [found[row] for row in range(size)] == [
+        f"response {number}" for number in np.repeat(origin, RESPONSES)
+    ]
 
 
 def of_tokens(outcome):
@@ -150,10 +180,24 @@ def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():
     assert correct.tolist() == [True, False, False, True]
     assert metrics["verifier/correct"] == 0.5 and metrics["verifier/undecided"] == 0.25
     assert metrics["frac_groups_all_correct"] == metrics["frac_groups_all_wrong"] == 0
+    assert metrics["frac_reward_zero_std"] == 0
     assert (metrics["tokens"], metrics["response_length/max"]) == (3 + 4 + 5 + 6, 6)
     assert (
         metrics["response_length/clip_ratio"] == 0.25 and metrics["reward"] == 3.5 / 4
     )
+
+
+def test_groups_of_equal_rewards_are_counted_whatever_the_outcomes():
+    kinds = [("wrong", 0.5), ("wrong", 0.5), ("correct", 0.5), ("wrong", 0.5)]
+    kinds += [("correct", 1.0), ("correct", 0.8)]
+    responses = [
+        Response("", Verdict(outcome, None, ""), reward, 1, False)
+        for outcome, reward in kinds
+    ]
+    _, _, metrics = worker.describe(responses, 2)
+    assert metrics["frac_reward_zero_std"] == pytest.approx(2 / 3)
+    assert metrics["frac_groups_all_correct"] == pytest.approx(1 / 3)
+    assert metrics["frac_groups_all_wrong"] == pytest.approx(1 / 3)
 
 
 class SameText:

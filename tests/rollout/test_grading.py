@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import time
 
 import jax
@@ -22,7 +23,11 @@ from maspo_jax.rewards import verifier as verifiers
 from maspo_jax.rewards.declaration import name_of
 from maspo_jax.rewards.workers.service import Service
 from maspo_jax.rollout.generate import SamplingParams
-from maspo_jax.rollout.grading import Each, answer_of, grade, make_verifier
+from maspo_jax.rollout.grading import (
+    InProcessGrader,
+    grade_responses,
+    make_verifier,
+)
 from maspo_jax.rollout.responder import Responder, accuracy
 from maspo_jax.types import Sequences
 
@@ -61,7 +66,7 @@ def test_responses_meet_their_own_answers_without_padding():
     )
     problems = [Problem(str(n), "?", f"gold {n}") for n in range(4)]
     verifier = Recorder()
-    grade(verifier, TOKENIZER, problems, sequences)
+    grade_responses(verifier, TOKENIZER, problems, sequences, TOKENIZER.eos_tokens)
     assert verifier.asked == [
         (text, f"gold {number // 4}") for number, text in enumerate(texts)
     ]
@@ -96,6 +101,21 @@ def test_rows_that_only_fill_the_devices_do_not_count(small_policy):
     assert accuracy(asked, small_policy, problems)["accuracy"] == 1 / 3
 
 
+def test_accuracy_counts_correct_answers_and_the_reward_is_another_number(small_policy):
+    """A grader may give half a point to a wrong answer, and less to a right one."""
+
+    def partial(response, gold):
+        outcome = "correct" if gold == "gold 2" else "wrong"
+        return Verdict(outcome, None, "", {"correct": 0.8, "wrong": 0.5}[outcome])
+
+    problems = [Problem(str(n), f"{n}+1=?", f"gold {n}") for n in range(3)]
+    asked = responder(InProcessGrader(partial), mesh_of(1, 1), responses=2)
+    found = accuracy(asked, small_policy, problems)
+    assert set(found) == {"accuracy", "reward", "response_length/mean"}
+    assert found["accuracy"] == 1 / 3
+    assert found["reward"] == pytest.approx((0.5 + 0.5 + 0.8) / 3)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 6, 7, 12])
 def test_batches_of_any_size_measure_the_same(small_policy, batch):
     """Of 5 problems with 4 responses each: within a problem, across, and filled up."""
@@ -122,7 +142,7 @@ def sequences(template, *responses):
     return distributed.shard_rows(drawn, mesh_of(1, 1))
 
 
-def graded(template, *responses, grader=None):
+def graded(template, *responses):
     """Returns the texts that reach a grader."""
     seen = []
 
@@ -133,50 +153,15 @@ def graded(template, *responses, grader=None):
 
     drawn = sequences(template, *responses)
     problems = [Problem("0", "What?", "34")]
-    grade(Each(grader or record), BYTES, problems, drawn)
+    verifier = InProcessGrader(record)
+    grade_responses(verifier, BYTES, problems, drawn, BYTES.eos_tokens)
     return seen
 
 
-def test_a_response_is_graded_whole_but_for_reasoning_that_it_opens():
+def test_a_response_is_graded_whole_but_for_its_reasoning():
     responses = ("Hm.</think> 34", "<think>Hm.</think> 34", "34", "<think> 34")
-    expected = ["Hm.</think> 34", " 34", "34", ""]
+    expected = [" 34", " 34", "34", ""]
     assert graded(templates.BOXED, *responses) == expected
-
-
-REASONING = {
-    # Opened wherever it stands, with what is before it, and never closed: no answer.
-    "\n<think>\nso 34": "",
-    "Well. 34 <think> so 34": "",
-    "<think>Hm.</think><think>so 34": "",
-    "<think>Hm.</think> 34\n <think>no, 35": "",
-    "Hm.</think> 34\n<think>no, 35": "",
-    # Closed: what follows, the text between two of them too.
-    "\n <think>Hm.</think> 34": " 34",
-    "Well. 35 <think>Hm.</think> 34": " 34",
-    "<think>Hm. <think>Hm.</think> 34": " 34",
-    "<think>Hm.</think> 34\n<think>Sure.</think>\nYes.": " 34\n\nYes.",
-    "<think></think>\n<think></think>34": "\n34",
-    # A word of an answer about reasoning, once reasoning is over.
-    "<think>Hm.</think> The <think>: 34": " The <think>: 34",
-    "<think>Hm.</think> Say `<think>`. 34": " Say `<think>`. 34",
-    "Hm.</think> Say `<think>`. 34": "Hm.</think> Say `<think>`. 34",
-    "It ends in </think>. 34": "It ends in </think>. 34",
-    "34": "34",
-    "": "",
-}
-
-
-@pytest.mark.parametrize("text", REASONING, ids=repr)
-def test_what_is_not_reasoning_is_the_answer(text):
-    assert answer_of(text) == REASONING[text]
-
-
-def test_reasoning_opened_many_times_takes_no_time():
-    begun = time.process_time()
-    assert answer_of("<think></think>\n" * 10_000 + "34").strip() == "34"
-    assert answer_of("<think>\n" * 100_000) == ""
-    assert answer_of(" " * 1_000_000 + "\n" * 1_000_000 + "34").strip() == "34"
-    assert time.process_time() - begun < 5
 
 
 @pytest.mark.parametrize("after", ["<think>\n", "<think>", "<think>\n\n"])
@@ -184,6 +169,24 @@ def test_behind_an_opened_reasoning_only_what_follows_it_is_graded(after):
     template = dataclasses.replace(THINKING, after=f"<｜Assistant｜>{after}")
     responses = ("\\boxed{1} Hm.</think>\n\\boxed{34}", "\\boxed{34} and so", "")
     assert graded(template, *responses) == ["\n\\boxed{34}", "", ""]
+
+
+RESPONSES = ("\\boxed{34}", "\\boxed{1}</think> \\boxed{34}", "</think>\\boxed{35}")
+
+
+@pytest.mark.parametrize("template", [THINKING, templates.BOXED], ids=lambda t: t.name)
+@pytest.mark.parametrize("grader", [graders.grade, graders.hendrycks], ids=name_of)
+def test_the_text_of_a_response_explains_its_verdict(template, grader):
+    """Whoever is given it, as it is written into files: `maspo grade` among them."""
+    drawn = sequences(template, *RESPONSES)
+    problems = [Problem("0", "What?", "34")]
+    with make_verifier(Grading(grader)) as verifier:
+        found = grade_responses(verifier, BYTES, problems, drawn, BYTES.eos_tokens)
+    outcomes = [response.verdict.outcome for response in found]
+    first = "no_answer" if template is THINKING else "correct"
+    assert outcomes == [first, "correct", "wrong"]
+    texts = [json.loads(json.dumps(response.text)) for response in found]
+    assert [grader(text, "34") for text in texts] == [one.verdict for one in found]
 
 
 def test_a_question_about_reasoning_opens_none():
@@ -206,8 +209,8 @@ def test_every_prompt_opens_its_own_reasoning():
     drawn = distributed.shard_rows(drawn, mesh_of(1, 1))
     problems = [Problem(str(n), "What?", "34") for n in range(2)]
     with Verifier() as verifier:
-        verdicts = grade(verifier, BYTES, problems, drawn)
-    outcomes = [verdict.outcome for verdict in verdicts]
+        found = grade_responses(verifier, BYTES, problems, drawn, BYTES.eos_tokens)
+    outcomes = [response.verdict.outcome for response in found]
     assert outcomes == ["no_answer"] * 2 + ["correct"] * 2
 
 
@@ -267,7 +270,7 @@ def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
     assert outcomes[:3] == outcomes[7:10] == ["timeout"] * 3
     assert outcomes[3] == outcomes[10] == "error"
     assert outcomes[4:7] == ["correct", near, "wrong"]
-    assert verifier.counts["timeout"] == 6, "of equal checks, each counts"
+    assert outcomes.count("timeout") == 6, "of equal checks, each counts"
 
 
 def test_a_tolerance_leaves_the_deadline_of_the_experiment():
@@ -285,4 +288,4 @@ def test_a_fault_of_the_last_word_is_counted_and_ends_nothing():
     with Verifier(amend=amend) as verifier:
         verdicts = verifier.grade(["\\boxed{34}", "34"], ["34"] * 2)
     assert [verdict.outcome for verdict in verdicts] == ["error"] * 2
-    assert verdicts[0].rule == "RecursionError: 34" and verifier.counts["error"] == 2
+    assert verdicts[0].rule == "RecursionError: 34"

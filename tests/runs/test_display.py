@@ -8,6 +8,7 @@ import rich.console
 
 from maspo_jax.runs import display as displays
 from maspo_jax.runs.display import Display
+from maspo_jax.runs.metrics_log import Clock
 
 
 def shown(terminal, use):
@@ -50,6 +51,17 @@ def test_only_the_first_time_says_that_it_compiles():
     assert "step" in shown(True, use)
 
 
+def test_a_wait_before_the_first_update_is_not_taken_for_it():
+    """What compiles is said to compile, though its time was counted before."""
+    display = Display(rich.console.Console(file=io.StringIO()))
+    clock = Clock(display)
+    with clock("updating", shown="waiting for the updates"):
+        assert display._stage == "waiting for the updates"
+    with clock("updating"):
+        assert display._stage == "compiling, then updating"
+    assert clock.read().keys() == {"updating"}
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_last_step_is_shown_with_its_metrics(terminal):
     def use(display):
@@ -68,8 +80,13 @@ def test_the_time_left_is_judged_by_the_steps_behind_the_first(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(displays.time, "monotonic", lambda: now[0])
     display = Display(rich.console.Console(file=io.StringIO()))
-    display.begin("step", 0, 10)
-    for second, left in ((50.0, ""), (52.0, "0:16 left"), (60.0, "0:35 left")):
+    display.begin("step", 0, 4)
+    for second, left in (
+        (50, ""),
+        (52, "0:04 left"),
+        (60, "0:05 left"),
+        (70, "in 1:10"),
+    ):
         now[0] = second
         display.step(display._progress.tasks[0].completed + 1, {})
         assert display._progress.tasks[0].fields["left"] == left

@@ -9,7 +9,7 @@ from maspo_jax.data.sources import arithmetic
 from maspo_jax.objectives.surrogate import TokenTrace
 from maspo_jax.runs import run_folder
 from maspo_jax.runs.metrics_log import MetricsLog
-from maspo_jax.runs.responses import response_record
+from maspo_jax.runs.responses import token_fields
 from maspo_jax.types import Sequences, TrainBatch
 
 EARLIER = [
@@ -107,8 +107,7 @@ def test_a_response_is_written_with_its_advantages(advantage, written):
         policy_version=row(6, np.int32),
     )
     trace = TokenTrace(row([-1, -1, 7]), row([1, 0.5, 3]))
-    assert response_record(0, batch, trace, tokenizer) == {
-        "response": "12",
+    assert token_fields(0, batch, trace, tokenizer) == {
         "advantage": written,
         "tokens": ["1", "2"],
         "old_logprob": [-1.0, -2.0],

@@ -14,6 +14,7 @@ import string
 
 from maspo_jax.data.prompts.tokenizer import PieceTokenizer
 from maspo_jax.data.sources.problem import Problem
+from maspo_jax.settings import check_intervals, setting
 
 SPLITS = ("train", "test")
 TEST_SHARE = 8  # one question in so many is never drawn for training
@@ -41,22 +42,17 @@ class Chains:
         size: number of problems; chains of few numbers repeat within it.
     """
 
-    numbers: int = 6
-    direct: float = 0.0
+    numbers: int = setting(6, "[2, inf)")
+    direct: float = setting(0.0, "[0, 1]")
     split: str = "train"
     seed: int = 0
-    size: int = 65536
+    size: int = setting(65536, "[1, inf)")
     uniform = True  # of all sources; see `Source`
 
     def __post_init__(self):
-        if self.numbers < 2:
-            raise ValueError(f"numbers={self.numbers}: a chain has at least 2")
-        if not 0 <= self.direct <= 1:
-            raise ValueError(f"direct={self.direct}: a share lies between 0 and 1")
+        check_intervals(self)
         if self.split not in SPLITS:
             raise ValueError(f"split={self.split!r}: give one of {SPLITS}")
-        if self.size < 1:
-            raise ValueError(f"size={self.size}: give at least 1")
 
     def __len__(self) -> int:
         return self.size

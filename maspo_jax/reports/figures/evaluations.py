@@ -4,13 +4,15 @@ import matplotlib
 import matplotlib.figure
 import matplotlib.ticker
 
-from maspo_jax.reports.figures.style import BLUE, SETTINGS, VERMILION
+from maspo_jax.reports.figures.style import (
+    BLUE,
+    COLORS,
+    MARKERS,
+    SETTINGS,
+    VERMILION,
+)
 from maspo_jax.statistics.comparison import ALPHA
 
-# Okabe and Ito's palette without its yellow, told apart by color-blind readers; the
-# markers tell apart what overlaps.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"
 PERCENT = matplotlib.ticker.PercentFormatter(1, decimals=0)
 
 

@@ -1,11 +1,15 @@
-"""How every figure of gates looks, and how it is saved."""
+"""How every figure looks, and how those of gates are saved."""
 
 import pathlib
 
 import matplotlib
 import matplotlib.figure
 
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, VERMILION = "#0072B2", "#D55E00"
+# Okabe and Ito's palette without its yellow, told apart by color-blind readers; the
+# markers tell apart what overlaps.
+COLORS = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
 SHADES = ("#56B4E9", "#0072B2", "#CC79A7", "#D55E00")  # of one family of curves
 SETTINGS = {
     "font.size": 9,

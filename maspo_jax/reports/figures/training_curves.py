@@ -3,15 +3,14 @@
 import math
 import pathlib
 
+import matplotlib
 import matplotlib.figure
 import matplotlib.lines
 import matplotlib.ticker
 
+from maspo_jax.reports.figures.style import COLORS, MARKERS, SETTINGS
 from maspo_jax.runs import run_folder
 
-# Okabe and Ito's palette, told apart by color-blind readers.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX"  # told apart where curves lie on each other
 COLUMNS = 4  # of the legend
 LONGEST = 31  # characters of a name in it
 LINE = 0.2  # inches that a line of the legend takes
@@ -30,9 +29,17 @@ def draw_learning_curves(folders, path):
     Returns:
         The path.
     """
+    with matplotlib.rc_context(SETTINGS):
+        figure = _learning_curves(folders)
+        figure.savefig(path, dpi=150)
+    return path
+
+
+def _learning_curves(folders):
     rows = -(-len(folders) // COLUMNS)  # of the legend, which the figure grows by
     size = 12, 4 + LINE * rows
     figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+    curves = []  # of the held-out problems, one for each run
     right, long, outside = figure.subplots(1, 3)
     for index, folder in enumerate(folders):
         color = COLORS[index % len(COLORS)]
@@ -43,7 +50,7 @@ def draw_learning_curves(folders, path):
         validation = run_folder.read_metrics(folder, "validation")
         name = shortened(pathlib.Path(folder).resolve().name)
         plot(right, steps, "reward", color, alpha=0.45)
-        plot(right, validation, "accuracy", color, label=name, **marked)
+        curves.append(plot(right, validation, "accuracy", color, label=name, **marked))
         plot(long, steps, "response_length/mean", color, alpha=0.45)
         plot(long, validation, "response_length/mean", color, **marked)
         plot(outside, steps, "out_of_band_last", color, alpha=0.45)
@@ -59,22 +66,19 @@ def draw_learning_curves(folders, path):
     for axes in (right, long, outside):
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    curves, columns = right.lines[1::2], min(len(folders), COLUMNS)
+    columns = min(len(folders), COLUMNS)
     # A legend is filled column by column, but read row by row.
     by_row = [curve for first in range(columns) for curve in curves[first::columns]]
     place = "outside lower center"
-    figure.legend(handles=by_row, loc=place, ncols=columns, fontsize=8, frameon=False)
+    figure.legend(handles=by_row, loc=place, ncols=columns)
     kinds = [
         matplotlib.lines.Line2D([], [], color="gray", label="sampled", alpha=0.45),
         matplotlib.lines.Line2D(
             [], [], color="gray", label="held-out", marker="o", markersize=5
         ),
     ]
-    right.legend(handles=kinds, loc="best", fontsize=8)
-    figure.savefig(path, dpi=150)
-    return path
+    right.legend(handles=kinds, loc="best")
+    return figure
 
 
 def from_zero(top):
@@ -92,6 +96,7 @@ def shortened(name):
 
 
 def plot(axes, lines, metric, color, **style):
-    """Draws one metric of the lines of a metrics log."""
+    """Draws one metric of the lines of a metrics log. Returns its curve."""
     x, y = [line["step"] for line in lines], [line[metric] for line in lines]
-    axes.plot(x, y, color=color, **style)
+    (curve,) = axes.plot(x, y, color=color, **style)
+    return curve
