@@ -71,6 +71,7 @@ def train(
         quiet: whether nothing is shown while it runs.
 
     Raises:
+        TypeError: the experiment is none.
         ValueError, OSError: something cannot run, by the name of the setting; nothing
             has been written then. Or the folder holds another run.
         FloatingPointError: an update was not finite; nothing was saved after it.
@@ -78,10 +79,16 @@ def train(
     """
     import jax
 
+    from maspo_jax.config import Experiment
     from maspo_jax.learning.run import run
     from maspo_jax.reports.training import conclude
     from maspo_jax.runs.display import Display
 
+    if not isinstance(experiment, Experiment):
+        raise TypeError(
+            f"experiment={experiment!r:.60}: give a config.Experiment; "
+            "config.load(FILE) returns that of a file"
+        )
     with Display(quiet=quiet or jax.process_index() > 0) as display:
         run(experiment, run_dir, display)
         if jax.process_index() == 0:
@@ -140,8 +147,8 @@ def sample(
         batch: the most responses drawn at a time.
 
     Returns:
-        A list of n responses for each question, in order. The verdict on a response to
-        a text, which has no reference answer, is `no_answer`.
+        A list of n `types.Response`s for each question, in order. Verdict and reward of
+        a response to a text, which has no reference answer, are None.
 
     Raises:
         TypeError: the questions are one text and no list.

@@ -59,8 +59,9 @@ class Response:
     """One response as text, and what came of it: host data, the same everywhere."""
 
     text: str
+    # None where a question has no reference answer:
     verdict: Any  # a `rewards.Verdict`
-    reward: float  # of the verifier, before anything is added to it
+    reward: float | None  # of the verifier, before anything is added to it
     length: int  # in tokens, its end token included
     truncated: bool  # it reached the longest length allowed without an end token
 

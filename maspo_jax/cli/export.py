@@ -48,7 +48,18 @@ class Export:
             )
         with status(f"writing {folder}"):
             api.export(policy, folder, dtype=self.dtype)
-        print(f"{policy.title} is in {folder}")
+        print(f"{policy.title} is in {folder}. To ask it as it was trained:")
+        print(f"  maspo evaluate {folder} FILE {asked_as(policy)}")
+
+
+def asked_as(policy):
+    """Returns the options of an evaluation that ask as a policy was trained."""
+    from maspo_jax.data.prompts import templates
+
+    style = getattr(policy.template, "style", policy.template)  # of a chat's turn
+    named = f"--template {style.name} " if style in templates.ALL else ""
+    prompt, response = policy.prompt_length, policy.response_length
+    return f"{named}--prompt-length {prompt} --response-length {response}"
 
 
 main = command(Export)

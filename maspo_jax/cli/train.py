@@ -72,7 +72,7 @@ class Train:
         with distributed.raise_on_all_hosts():
             experiment = loading.load(self.experiment, self.overrides)
         name = pathlib.Path(self.experiment).stem
-        run_dir = self.run_dir or pathlib.Path("runs", name)
+        run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
         try:
             api.train(experiment, run_dir)
         except Interrupted as interrupted:

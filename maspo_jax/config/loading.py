@@ -161,7 +161,10 @@ def _part(option, field, part, value):
     for name, kind in known.items():
         if name.lower() == plain:
             return kind()
-    raise ValueError(f"{option} {value}: choose one of {', '.join(known)}")
+    raise ValueError(
+        f"{option} {value}: choose one of {', '.join(known)}. (The gate of PPO, GRPO, "
+        "Dr.GRPO and DAPO is Clip.)"
+    )
 
 
 def _first(part):
@@ -191,7 +194,7 @@ class _Named:
     def __call__(self, *arguments):
         return self.function(*arguments)
 
-    def __str__(self):
+    def __repr__(self):
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
 

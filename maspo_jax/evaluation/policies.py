@@ -29,14 +29,15 @@ class Policy:
 
     name: str
     step: int | None  # of training; None for one that was not trained here
-    decoder: Decoder
-    tokenizer: Any  # a `data.prompts.Tokenizer`
+    decoder: Decoder = dataclasses.field(repr=False)
+    tokenizer: Any = dataclasses.field(repr=False)  # a `data.prompts.Tokenizer`
     template: Any  # a `data.prompts.Template`
     prompt_length: int  # tokens it is asked in, unless an evaluation says otherwise
     response_length: int  # tokens it answers in, likewise
     grading: config.Grading
     source: pathlib.Path | None  # folder of the checkpoint it was trained from
-    files: dict  # digests of what template and tokenizer were read from
+    # Digests of what template and tokenizer were read from.
+    files: dict = dataclasses.field(repr=False)
 
     @property
     def mesh(self):

@@ -195,8 +195,17 @@ def respond(policy, questions, given, batch):
             number, first = plan.batch(start)
             asked = [problems[index] for index in number]
             drawn += responder.respond(policy.decoder, asked, number, first)
+    drawn = [
+        one if problems[index // plan.samples].answer else ungraded(one)
+        for index, one in enumerate(drawn)
+    ]
     size = plan.samples
     return [drawn[begin : begin + size] for begin in range(0, total, size)]
+
+
+def ungraded(response):
+    """Returns a `Response` to a question whose answer nobody gave."""
+    return dataclasses.replace(response, verdict=None, reward=None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,10 +52,22 @@ def test_metrics_are_arrays_by_stage(result):
         assert set(found) == set().union(*lines) - {"stage"}
 
 
+def test_a_file_is_no_experiment_until_it_is_loaded():
+    with pytest.raises(TypeError, match=r"config\.load\(FILE\) returns"):
+        maspo_jax.train("experiments/arithmetic.py")
+
+
+def test_a_policy_is_shown_in_a_line(result):
+    assert len(repr(result.policy)) < 1000
+
+
 def test_the_policy_answers(result):
     drawn = maspo_jax.sample(result.policy, ["2+3=?", "4+4=?", "9-1=?"], n=4, batch=8)
     assert [len(responses) for responses in drawn] == [4, 4, 4]
-    assert {one.verdict.outcome for each in drawn for one in each} == {"no_answer"}
+    # Nobody said what is right: nothing is graded.
+    assert {(one.verdict, one.reward) for each in drawn for one in each} == {
+        (None, None)
+    }
     assert len({one.text for each in drawn for one in each}) > 1
     again = maspo_jax.sample(result.policy, ["2+3=?", "4+4=?", "9-1=?"], n=4)
     assert again == drawn  # whatever the batches
@@ -90,6 +102,8 @@ def test_a_gate_of_a_cell_is_not_needed_to_evaluate_or_export(
     assert status == 0, output
     status, output = run(export, result.run_dir, "--out", tmp_path / "exported")
     assert status == 0, output
+    asked = "exported FILE --template plain --prompt-length 6 --response-length 14"
+    assert asked in output
 
 
 def test_what_cannot_run_is_raised(tmp_path):
