@@ -197,7 +197,7 @@ def respond(policy, questions, given, batch):
             drawn += responder.respond(policy.decoder, asked, number, first)
     drawn = [
         one if problems[index // plan.samples].answer else ungraded(one)
-        for index, one in enumerate(drawn)
+        for index, one in enumerate(drawn[:total])
     ]
     size = plan.samples
     return [drawn[begin : begin + size] for begin in range(0, total, size)]

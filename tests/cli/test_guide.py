@@ -17,10 +17,10 @@ from maspo_jax.objectives import (
     correction,
     gates,
     kl,
-    metrics,
     terms,
     token_weights,
 )
+from maspo_jax.reports import metric_names
 
 PAGES = ("README.md", "docs/guide.md", "docs/metrics.md", "experiments/README.md")
 NAMES = {
@@ -105,7 +105,7 @@ def test_parts_that_make_a_method_are_there():
 
 
 def test_metrics_that_others_lead_to_are_there():
-    known = set(metrics.DESCRIPTIONS)
+    known = set(metric_names.DESCRIPTIONS)
     for row in rows("metric of TRL"):
         first, *more = re.findall(r"`([\w/]+)`", row[2].split(":")[0])
         room = first.split("/")[0]

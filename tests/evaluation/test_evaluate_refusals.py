@@ -43,7 +43,7 @@ def test_another_setting_on_the_folder_is_refused_by_name(
         (["--temperature", -1], "temperature=-1"),
         (["--temperature", "nan"], "temperature=nan"),
         (["--temperature", 0], "samples=8 with temperature=0"),
-        (["--top-p", 0], "top_p=0"),
+        (["--top-p", 0], "--top-p=0.0: must lie in"),
         (["--seed", -1], "seed=-1"),
         (["--prompt-length", 2], "Raise the length to at least 5"),
         (["--batch", 7], "batch=7: at least one response for each of the 8"),

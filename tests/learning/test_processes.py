@@ -9,8 +9,8 @@ from support.processes import LIMIT, free_port, launch, wait_for
 
 from maspo_jax.runs import run_folder
 
-STEPS = 30  # enough to be interrupted among
-POD_STEPS = 12
+STEPS = 16  # enough to be interrupted among
+POD_STEPS = 6
 # Updates so small, and so little amplified by Adam, that rounding does not part runs.
 GENTLE = (
     *("--sft.optimization.learning-rate", 3e-3, "--sft.optimization.epsilon"),

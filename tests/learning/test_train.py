@@ -8,7 +8,6 @@ import pytest
 from conftest import EXPERIMENTS, TINY, arrays, command, measured
 from tensorboardX.proto.event_pb2 import Event
 
-from maspo_jax.learning import loop
 from maspo_jax.rewards import Verdict, grade, is_correct
 from maspo_jax.runs import run_folder
 from maspo_jax.runs.checkpoints import steps_of
@@ -118,38 +117,6 @@ def test_rollouts_can_be_read(finished):
             assert found == verdict and row["length"] == len(row["tokens"])
         for group in range(0, 16, 4):
             assert len({row["question"] for row in rows[group : group + 4]}) == 1
-
-
-@pytest.mark.parametrize(
-    "where, step", [("report", 1), ("report", 2), ("stop", 2), ("report", 3)]
-)
-def test_a_run_killed_in_the_middle_goes_on_bit_equal(
-    finished, tmp_path, monkeypatch, where, step
-):
-    """Killed before any checkpoint, before one, right after one, and between two."""
-    folder = tmp_path / "killed"
-    report, stop = loop.report, run_folder.Run.stop_if_asked
-
-    def killed_reporting(run, at, numbers):
-        report(run, at, numbers)
-        if (where, step) == ("report", at):
-            raise KeyboardInterrupt
-
-    def killed_after_saving(run, checkpoints, at, *rest):
-        stop(run, checkpoints, at, *rest)
-        if (where, step, rest[-1]) == ("stop", at, "steps"):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "report", killed_reporting)
-    monkeypatch.setattr(run_folder.Run, "stop_if_asked", killed_after_saving)
-    with pytest.raises(KeyboardInterrupt):
-        command(TINY, "--run", folder)
-    monkeypatch.undo()
-    status, output = command(TINY, "--run", folder)
-    assert status == 0, output
-    assert "going on from" in output
-    assert measured(folder) == measured(finished[0])
-    assert arrays(folder) == arrays(finished[0])
 
 
 def test_a_warm_up_killed_in_the_middle_goes_on_bit_equal(

@@ -23,6 +23,7 @@ from maspo_jax.objectives.terms import Method, shape_advantage
 from maspo_jax.objectives.token_weights import token_mean
 from maspo_jax.objectives.tokens import tokens_of
 from maspo_jax.rollout.logprobs import response_logprobs
+from maspo_jax.runs.metrics_log import Clock
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +115,14 @@ def test_settings_of_a_gate_do_not_recompile(tiny_config, batch):
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
     update = make_update(policy_loss, OPTIMIZER, mesh, specs)
     rows = distributed.shard_rows(batch, mesh)
-    losses = []
+    state = states.create(tiny_config, OPTIMIZER, mesh, jax.random.key(0))
+    clock, losses, programs = Clock(None), [], []
     for alpha in (0.1, 0.3, 0.9):
-        state = states.create(tiny_config, OPTIMIZER, mesh, jax.random.key(0))
-        _, metrics, _ = update(state, rows, Method(gates.Maspo(alpha=alpha)))
+        copy = jax.tree.map(jnp.array, state)
+        _, metrics, _ = update(copy, rows, Method(gates.Maspo(alpha=alpha)))
         losses.append(float(metrics.loss))
-    assert update._cache_size() == 1
+        programs.append(clock.programs_compiled())
+    assert programs[0] == programs[-1] > 0
     assert len(set(losses)) == 3
 
 

@@ -36,7 +36,7 @@ def test_a_response_from_standard_input():
 THOUGHTS = {
     r"<think> I guess \boxed{5}": "no_answer",
     r"<think> I guess \boxed{6}</think> \boxed{5}": "correct",
-    r"I guess \boxed{5}</think> none": "no_answer",
+    r"I guess \boxed{5}</think> That is all I know.": "no_answer",
     r"<think>Hm.</think> \boxed{5}, written after `</think>`": "correct",
     r"<think>Hm.</think> \boxed{5}, and not in `<think>`": "correct",
 }
