@@ -282,3 +282,12 @@ def test_an_update_without_trained_tokens_is_as_on_policy(gate):
     step = module.over_updates([usual, found])
     assert step["sigma/p95"] == 7
     np.testing.assert_allclose(step["ratio/p99"], (usual["ratio/p99"] + 1) / 2)
+
+
+@pytest.mark.parametrize("sign, ratio, side", [(1, 2.0, "high"), (-1, 0.5, "low")])
+def test_clipping_is_counted_on_the_side_where_it_happens(sign, ratio, side):
+    batch, _ = random_batch()
+    batch = batch.replace(advantage=np.full_like(batch.advantage, sign))
+    found = metrics(batch.old_logprob + np.float32(np.log(ratio)), batch, gates.Clip())
+    for name in ("high", "low"):
+        assert found[f"clip_ratio/{name}"] == (name == side)

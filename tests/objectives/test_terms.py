@@ -143,3 +143,24 @@ def test_coefficients_do_not_compile_again():
     for factor in (1.0, 0.5, 0.1):
         value(jax.tree.map(lambda leaf, f=factor: leaf * f, method))
     assert len(traces) == 1
+
+
+@struct.dataclass
+class OfCorrect:
+    """A term of one's own that looks at the tokens of correct responses."""
+
+    needs = ("correct",)
+
+    def __call__(self, tokens):
+        return jnp.where(tokens.correct, tokens.entropy, 0)
+
+
+def test_a_term_sees_which_tokens_are_of_correct_responses():
+    batch, logprob = random_batch()
+    batch, entropy = full(batch, logprob), entropy_like(logprob)
+    added = [
+        loss(logprob, entropy, batch, Method(gates.Clip(), terms=chosen))
+        for chosen in ((OfCorrect(),), ())
+    ]
+    expected = np.sum(batch.weight * entropy * batch.correct[:, None])
+    np.testing.assert_allclose(added[0] - added[1], expected, rtol=1e-5)

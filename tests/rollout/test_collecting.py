@@ -1,6 +1,8 @@
 """What dynamic sampling puts together, and what a step draws with."""
 
 import dataclasses
+import itertools
+import types
 
 import jax
 import numpy as np
@@ -14,6 +16,7 @@ from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict
 from maspo_jax.rollout import generate, worker
 from maspo_jax.rollout.worker import RewardedRollout, informative
+from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Response, Rollout, Sequences, truncated
 
 PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
@@ -249,3 +252,19 @@ def test_groups_kept_by_the_reference_rule():
 
 def test_a_group_of_one_is_not_informative():
     assert not informative(np.array([[1.0]]))
+
+
+def test_a_row_remembers_the_draw_it_is_of(drawing, monkeypatch):
+    quiet = types.SimpleNamespace(stage=lambda name: None)
+    rows = graded(drawing, 0, np.zeros((PROMPTS, RESPONSES), np.float32))
+    wrong = Response("", Verdict("wrong", None, ""), 0.0, 1, False)
+    monkeypatch.setattr(worker.Worker, "draw", lambda *about: rows.rollout)
+    monkeypatch.setattr(
+        worker.Worker, "grade", lambda *about: [wrong] * (PROMPTS * RESPONSES)
+    )
+    stream = itertools.repeat((rows.problems, np.zeros(PROMPTS)))
+    collecting = dataclasses.replace(drawing, stream=stream, clock=Clock(quiet))
+    for attempt in (0, 1, 2):
+        found = collecting.rewarded({}, 1, attempt)
+        expected = attempt * PROMPTS * RESPONSES + np.arange(PROMPTS * RESPONSES)
+        np.testing.assert_array_equal(found.origin, expected)

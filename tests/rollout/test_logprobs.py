@@ -1,5 +1,7 @@
 """Log-probabilities in slices of the vocabulary equal those in one piece."""
 
+import re
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -143,3 +145,13 @@ def test_texts_packed_into_one_row_do_not_see_each_other(tiny_policy):
     chex.assert_trees_all_close(
         jax.tree.leaves(got[1]), jax.tree.leaves(summed), rtol=1e-4, atol=1e-5
     )
+
+
+def test_products_of_bfloat16_are_summed_in_float32(inputs):
+    """Seen in the program: a CPU may compute better than it was asked to."""
+    hidden, matrix, token, _ = inputs
+    narrow = hidden.astype(jnp.bfloat16), matrix.astype(jnp.bfloat16)
+    score = lambda *parts: sum(map(jnp.sum, token_logprobs(*parts, token)))
+    program = str(jax.make_jaxpr(jax.grad(score, argnums=(0, 1)))(*narrow))
+    products = re.findall(r"(\S+) = dot_general", program)
+    assert len(products) >= 3 and all(":f32[" in name for name in products)

@@ -193,3 +193,12 @@ def test_unknown_settings_are_refused(tiny_config, setting):
     ((name, value),) = setting.items()
     with pytest.raises(ValueError, match=f"{name}='{value}': choose"):
         dataclasses.replace(tiny_config, **setting)
+
+
+def test_logits_of_the_copy_are_summed_in_float32(narrow):
+    copy = cast_for_sampling(narrow)
+    hidden = jax.random.normal(jax.random.key(3), (5, narrow.config.width))
+    hidden = hidden.astype(jnp.bfloat16)
+    wide = lambda x: np.asarray(x, np.float64)
+    expected = wide(hidden) @ wide(copy.head_matrix()).T
+    np.testing.assert_allclose(copy.logits(hidden), expected, atol=1e-4)
