@@ -8,6 +8,9 @@ import pytest
 from conftest import EXPERIMENTS, TINY, arrays, command, measured
 from tensorboardX.proto.event_pb2 import Event
 
+from maspo_jax.config import loading
+from maspo_jax.distributed import make_mesh
+from maspo_jax.learning import run as learning_run
 from maspo_jax.rewards import Verdict, grade, is_correct
 from maspo_jax.runs import run_folder
 from maspo_jax.runs.checkpoints import steps_of
@@ -262,3 +265,11 @@ def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
     (rollouts, _) = sorted((folder / "rollouts").iterdir())
     row = json.loads(rollouts.read_text().splitlines()[0])
     assert len(row["question"]) > 40 and row["gold"]
+
+
+def test_every_validation_problem_is_asked(monkeypatch):
+    experiment = loading.load(TINY)
+    monkeypatch.setattr(learning_run, "accuracy", lambda *about: about[-1])
+    asked = learning_run.measure(experiment, None, None, make_mesh(1))
+    source = experiment.validation.source
+    assert asked == [source[n] for n in range(experiment.validation.problems)]

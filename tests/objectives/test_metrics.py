@@ -291,3 +291,13 @@ def test_clipping_is_counted_on_the_side_where_it_happens(sign, ratio, side):
     found = metrics(batch.old_logprob + np.float32(np.log(ratio)), batch, gates.Clip())
     for name in ("high", "low"):
         assert found[f"clip_ratio/{name}"] == (name == side)
+
+
+@pytest.mark.parametrize("gate, clipped", [(1.0, 0), (0.99, 1), (1.01, 1)])
+def test_a_gate_that_is_not_one_clips(gate, clipped):
+    batch, _ = random_batch()
+    batch = batch.replace(advantage=np.ones_like(batch.advantage))
+    logprob = batch.old_logprob + np.float32(0.5)
+    tokens = tokens_of(logprob, np.ones_like(logprob), batch)
+    found = module.summarize(measure(tokens, np.full_like(logprob, gate)))
+    assert found["clip_ratio/high"] == clipped and found["gate/closed"] == 0
