@@ -70,7 +70,7 @@ def parse(kind, words, prog, *, default=None, unknown=False):
                 **told,
             )
     except SystemExit as end:
-        if page:
+        if page and not end.code:  # else the page was not reached
             print(_wrapped(output.getvalue(), kind))
             raise
         if not unknown:
@@ -101,7 +101,7 @@ def _wrapped(page, kind):
     """
     width = shutil.get_terminal_size().columns
     lines = page.rstrip().splitlines()
-    usage, *plain = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in lines]
+    usage, *plain = map(_uncolored, lines)
     is_box = re.compile(r"\W*(positional arguments|([\w.-]+ )?options)\W*").fullmatch
     box = next(number for number, line in enumerate(plain, 1) if is_box(line))
     pieces = re.findall(r"\[[^\]]*\](?!\S)|\S+", usage)
@@ -121,6 +121,10 @@ def _wrapped(page, kind):
         for number, part in enumerate(head)
     ]
     return "\n\n".join([*filled, "\n".join(lines[box:])])
+
+
+def _uncolored(text):
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 def _registry():
@@ -181,7 +185,7 @@ def _with_interval(field, interval):
 
 def _line(page, kind, prog):
     """Returns what tyro says in a box, as a line: without what repeats the help."""
-    lines = [line.strip("│╭╮╰╯|+ ") for line in page.splitlines()[1:]]
+    lines = [line.strip("│╭╮╰╯|+ ") for line in _uncolored(page).splitlines()[1:]]
     is_rule = [not line.strip("─-") for line in lines]
     begin = is_rule.index(False)
     end = is_rule.index(True, begin) if True in is_rule[begin:] else None
@@ -206,7 +210,7 @@ def _refuse_unknown(words, kind, prog, default):
     others = [
         word
         for word, name in zip(words, names, strict=True)
-        if name.startswith("--") and name not in options
+        if name.startswith("--") and name not in {*options, *HELP}
     ]
     if others:
         raise ValueError(_unknown(others, options, prog))
@@ -218,7 +222,7 @@ def _options(kind, prog, default):
     with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
         parse(kind, ["--help"], prog, default=default)
     begin = r"^\W*(?:-h, )?(--[a-z][\w.-]*(?:, --[\w.-]+)*)"
-    listed = re.findall(begin, page.getvalue(), re.M)
+    listed = re.findall(begin, _uncolored(page.getvalue()), re.M)
     return sorted({name for names in listed for name in names.split(", ")} - HELP)
 
 

@@ -8,7 +8,6 @@ for each step:
     record
 """
 
-import contextlib
 import dataclasses
 import functools
 import math
@@ -66,7 +65,8 @@ def train(experiment, folder, verifier, evaluate, display):
             found, "the checkpoints: do all see the same folder?"
         )
         done = -1 if saved.newest is None else saved.newest
-        kept = {"reinforcement": done, "validation": done}
+        # What is measured before the first step is measured again.
+        kept = {"reinforcement": done, "validation": done or -1}
         kept["update"] = done * experiment.updates_per_step
         kept["sft"] = warming.newest or 0 if done < 0 else math.inf
         with metrics_log.MetricsLog(folder, kept) as log:
@@ -194,10 +194,20 @@ class Journal:
         return self
 
     def __exit__(self, kind, *error):
-        """Writes what is held of the step before an error, which is the one to see."""
-        if kind is not None:
-            with contextlib.suppress(Exception):
-                self.flush()
+        """Writes the metrics held of the step before an error.
+
+        Not its responses: other processes may not come to exchange theirs. An update
+        that was not finite is the error to see then.
+        """
+        if kind is None or self._held is None:
+            return
+        self._held = dataclasses.replace(self._held, minibatch=None, trace=None)
+        try:
+            self.flush()
+        except FloatingPointError:
+            raise
+        except Exception:  # of the same cause, if any
+            return
 
     def add(self, record):
         """Holds the `StepRecord` of a step, and writes that of the step before."""

@@ -86,7 +86,7 @@ def strip_reasoning(response):
             if not opens:
                 inside, closed, begin = False, True, last
         elif closed and not at_start:
-            continue  # quoted
+            fresh = False  # quoted
         elif opens:
             kept += [response[begin:end]] if closed else []
             inside = True

@@ -179,3 +179,16 @@ def test_without_words_the_commands_are_listed():
     for words, status in (([], 2), (["--help"], 0)):
         found, output = run(cli, *words)
         assert found == status and "contamination" in output
+
+
+def test_options_are_found_on_a_page_in_colors(monkeypatch):
+    monkeypatch.setattr(arguments._Page, "isatty", lambda self: True)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    status, output = run(export, "RUN", "--out", "d", "--stp", "3")
+    assert status == 2 and "no option --stp; the closest is --step" in output
+
+
+def test_a_page_that_is_not_reached_ends_in_a_line():
+    status, output = run(evaluate, "RUN", "a=b", "--out", "--help")
+    assert status == 2 and "Traceback" not in output and "--out" in output

@@ -99,6 +99,14 @@ def test_what_is_held_is_written_on_the_way_out_with_an_error(run):
     assert run.log.lines == [("update", 1), ("update", 2), ("reinforcement", 1)]
 
 
+def test_on_the_way_out_nothing_is_exchanged_and_the_cause_is_seen(run, monkeypatch):
+    monkeypatch.setattr(loop, "write_responses", pytest.fail)
+    with pytest.raises(FloatingPointError, match="step 1"), Journal(run) as journal:
+        journal.add(record(1, np.nan))
+        journal.add_responses("minibatch", "trace")
+        raise ValueError("what came of it")
+
+
 @pytest.mark.parametrize("loss", [np.nan, np.inf])
 def test_no_state_is_handed_out_behind_an_update_that_is_not_finite(run, loss):
     journal = Journal(run)

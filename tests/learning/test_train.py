@@ -231,6 +231,8 @@ def test_one_update_per_step_is_warned_of(tmp_path):
     assert status == 0 and "all gates coincide" in output
     # What supervised training made is not lost without a step after it.
     assert steps_of(tmp_path / "run" / "checkpoints" / "reinforcement") == [0]
+    assert command(TINY, "--run", tmp_path / "run", *words)[0] == 0
+    assert len(run_folder.read_metrics(tmp_path / "run", "validation")) == 1
 
 
 def test_without_words_the_command_explains_itself():

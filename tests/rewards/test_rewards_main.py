@@ -39,6 +39,7 @@ THOUGHTS = {
     r"I guess \boxed{5}</think> That is all I know.": "no_answer",
     r"<think>Hm.</think> \boxed{5}, written after `</think>`": "correct",
     r"<think>Hm.</think> \boxed{5}, and not in `<think>`": "correct",
+    r"<think>Hm.</think> The marks are </think> <think> and so \boxed{5}": "correct",
 }
 
 
