@@ -60,13 +60,15 @@ def write_responses(folder, step, tokenizer, rollout, batch, trace):
     part = f".{jax.process_index()}" if jax.process_count() > 1 else ""
     problems = rollout.problems
     group = len(rollout.correct) // len(problems)
+    batch, trace = distributed.local_rows((batch, trace))
+    updated = set(distributed.all_gather_hosts(batch.row).tolist())
     graded = {
         row: response_row(problems[row // group], row % group, response)
         for row, response in rollout.own_responses().items()
+        if row in updated
     }
     texts = distributed.all_gather_texts([json.dumps([*graded.items()])])
     everyones = dict(pair for text in texts for pair in json.loads(text))
-    batch, trace = distributed.local_rows((batch, trace))
     with (folder / f"step_{step:06d}{part}.jsonl").open("w") as file:
         for index, row in enumerate(batch.row.tolist()):
             question = {"question": problems[row // group].question}
