@@ -137,8 +137,8 @@ OUTCOMES = {
 STEP = {
     "reward": (
         "mean reward of a response, before penalties; in a step, as the lengths, the "
-        "shares of groups and of outcomes, over everything sampled, groups that dynamic "
-        "sampling dropped included",
+        "shares of groups and of outcomes, over everything sampled, groups that "
+        "dynamic sampling dropped included",
         "1",
     ),
     "overlong_penalty": ("mean of what is added for overlong responses", "1"),
