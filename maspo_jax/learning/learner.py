@@ -8,11 +8,12 @@ the policy that drew each response.
 """
 
 import dataclasses
-import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from maspo_jax import config, distributed
@@ -20,10 +21,43 @@ from maspo_jax.learning import batches
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
 from maspo_jax.learning.update import make_logprobs, make_update
+from maspo_jax.objectives.advantages import PromptStats
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import method_of
 from maspo_jax.runs.prompt_history import PromptHistory
-from maspo_jax.types import TrainState
+from maspo_jax.types import Rollout, Sequences, TrainState
+
+
+class AheadOfTime:
+    """A compiled function that may be compiled while something else runs."""
+
+    def __init__(self, compiled, **settings):
+        """Takes a function of `jax.jit` and some of its arguments."""
+        self._compiled, self._settings = compiled, settings
+        self._thread = None
+
+    def compile(self, shapes):
+        """Begins to compile it, in a thread of its own.
+
+        Args:
+            shapes: a function without arguments, called there, that returns the
+                arguments as `jax.ShapeDtypeStruct`.
+        """
+
+        def work():
+            try:
+                self._compiled.lower(*shapes(), **self._settings).compile()
+            except Exception:
+                return  # the call meets the same error, and says where
+
+        self._thread = threading.Thread(target=work, name="compile")
+        self._thread.start()
+
+    def __call__(self, *arguments):
+        """Calls it, once it is compiled."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._compiled(*arguments, **self._settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +75,7 @@ class Learner:
     logprobs: Callable  # of a policy and sequences, [N, T]
     assembled: Callable  # from `batches.make_assemble`
     take: Callable  # from `batches.make_take`
-    update: Callable
+    update: AheadOfTime
     reference: Any = None  # the reference policy, if the objective needs one
     prompt_history: PromptHistory = dataclasses.field(default_factory=PromptHistory)
 
@@ -77,6 +111,10 @@ class Learner:
             )
         return batch, metrics
 
+    def compile_ahead(self):
+        """Begins to compile the update, while the first responses are drawn."""
+        self.update.compile(lambda: (self.skeleton, self._minibatch_shapes()))
+
     def minibatches(self, batch, step):
         """Yields the `TrainBatch`es of a step, weighed: every prompt once per epoch.
 
@@ -103,6 +141,37 @@ class Learner:
         return distributed.shard_rows(
             rows[distributed.host_slice(len(rows))], self.mesh
         )
+
+    def _minibatch_shapes(self):
+        """Returns a minibatch of `jax.ShapeDtypeStruct`, as `minibatches` yields it."""
+        sampling, needs = self.experiment.sampling, self.experiment.objective.needs
+        P, G, L, T = (
+            sampling.prompts,
+            sampling.responses,
+            sampling.prompt_length,
+            sampling.response_length,
+        )
+        ints = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
+        bools = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.bool)
+        floats = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
+        tokens, N = (P * G, T), P * G
+        sequences = Sequences(ints(N, L), bools(N, L), ints(*tokens), bools(*tokens))
+        batch, _, _ = jax.eval_shape(
+            self.assembled,
+            Rollout(sequences, floats(*tokens), ints(N)),
+            floats(*tokens),
+            floats(P, G),
+            bools(N),
+            None if self.reference is None else floats(*tokens),
+            PromptStats(floats(P), floats(P), floats(P))
+            if "prompt_stats" in needs
+            else None,
+        )
+        batch = jax.eval_shape(
+            self.take, batch, ints(P // self.experiment.updates.minibatches)
+        )
+        rows = jax.NamedSharding(self.mesh, distributed.BATCH)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=rows), batch)
 
     def _history_before(self, problems):
         if "prompt_stats" not in self.experiment.objective.needs:
@@ -132,5 +201,5 @@ def build(experiment, mesh):
             objective, sampling.responses, sampling.response_length, eos_tokens, mesh
         ),
         take=batches.make_take(objective.weight, sampling.responses, mesh),
-        update=functools.partial(update, method=method_of(objective)),
+        update=AheadOfTime(update, method=method_of(objective)),
     )

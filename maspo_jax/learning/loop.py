@@ -125,6 +125,8 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
     """Runs the steps that are left."""
     experiment, clock, journal = run.experiment, run.clock, Journal(run)
     run.display.begin("step", done, experiment.steps)
+    if done < experiment.steps:
+        learner.compile_ahead()
     if done == 0:
         measure(run, 0, state.policy, evaluate)
     if experiment.steps == 0:  # what was made before the first step is all there is

@@ -10,6 +10,7 @@ sampler once per step. What each name means is said in `reports.metric_names`.
 """
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +45,11 @@ EXTREMES = {"max": np.max, "min": np.min}  # last word of a name -> over updates
 class Measured:
     """What metrics are made from; adds up over the parts of a batch."""
 
-    sums: dict  # of arrays, over tokens
-    largest: dict  # of scalars, over tokens
+    sums: jax.Array  # [K] float32, over tokens
+    largest: jax.Array  # [L] float32, over tokens
+    # Of the sums in their order, with the shape of each; and of the largest.
+    sum_names: tuple = struct.field(pytree_node=False)
+    largest_names: tuple = struct.field(pytree_node=False)
 
 
 @struct.dataclass
@@ -68,6 +72,7 @@ def measure(tokens, gate, details=None):
         details: {name: [N, T]}, what the gate has to say of itself, if anything:
             positive numbers, or booleans.
     """
+    tokens = jax.lax.stop_gradient(tokens)
     counts = tokens.weight != 0
     log_ratio, old_logprob = tokens.log_ratio, tokens.old_logprob
     advantage, ratio = tokens.advantage, jnp.exp(log_ratio)
@@ -76,43 +81,86 @@ def measure(tokens, gate, details=None):
     moves = taught & (jnp.abs(log_ratio) < MAX_LOG_RATIO)
     weight = jnp.where(moves, gate * ratio, 0)
     uncertain = counts & (old_logprob < np.log(UNCERTAIN))
-    total = lambda value: jnp.sum(jnp.where(counts, value, 0), dtype=jnp.float32)
     sums = {
-        "tokens": total(1.0),
-        "uncertain": jnp.sum(uncertain, dtype=jnp.float32),
-        "uncertain_outside": total(uncertain & (jnp.abs(ratio - 1) > BAND)),
-        "entropy": total(tokens.entropy),
-        "log_ratio": total(log_ratio),
-        "log_ratio_abs": total(jnp.abs(log_ratio)),
-        "k3": total(jnp.expm1(log_ratio) - log_ratio),
-        "ratio": total(ratio),
-        "ratio_square": total(jnp.square(ratio)),
-        "gate": total(gate),
-        "closed": total(gate < 0.5),
-        "weight": total(weight),
-        "pull": jnp.sum(size * ratio),
-        "gated_pull": jnp.sum(size * weight),
-        "gate_up_to": _up_to(gate, counts, GATE_LEVELS),
-        "ratio_up_to": _up_to(ratio, counts, RATIO_LEVELS),
-        "advantage": total(advantage),
-        "advantage_abs": total(size),
-        "advantage_square": total(jnp.square(advantage)),
+        "tokens": 1.0,
+        "uncertain": uncertain,
+        "uncertain_outside": uncertain & (jnp.abs(ratio - 1) > BAND),
+        "entropy": tokens.entropy,
+        "log_ratio": log_ratio,
+        "log_ratio_abs": jnp.abs(log_ratio),
+        "k3": jnp.expm1(log_ratio) - log_ratio,
+        "ratio": ratio,
+        "ratio_square": jnp.square(ratio),
+        "gate": gate,
+        "closed": gate < 0.5,
+        "weight": weight,
+        "pull": size * ratio,
+        "gated_pull": size * weight,
+        "advantage": advantage,
+        "advantage_abs": size,
+        "advantage_square": jnp.square(advantage),
+        **{f"detail/{name}": value for name, value in (details or {}).items()},
         **_by_sign(log_ratio, advantage, old_logprob, gate, weight),
     }
-    for name, value in (details or {}).items():
-        sums[f"detail/{name}"] = total(value)
-        if value.dtype != bool:
-            sums[f"up_to/{name}"] = _up_to(value, counts, DETAIL_LEVELS)
     # In logarithms: W of a token that was all but impossible is no float32.
     opened = jnp.log(jnp.where(gate > 0, gate, 1)) - old_logprob
-    steepness = jnp.where(gate > 0, opened, -jnp.inf)
     largest = {
-        "weight": jnp.max(weight),
-        "ratio": jnp.max(jnp.where(counts, ratio, 0)),
-        "minus_ratio": jnp.max(jnp.where(counts, -ratio, -jnp.inf)),
-        "log_steepness": jnp.max(jnp.where(moves, steepness, -jnp.inf)),
+        "weight": weight,
+        "ratio": ratio,
+        "minus_ratio": -ratio,
+        "log_steepness": jnp.where(moves & (gate > 0), opened, -jnp.inf),
     }
-    return Measured(sums, largest)
+    up_to = {
+        "gate_up_to": _up_to(gate, counts, GATE_LEVELS),
+        "ratio_up_to": _up_to(ratio, counts, RATIO_LEVELS),
+    }
+    for name, value in (details or {}).items():
+        if value.dtype != bool:
+            up_to[f"up_to/{name}"] = _up_to(value, counts, DETAIL_LEVELS)
+    added, highest = _over_tokens(counts, [*sums.values()], [*largest.values()])
+    shapes = {name: _shape(value) for name, value in sums.items()}
+    shapes |= {name: value.shape for name, value in up_to.items()}
+    return Measured(
+        jnp.concatenate([added, *up_to.values()]),
+        highest,
+        tuple(shapes.items()),
+        tuple(largest),
+    )
+
+
+def _over_tokens(counts, sums, largest):
+    """Adds up each of some values, and takes the largest of each of others.
+
+    All in one reduction, which reads the tokens once and is compiled once.
+
+    Args:
+        counts: [N, T] bool, the tokens that count.
+        sums: a tree of [N, T] and numbers.
+        largest: a tree of [N, T].
+
+    Returns:
+        The sums, [K], and the largest, [L], in the order of the leaves.
+    """
+    adds, tops = jax.tree.leaves(sums), jax.tree.leaves(largest)
+    operands = [jnp.where(counts, value, 0).astype(jnp.float32) for value in adds]
+    operands += [
+        jnp.where(counts, value, -jnp.inf).astype(jnp.float32) for value in tops
+    ]
+    starts = [np.float32(0)] * len(adds) + [np.float32(-np.inf)] * len(tops)
+
+    def join(ones, others):
+        pairs = list(zip(ones, others, strict=True))
+        added = [one + other for one, other in pairs[: len(adds)]]
+        return added + [jnp.maximum(*pair) for pair in pairs[len(adds) :]]
+
+    for axis in (1, 0):  # over a row first: shorter sums round less
+        operands = jax.lax.reduce(operands, starts, join, [axis])
+    return jnp.stack(operands[: len(adds)]), jnp.stack(operands[len(adds) :])
+
+
+def _shape(tree):
+    """Returns the shape of the array that nested lists of numbers would make."""
+    return (len(tree), *_shape(tree[0])) if isinstance(tree, list) else ()
 
 
 def _up_to(value, counts, levels):
@@ -125,25 +173,32 @@ def _up_to(value, counts, levels):
 
 
 def _by_sign(log_ratio, advantage, old_logprob, gate, weight):
-    """Counts per sign of the advantage, and of them per range of q. [2], [6, 2]."""
-    signed = jnp.stack([advantage > 0, advantage < 0])
-    moved_with = jnp.stack([log_ratio > 0, log_ratio < 0])
-    moved_against = jnp.stack([log_ratio < 0, log_ratio > 0])
-    total = lambda value: jnp.sum(value, axis=(-2, -1), dtype=jnp.float32)
-    gated = (jnp.abs(gate - 1) > 1e-3)[None]
-    ends = jnp.asarray(np.log(BUCKETS), old_logprob.dtype)[:, None, None]
-    above = old_logprob[None] >= ends  # [5, N, T]
-    first, last = jnp.ones_like(above[:1]), jnp.zeros_like(above[:1])
-    inside = jnp.concatenate([first, above]) & ~jnp.concatenate([above, last])
-    ranged = inside[:, None] & signed[None]  # [6, 2, N, T]
+    """Counts per sign of the advantage, and of them per range of q. [2], [6][2]."""
+    signs = [advantage > 0, advantage < 0]
+    moved = [log_ratio > 0, log_ratio < 0]
+    gated, closed = jnp.abs(gate - 1) > 1e-3, gate < 0.5
+    above = [old_logprob >= end for end in np.log(BUCKETS).tolist()]
+    inside = [
+        above_first & ~above_last
+        for above_first, above_last in zip([True, *above], [*above, False], strict=True)
+    ]
+    ranged = [[part & sign for sign in signs] for part in inside]
+    of_ranges = lambda value: [
+        [jnp.where(part, value, 0) for part in row] for row in ranged
+    ]
     return {
-        "signed": total(signed),
-        "signed_zero": total(signed & (weight == 0)[None]),
-        "signed_gated": total(signed & moved_with & gated),
-        "signed_gated_against": total(signed & moved_against & gated),
-        "range": total(ranged),
-        "range_closed": total(ranged & (gate < 0.5)[None, None]),
-        "range_weight": total(jnp.where(ranged, weight[None, None], 0)),
+        "signed": signs,
+        "signed_zero": [sign & (weight == 0) for sign in signs],
+        "signed_gated": [
+            sign & with_it & gated for sign, with_it in zip(signs, moved, strict=True)
+        ],
+        "signed_gated_against": [
+            sign & against & gated
+            for sign, against in zip(signs, moved[::-1], strict=True)
+        ],
+        "range": ranged,
+        "range_closed": of_ranges(closed),
+        "range_weight": of_ranges(weight),
     }
 
 
@@ -154,9 +209,10 @@ def combine(parts, axes):
         parts: a `Measured` whose leaves have a leading axis of parts.
         axes: of the mesh, over which the batch is split.
     """
-    add = lambda part: jax.lax.psum(part.sum(0), axes)
-    top = lambda part: jax.lax.pmax(part.max(0), axes)
-    return Measured(jax.tree.map(add, parts.sums), jax.tree.map(top, parts.largest))
+    return parts.replace(
+        sums=jax.lax.psum(parts.sums.sum(0), axes),
+        largest=jax.lax.pmax(parts.largest.max(0), axes),
+    )
 
 
 def summarize(measured):
@@ -164,9 +220,15 @@ def summarize(measured):
 
     On the host and in float64: the devices only add up.
     """
-    wide = jax.tree.map(np.float64, measured)
+    sums, begin, wide = {}, 0, np.float64(measured.sums)
+    for name, shape in measured.sum_names:
+        end = begin + math.prod(shape)
+        sums[name], begin = wide[begin:end].reshape(shape)[()], end
+    largest = dict(
+        zip(measured.largest_names, np.float64(measured.largest), strict=True)
+    )
     with np.errstate(all="ignore"):  # of a diverged policy: its loss is refused
-        found = _summary(wide.sums, wide.largest)
+        found = _summary(sums, largest)
     return {name: float(value) for name, value in found.items()}
 
 
@@ -191,7 +253,7 @@ def _summary(sums, largest):
         "advantage/abs": mean("advantage_abs"),
         "advantage/std": _deviation(mean("advantage"), mean("advantage_square")),
         "weight/mean": sums["weight"] / some(np.sum(sums["signed"])),
-        "weight/max": largest["weight"],
+        "weight/max": np.maximum(largest["weight"], 0),
         "steepness/max": np.where(
             largest["log_steepness"] > -np.inf,
             largest["log_steepness"] / np.log(10),
