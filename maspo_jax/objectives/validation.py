@@ -106,8 +106,8 @@ def _validate_term(name, term):
 
 def compares(objective):
     """Returns whether an objective's advantage says nothing of a group of one."""
-    reward, mask = jnp.array([[0.0], [1], [1]]), jnp.ones((3, 2), bool)
-    compare = advantages.with_stats(objective.advantage)
+    reward, mask = np.float32([[0], [1], [1]]), np.ones((3, 2), bool)
+    compare = _compiled(advantages.with_stats(objective.advantage))
     _, visited = compare(1 - reward, mask, _unvisited(3))
     value, _ = compare(reward, mask, visited)
     return not np.any(value)
@@ -115,16 +115,16 @@ def compares(objective):
 
 def _validate_advantage(objective):
     """Tries the advantage on groups that leave nothing to divide by."""
-    reward = jnp.array([[0.0, 0, 0], [1, 1, 1], [0, 1, 0]])
-    mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
-    compare = advantages.with_stats(objective.advantage)
+    reward = np.float32([[0, 0, 0], [1, 1, 1], [0, 1, 0]])
+    mask = np.arange(4)[None] < np.array([[4, 1, 0, 2, 3, 4, 1, 1, 2]]).T
+    compare = _compiled(advantages.with_stats(objective.advantage))
     try:
         value, _ = compare(reward, mask, _unvisited(len(reward)))
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"objective.advantage: {objective.advantage} fails on rewards of shape "
-            f"{reward.shape} and a mask of shape {mask.shape}: {error}; return one "
-            "number per token, shaped like the mask"
+            f"{reward.shape} and a mask of shape {mask.shape}: {_reason(error)}; with "
+            "jax.numpy, return one number per token, shaped like the mask"
         ) from error
     if np.shape(value) != mask.shape or not np.all(np.isfinite(value)):
         raise ValueError(
@@ -135,14 +135,30 @@ def _validate_advantage(objective):
 
 
 def _unvisited(prompts):
-    return advantages.PromptStats(*jnp.zeros((3, prompts)))
+    return advantages.PromptStats(*np.zeros((3, prompts), np.float32))
+
+
+def _compiled(part):
+    """Returns a part of an objective as training runs it: one program, not dozens."""
+    return jax.jit(lambda *arrays: part(*arrays))
+
+
+def _reason(error):
+    """Returns what an error says, without the pages that JAX adds."""
+    return str(error).splitlines()[0]
 
 
 def _validate_weight(weight):
     """Tries the token weights on responses with and without tokens."""
-    mask = jnp.arange(4)[None] < jnp.array([[4, 1, 0]]).T
-    for tokens in (mask, jnp.zeros_like(mask)):
-        value = np.asarray(weight(tokens))
+    mask, weigh = np.arange(4)[None] < np.array([[4, 1, 0]]).T, _compiled(weight)
+    for tokens in (mask, np.zeros_like(mask)):
+        try:
+            value = np.asarray(weigh(tokens))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"objective.weight: {weight} fails on a mask of shape {mask.shape}: "
+                f"{_reason(error)}; with jax.numpy, return one weight per token"
+            ) from error
         fits = value.shape == mask.shape and np.all(np.isfinite(value))
         nothing = np.any(tokens) and not np.any(value)
         if not fits or nothing or np.any(value < 0) or np.any(value[~tokens]):

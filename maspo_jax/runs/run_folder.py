@@ -68,8 +68,8 @@ def record(experiment):
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
     beside = ("files", "revisions")
-    record = serialization.upgraded(RUN.read(folder))
-    return serialization.from_json({k: v for k, v in record.items() if k not in beside})
+    record = {k: v for k, v in _read(folder).items() if k not in beside}
+    return serialization.from_json(record)
 
 
 def read_parts(folder, *names):
@@ -78,19 +78,24 @@ def read_parts(folder, *names):
     The others may be of a class that cannot be imported here, such as a gate of a
     notebook.
     """
-    record = serialization.upgraded(RUN.read(folder))
+    record = _read(folder)
     return [serialization.from_json(record[name]) for name in names]
 
 
 def check_files(folder, *parts):
     """Refuses parts of a run's experiment whose files are not what they were."""
-    before = serialization.upgraded(RUN.read(folder)).get("files", {})
+    before = _read(folder).get("files", {})
     for name, digest in provenance.digests(parts).items():
         if before.get(name, digest) != digest:
             raise ValueError(
                 f"{name} has changed since the run in {folder} began with it: put it "
                 "back as it was"
             )
+
+
+def _read(folder):
+    """Returns what `config.json` holds, as it would be written today."""
+    return serialization.upgraded(RUN.read(folder))
 
 
 def read_metrics(folder, stage=None):

@@ -8,6 +8,7 @@ import pathlib
 import re
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from flax import struct
 from support.members import every_gate
@@ -226,6 +227,10 @@ def misshapen(reward, mask):
     return reward * mask
 
 
+def of_numpy(*arrays):
+    return np.where(np.asarray(arrays[-1]), 1.0, 0.0)
+
+
 def padded(mask):
     return mask + 0.1
 
@@ -348,6 +353,8 @@ def asking(kind, name="reference_logprob"):
         ({"terms": (Greedy(),)}, "needs values; `needs` may name reference_logprob"),
         ({"advantage": infinite}, "objective.advantage"),
         ({"advantage": misshapen}, "objective.advantage: .* fails on rewards of shape"),
+        ({"advantage": of_numpy}, "traced array .*; with jax.numpy, return one number"),
+        ({"weight": of_numpy}, "traced array .*; with jax.numpy, return one weight"),
         ({"weight": SequenceSumOver(0)}, "objective.weight.length=0: must lie in"),
         ({"weight": SequenceSumOver(-8)}, "objective.weight.length=-8: must lie in"),
         ({"weight": SequenceSumOver(math.inf)}, "weight.length=inf: must lie in"),

@@ -1,16 +1,22 @@
 """The command, from its words to the folder it leaves."""
 
+import io
 import itertools
 import json
 import pathlib
 
 import numpy as np
 import pytest
+import rich.console
 from conftest import mesh_of
 from support.evaluations import BATCH, SAMPLES, evaluation, rows
 
+import maspo_jax
 from maspo_jax import distributed
+from maspo_jax.data.sources import Problem
 from maspo_jax.evaluation import benchmarks, evaluation_folder, generate
+from maspo_jax.rewards import Verdict
+from maspo_jax.runs import display
 
 
 def test_an_evaluation_leaves_what_it_promises(evaluated):
@@ -47,6 +53,28 @@ def test_the_results_are_those_of_the_responses(evaluated):
     assert found["truncated"] == pytest.approx(np.mean(cut))
     average = np.mean([part["avg"]["mean"] for part in results["benchmarks"].values()])
     assert results["average"]["avg"]["mean"] == pytest.approx(average)
+
+
+def half(response, gold):
+    """A grader that rewards what is wrong."""
+    return Verdict("wrong", "", "half", reward=0.5)
+
+
+def test_what_is_shown_counts_correct_answers_not_rewards(
+    tiny_run, tmp_path, monkeypatch
+):
+    shown = io.StringIO()
+    console = rich.console.Console(file=shown, width=200)
+    monkeypatch.setattr(display.rich.console, "Console", lambda **_: console)
+    problems = [Problem(str(number), "1+2=", "3") for number in range(4)]
+    maspo_jax.evaluate(
+        maspo_jax.load_policy(tiny_run),
+        [benchmarks.Benchmark("four", problems, half)],
+        out=tmp_path / "out",
+        samples=2,
+    )
+    assert "right so far 0.0%" in shown.getvalue()
+    assert {row["reward"] for row in rows(tmp_path / "out", "four")} == {0.5}
 
 
 def test_responses_can_be_read(evaluated):

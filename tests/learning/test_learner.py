@@ -15,9 +15,11 @@ from maspo_jax.config import Objective, OverlongPenalty, loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
-from maspo_jax.objectives import gates
+from maspo_jax.objectives import advantages, gates, kl
+from maspo_jax.objectives.correction import TokenTruncated
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import surrogate
+from maspo_jax.objectives.terms import Imitation
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs.metrics_log import Clock
@@ -175,6 +177,30 @@ def test_layout_does_not_change_a_step(build):
             np.testing.assert_array_equal(rows.row, other.row)
             for name in ("loss", "grad_norm", "entropy", "gate/mean"):
                 np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {},
+        {"advantage": advantages.smoothed, "correction": TokenTruncated()},
+        {"terms": (kl.Penalty(0.1, kl.k3), Imitation(0.1))},
+    ],
+    ids=["usual", "history", "reference"],
+)
+def test_the_update_that_is_compiled_ahead_is_the_one_that_runs(build, objective):
+    programs = []
+    for ahead in (False, True):
+        learner, state = build(**objective)
+        if "reference_logprob" in learner.experiment.objective.needs:
+            policy = jax.tree.map(jnp.array, state.policy)
+            learner = dataclasses.replace(learner, reference=policy)
+        clock = Clock(None)
+        if ahead:
+            learner.compile_ahead()
+        step(learner, state)
+        programs.append(clock.programs_compiled())
+    assert programs[0] == programs[1]
 
 
 def test_rates_are_swept_without_another_program(build):

@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from conftest import EXPERIMENTS, command, measured
-from test_train import arrays
+from conftest import EXPERIMENTS, arrays, command, measured
 
 from maspo_jax.learning import loop
 from maspo_jax.runs import run_folder

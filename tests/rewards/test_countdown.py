@@ -3,11 +3,11 @@
 import gzip
 import itertools
 import json
-import time
 from fractions import Fraction
 
 import pytest
 from conftest import EXPERIMENTS, command, run
+from support.deadlines import cpu_deadline
 
 from maspo_jax.cli import evaluate
 from maspo_jax.data.sources import ProblemFile
@@ -140,11 +140,10 @@ HOSTILE = [
 
 @pytest.mark.parametrize("answer", HOSTILE, ids=lambda answer: answer[:12])
 def test_a_hostile_expression_ends_at_once_and_earns_nothing(answer):
-    begun = time.perf_counter()
-    for response in (rf"\boxed{{{answer}}}", f"Answer: {answer}", f"#### {answer}"):
-        verdict = graders.countdown(response, gold(44, 44))
-        assert verdict.outcome in ("wrong", "unparsed", "no_answer")
-    assert time.perf_counter() - begun < 0.5
+    with cpu_deadline():
+        for response in (rf"\boxed{{{answer}}}", f"Answer: {answer}", f"#### {answer}"):
+            verdict = graders.countdown(response, gold(44, 44))
+            assert verdict.outcome in ("wrong", "unparsed", "no_answer")
 
 
 @pytest.mark.parametrize("answer", HOSTILE, ids=lambda answer: answer[:12])

@@ -1,8 +1,7 @@
 """Where the final answer of a response is found, and where none is."""
 
-import time
-
 import pytest
+from support.deadlines import cpu_deadline
 
 from maspo_jax.data.prompts import chat
 from maspo_jax.rewards import extraction
@@ -133,11 +132,10 @@ def test_references_are_unwrapped(gold):
         "the final answer: ", "</think>", "\n", "$",
     ],
 )  # fmt: skip
-def test_a_megabyte_takes_milliseconds(piece):
+def test_a_megabyte_takes_no_time(piece):
     text = piece * (1_000_000 // len(piece))
-    started = time.process_time()
-    found = extract(text, many=True)
-    assert time.process_time() - started < 0.05
+    with cpu_deadline():
+        found = extract(text, many=True)
     assert found.text is None or len(found.text) <= LONGEST * 64
 
 
@@ -184,11 +182,11 @@ def test_what_is_not_reasoning_is_the_answer(text):
 
 
 def test_reasoning_opened_many_times_takes_no_time():
-    begun = time.process_time()
-    assert strip_reasoning("<think></think>\n" * 10_000 + "34").strip() == "34"
-    assert strip_reasoning("<think>\n" * 100_000) == ""
-    assert strip_reasoning(" " * 1_000_000 + "\n" * 1_000_000 + "34").strip() == "34"
-    assert time.process_time() - begun < 5
+    with cpu_deadline():
+        assert strip_reasoning("<think></think>\n" * 10_000 + "34").strip() == "34"
+        assert strip_reasoning("<think>\n" * 100_000) == ""
+        spaces = " " * 1_000_000 + "\n" * 1_000_000
+        assert strip_reasoning(spaces + "34").strip() == "34"
 
 
 @pytest.mark.parametrize("text", REASONING, ids=repr)

@@ -265,7 +265,7 @@ def test_hostile_responses_cost_their_deadline_and_no_other_its_reward(
     begun = time.monotonic()
     with make_verifier(Grading(grader, workers=4, deadline=0.3)) as verifier:
         verdicts = verifier.grade(responses, ["34"] * len(answers))
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     outcomes = [verdict.outcome for verdict in verdicts]
     assert outcomes[:3] == outcomes[7:10] == ["timeout"] * 3
     assert outcomes[3] == outcomes[10] == "error"
