@@ -8,6 +8,7 @@ the policy that drew each response.
 """
 
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,8 @@ from maspo_jax.objectives.terms import method_of
 from maspo_jax.runs.prompt_history import PromptHistory
 from maspo_jax.types import Rollout, Sequences, TrainState
 
+logger = logging.getLogger(__name__)
+
 
 class AheadOfTime:
     """A compiled function that may be compiled while something else runs."""
@@ -42,16 +45,20 @@ class AheadOfTime:
         Args:
             shapes: a function without arguments, called there, that returns the
                 arguments as `jax.ShapeDtypeStruct`.
+
+        Returns:
+            The thread.
         """
 
         def work():
             try:
                 self._compiled.lower(*shapes(), **self._settings).compile()
-            except Exception:
-                return  # the call meets the same error, and says where
+            except Exception as error:  # which the call meets, too, where it is seen
+                logger.info("not compiled ahead: %s", error)
 
         self._thread = threading.Thread(target=work, name="compile")
         self._thread.start()
+        return self._thread
 
     def __call__(self, *arguments):
         """Calls it, once it is compiled."""
@@ -112,8 +119,12 @@ class Learner:
         return batch, metrics
 
     def compile_ahead(self):
-        """Begins to compile the update, while the first responses are drawn."""
-        self.update.compile(lambda: (self.skeleton, self._minibatch_shapes()))
+        """Begins to compile the update, while the first responses are drawn.
+
+        Returns:
+            The thread.
+        """
+        return self.update.compile(lambda: (self.skeleton, self._minibatch_shapes()))
 
     def minibatches(self, batch, step):
         """Yields the `TrainBatch`es of a step, weighed: every prompt once per epoch.

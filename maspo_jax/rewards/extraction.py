@@ -20,8 +20,7 @@ CLAUSE = 80  # characters of the clause before "answer", or after "answer to"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
-# A run of closing ones is one match, so that a megabyte of them takes no time.
-_REASONING_MARK = re.compile(rf"{THINK}|{THOUGHT}(?:\s*{THOUGHT})*")
+_REASONING_MARK = re.compile(f"{THINK}|{THOUGHT}")
 _END_TOKENS = (
     "<|im_end|>",
     "<|endoftext|>",

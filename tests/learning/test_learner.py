@@ -190,14 +190,15 @@ def test_layout_does_not_change_a_step(build):
 )
 def test_the_update_that_is_compiled_ahead_is_the_one_that_runs(build, objective):
     programs = []
-    for ahead in (False, True):
+    for ahead in (0, 1):
         learner, state = build(**objective)
         if "reference_logprob" in learner.experiment.objective.needs:
             policy = jax.tree.map(jnp.array, state.policy)
             learner = dataclasses.replace(learner, reference=policy)
         clock = Clock(None)
         if ahead:
-            learner.compile_ahead()
+            learner.compile_ahead().join()
+        assert clock.programs_compiled() == ahead
         step(learner, state)
         programs.append(clock.programs_compiled())
     assert programs[0] == programs[1]
