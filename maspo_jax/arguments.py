@@ -36,6 +36,7 @@ ELSEWHERE = {
     "rollout.n": "sampling.responses",
     "train-batch-size": "sampling.prompts",
 }
+REMARKS = {"ppo-mini-batch-size": "how many of them, not how large they are"}
 
 
 def parse(kind, words, prog, *, default=None, unknown=False):
@@ -241,4 +242,6 @@ def _unknown(words, options, prog):
     ending = [option for option in options if f".{option[2:]}".endswith(f".{ours}")]
     close = ending or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     hint = f"; the closest is {' or '.join(close[:3])}" if close else ""
+    if name[2:] in REMARKS:
+        hint += f", {REMARKS[name[2:]]}"
     return f"no option {name}{hint}{more}"

@@ -1,6 +1,7 @@
 """`maspo export`."""
 
 import dataclasses
+import shlex
 from typing import Annotated, Literal
 
 import tyro
@@ -49,17 +50,27 @@ class Export:
         with status(f"writing {folder}"):
             api.export(policy, folder, dtype=self.dtype)
         print(f"{policy.title} is in {folder}. To ask it as it was trained:")
-        print(f"  maspo evaluate {folder} FILE {asked_as(policy)}")
+        print(f"  {asked_as(policy, self.policy, folder)}")
 
 
-def asked_as(policy):
-    """Returns the options of an evaluation that ask as a policy was trained."""
+def asked_as(policy, source, folder):
+    """Returns the command that asks a policy as it was trained.
+
+    Args:
+        policy: a `Policy`.
+        source: where it came from: a run knows its template, whatever that is.
+        folder: where it was written: `--template` has to name one that is ours.
+    """
     from maspo_jax.data.prompts import templates
 
     style = getattr(policy.template, "style", policy.template)  # of a chat's turn
-    named = f"--template {style.name} " if style in templates.ALL else ""
-    prompt, response = policy.prompt_length, policy.response_length
-    return f"{named}--prompt-length {prompt} --response-length {response}"
+    if style not in templates.ALL:
+        return f"maspo evaluate {shlex.quote(str(source))} FILE"
+    return (
+        f"maspo evaluate {shlex.quote(str(folder))} FILE --template {style.name} "
+        f"--prompt-length {policy.prompt_length} "
+        f"--response-length {policy.response_length}"
+    )
 
 
 main = command(Export)

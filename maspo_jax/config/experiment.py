@@ -63,10 +63,11 @@ class Sft:
 
 @dataclasses.dataclass(frozen=True)
 class DynamicSampling:
-    """Draws on until every group holds right and wrong answers (DAPO).
+    """Draws on until the rewards of every group differ (DAPO).
 
-    Groups without both are replaced by groups of the next problems. What is left of
-    them after the last round stays in the batch, where it teaches nothing.
+    Groups whose responses all earned the same are replaced by groups of the next
+    problems. What is left of them after the last round stays in the batch, where it
+    teaches nothing.
     """
 
     rounds: int = setting(10, "[1, inf)")  # rollout batches drawn for one step, at most

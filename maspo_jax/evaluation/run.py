@@ -14,7 +14,6 @@ from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import Template
 from maspo_jax.data.sources import Problem
 from maspo_jax.evaluation import benchmarks, evaluation_folder, generate
-from maspo_jax.rewards import Verdict
 from maspo_jax.rollout.batching import plan_batches
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import make_responder
@@ -195,17 +194,8 @@ def respond(policy, questions, given, batch):
             number, first = plan.batch(start)
             asked = [problems[index] for index in number]
             drawn += responder.respond(policy.decoder, asked, number, first)
-    drawn = [
-        one if problems[index // plan.samples].answer else ungraded(one)
-        for index, one in enumerate(drawn[:total])
-    ]
     size = plan.samples
     return [drawn[begin : begin + size] for begin in range(0, total, size)]
-
-
-def ungraded(response):
-    """Returns a `Response` to a question whose answer nobody gave."""
-    return dataclasses.replace(response, verdict=None, reward=None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,8 +205,8 @@ class WhereAnswered:
     verifier: object  # a `rewards.Verifier`; None where no problem has an answer
 
     def grade(self, responses, golds):
-        """Returns one `Verdict` per pair, in order."""
-        verdicts = [Verdict("no_answer", None, "no reference") for _ in golds]
+        """Returns one `Verdict` per pair, in order, None where there is no gold."""
+        verdicts = [None for _ in golds]
         known = [index for index, gold in enumerate(golds) if gold]
         if known:
             pairs = [responses[i] for i in known], [golds[i] for i in known]

@@ -267,9 +267,9 @@ class Journal:
             self._warned = True
             run.display.note(
                 f"warning: after sampling.dynamic.rounds={dynamic.rounds} rounds, step "
-                f"{step} still has groups that are all right or all wrong; they teach "
-                "nothing. Raise it or sampling.responses, or give other problems. This "
-                "is said once: see frac_groups_informative in the metrics"
+                f"{step} still has groups whose responses all earned the same; they "
+                "teach nothing. Raise it or sampling.responses, or give other problems. "
+                "This is said once: see frac_groups_informative in the metrics"
             )
 
 

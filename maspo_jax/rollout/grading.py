@@ -89,6 +89,6 @@ def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
     lengths = sequences.response_mask.sum(axis=-1).tolist()
     cut_off = truncated(sequences, eos_tokens).tolist()
     return [
-        Response(text, verdict, verdict.reward, *rest)
+        Response(text, verdict, verdict and verdict.reward, *rest)
         for text, verdict, *rest in zip(texts, verdicts, lengths, cut_off, strict=True)
     ]

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from conftest import TINY, run
+from conftest import TINY, command, run
 
 from maspo_jax import arguments
 from maspo_jax.cli import (
@@ -168,6 +168,13 @@ def test_names_of_others_lead_to_settings():
     options = arguments._options(Experiment, "maspo", loading.load(TINY))
     for ours in arguments.ELSEWHERE.values():
         assert any(f".{option[2:]}".endswith(f".{ours}") for option in options), ours
+
+
+def test_a_size_is_not_taken_for_a_number():
+    status, output = command(TINY, "--ppo-mini-batch-size", 64)
+    assert status == 2
+    assert "the closest is --updates.minibatches, how many of them, not" in output
+    assert arguments.REMARKS.keys() <= arguments.ELSEWHERE.keys()
 
 
 def test_the_version_is_that_of_the_package():
