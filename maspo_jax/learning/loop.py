@@ -268,8 +268,9 @@ class Journal:
             run.display.note(
                 f"warning: after sampling.dynamic.rounds={dynamic.rounds} rounds, step "
                 f"{step} still has groups whose responses all earned the same; they "
-                "teach nothing. Raise it or sampling.responses, or give other problems. "
-                "This is said once: see frac_groups_informative in the metrics"
+                "teach nothing. Raise it or sampling.responses, or give other "
+                "problems. This is said once: see frac_groups_informative in the "
+                "metrics"
             )
 
 
