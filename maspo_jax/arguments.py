@@ -242,6 +242,6 @@ def _unknown(words, options, prog):
     ending = [option for option in options if f".{option[2:]}".endswith(f".{ours}")]
     close = ending or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     hint = f"; the closest is {' or '.join(close[:3])}" if close else ""
-    if name[2:] in REMARKS:
+    if ending and name[2:] in REMARKS:
         hint += f", {REMARKS[name[2:]]}"
     return f"no option {name}{hint}{more}"

@@ -49,25 +49,26 @@ class Export:
             )
         with status(f"writing {folder}"):
             api.export(policy, folder, dtype=self.dtype)
-        print(f"{policy.title} is in {folder}. To ask it as it was trained:")
-        print(f"  {asked_as(policy, self.policy, folder)}")
+        asked = asked_as(policy, folder, self.policy)
+        print(f"{policy.title} is in {folder}. {asked}")
 
 
-def asked_as(policy, source, folder):
-    """Returns the command that asks a policy as it was trained.
+def asked_as(policy, folder, source):
+    """Returns how a policy is asked as it was trained.
 
     Args:
         policy: a `Policy`.
-        source: where it came from: a run knows its template, whatever that is.
-        folder: where it was written: `--template` has to name one that is ours.
+        folder: where it was written; a template is known there by its name alone.
+        source: where it came from.
     """
     from maspo_jax.data.prompts import templates
 
     style = getattr(policy.template, "style", policy.template)  # of a chat's turn
     if style not in templates.ALL:
-        return f"maspo evaluate {shlex.quote(str(source))} FILE"
+        return f"Its template has no name for --template: evaluate {source} instead"
     return (
-        f"maspo evaluate {shlex.quote(str(folder))} FILE --template {style.name} "
+        "To ask it as it was trained:\n"
+        f"  maspo evaluate {shlex.quote(str(folder))} FILE --template {style.name} "
         f"--prompt-length {policy.prompt_length} "
         f"--response-length {policy.response_length}"
     )

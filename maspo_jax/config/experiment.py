@@ -63,7 +63,7 @@ class Sft:
 
 @dataclasses.dataclass(frozen=True)
 class DynamicSampling:
-    """Draws on until the rewards of every group differ (DAPO).
+    """Draws on until the rewards within every group differ (DAPO).
 
     Groups whose responses all earned the same are replaced by groups of the next
     problems. What is left of them after the last round stays in the batch, where it

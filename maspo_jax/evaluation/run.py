@@ -206,7 +206,7 @@ class WhereAnswered:
 
     def grade(self, responses, golds):
         """Returns one `Verdict` per pair, in order, None where there is no gold."""
-        verdicts = [None for _ in golds]
+        verdicts = [None] * len(golds)
         known = [index for index, gold in enumerate(golds) if gold]
         if known:
             pairs = [responses[i] for i in known], [golds[i] for i in known]

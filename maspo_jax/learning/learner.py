@@ -32,15 +32,15 @@ logger = logging.getLogger(__name__)
 
 
 class AheadOfTime:
-    """A compiled function that may be compiled while something else runs."""
+    """A function of `jax.jit` that may be compiled while something else runs."""
 
-    def __init__(self, compiled, **settings):
+    def __init__(self, function, **settings):
         """Takes a function of `jax.jit` and some of its arguments."""
-        self._compiled, self._settings = compiled, settings
+        self._function, self._settings = function, settings
         self._thread = None
 
     def compile(self, shapes):
-        """Begins to compile it, in a thread of its own.
+        """Begins to compile it, once, in a thread of its own.
 
         Args:
             shapes: a function without arguments, called there, that returns the
@@ -52,10 +52,11 @@ class AheadOfTime:
 
         def work():
             try:
-                self._compiled.lower(*shapes(), **self._settings).compile()
-            except Exception as error:  # which the call meets, too, where it is seen
-                logger.info("not compiled ahead: %s", error)
+                self._function.lower(*shapes(), **self._settings).compile()
+            except Exception as error:  # the call compiles, and meets what is wrong
+                logger.warning("not compiled ahead of its first call: %s", error)
 
+        # No daemon: the end of the process would find it inside the compiler.
         self._thread = threading.Thread(target=work, name="compile")
         self._thread.start()
         return self._thread
@@ -64,7 +65,7 @@ class AheadOfTime:
         """Calls it, once it is compiled."""
         if self._thread is not None:
             self._thread.join()
-        return self._compiled(*arguments, **self._settings)
+        return self._function(*arguments, **self._settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,15 +166,15 @@ class Learner:
         ints = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.int32)
         bools = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.bool)
         floats = lambda *shape: jax.ShapeDtypeStruct(shape, jnp.float32)
-        tokens, N = (P * G, T), P * G
-        sequences = Sequences(ints(N, L), bools(N, L), ints(*tokens), bools(*tokens))
+        N = P * G
+        sequences = Sequences(ints(N, L), bools(N, L), ints(N, T), bools(N, T))
         batch, _, _ = jax.eval_shape(
             self.assembled,
-            Rollout(sequences, floats(*tokens), ints(N)),
-            floats(*tokens),
+            Rollout(sequences, floats(N, T), ints(N)),
+            floats(N, T),
             floats(P, G),
             bools(N),
-            None if self.reference is None else floats(*tokens),
+            None if self.reference is None else floats(N, T),
             PromptStats(floats(P), floats(P), floats(P))
             if "prompt_stats" in needs
             else None,

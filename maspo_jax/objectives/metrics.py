@@ -10,7 +10,7 @@ sampler once per step. What each name means is said in `reports.metric_names`.
 """
 
 import dataclasses
-import math
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -47,9 +47,9 @@ class Measured:
 
     sums: jax.Array  # [K] float32, over tokens
     largest: jax.Array  # [L] float32, over tokens
-    # Of the sums in their order, with the shape of each; and of the largest.
-    sum_names: tuple = struct.field(pytree_node=False)
-    largest_names: tuple = struct.field(pytree_node=False)
+    up_to: dict  # of arrays, tokens that do not exceed each of some levels
+    # What the sums and the largest are the leaves of, in order: by name.
+    tree: jax.tree_util.PyTreeDef = struct.field(pytree_node=False)
 
 
 @struct.dataclass
@@ -72,7 +72,8 @@ def measure(tokens, gate, details=None):
         details: {name: [N, T]}, what the gate has to say of itself, if anything:
             positive numbers, or booleans.
     """
-    tokens = jax.lax.stop_gradient(tokens)
+    # The reduction below has no derivative.
+    tokens, gate, details = jax.lax.stop_gradient((tokens, gate, details or {}))
     counts = tokens.weight != 0
     log_ratio, old_logprob = tokens.log_ratio, tokens.old_logprob
     advantage, ratio = tokens.advantage, jnp.exp(log_ratio)
@@ -99,7 +100,7 @@ def measure(tokens, gate, details=None):
         "advantage": advantage,
         "advantage_abs": size,
         "advantage_square": jnp.square(advantage),
-        **{f"detail/{name}": value for name, value in (details or {}).items()},
+        **{f"detail/{name}": value for name, value in details.items()},
         **_by_sign(log_ratio, advantage, old_logprob, gate, weight),
     }
     # In logarithms: W of a token that was all but impossible is no float32.
@@ -114,38 +115,30 @@ def measure(tokens, gate, details=None):
         "gate_up_to": _up_to(gate, counts, GATE_LEVELS),
         "ratio_up_to": _up_to(ratio, counts, RATIO_LEVELS),
     }
-    for name, value in (details or {}).items():
+    for name, value in details.items():
         if value.dtype != bool:
             up_to[f"up_to/{name}"] = _up_to(value, counts, DETAIL_LEVELS)
-    added, highest = _over_tokens(counts, [*sums.values()], [*largest.values()])
-    shapes = {name: _shape(value) for name, value in sums.items()}
-    shapes |= {name: value.shape for name, value in up_to.items()}
-    return Measured(
-        jnp.concatenate([added, *up_to.values()]),
-        highest,
-        tuple(shapes.items()),
-        tuple(largest),
-    )
+    values, tree = jax.tree.flatten((sums, largest))
+    adds, tops = values[: -len(largest)], values[-len(largest) :]
+    return Measured(*_over_tokens(counts, adds, tops), up_to, tree)
 
 
-def _over_tokens(counts, sums, largest):
+def _over_tokens(counts, adds, tops):
     """Adds up each of some values, and takes the largest of each of others.
 
-    All in one reduction, which reads the tokens once and is compiled once.
+    In one pass over the tokens, and a short one over the rows.
 
     Args:
         counts: [N, T] bool, the tokens that count.
-        sums: a tree of [N, T] and numbers.
-        largest: a tree of [N, T].
+        adds: a list of [N, T] and numbers.
+        tops: a list of [N, T].
 
     Returns:
-        The sums, [K], and the largest, [L], in the order of the leaves.
+        The sums, [K], and the largest, [L].
     """
-    adds, tops = jax.tree.leaves(sums), jax.tree.leaves(largest)
-    operands = [jnp.where(counts, value, 0).astype(jnp.float32) for value in adds]
-    operands += [
-        jnp.where(counts, value, -jnp.inf).astype(jnp.float32) for value in tops
-    ]
+    masked = lambda value, rest: jnp.where(counts, value, rest).astype(jnp.float32)
+    operands = [masked(value, 0) for value in adds]
+    operands += [masked(value, -jnp.inf) for value in tops]
     starts = [np.float32(0)] * len(adds) + [np.float32(-np.inf)] * len(tops)
 
     def join(ones, others):
@@ -156,11 +149,6 @@ def _over_tokens(counts, sums, largest):
     for axis in (1, 0):  # over a row first: shorter sums round less
         operands = jax.lax.reduce(operands, starts, join, [axis])
     return jnp.stack(operands[: len(adds)]), jnp.stack(operands[len(adds) :])
-
-
-def _shape(tree):
-    """Returns the shape of the array that nested lists of numbers would make."""
-    return (len(tree), *_shape(tree[0])) if isinstance(tree, list) else ()
 
 
 def _up_to(value, counts, levels):
@@ -177,10 +165,10 @@ def _by_sign(log_ratio, advantage, old_logprob, gate, weight):
     signs = [advantage > 0, advantage < 0]
     moved = [log_ratio > 0, log_ratio < 0]
     gated, closed = jnp.abs(gate - 1) > 1e-3, gate < 0.5
-    above = [old_logprob >= end for end in np.log(BUCKETS).tolist()]
+    ends = [-np.inf, *np.log(BUCKETS), np.inf]
     inside = [
-        above_first & ~above_last
-        for above_first, above_last in zip([True, *above], [*above, False], strict=True)
+        (old_logprob >= begin) & (old_logprob < end)
+        for begin, end in itertools.pairwise(ends)
     ]
     ranged = [[part & sign for sign in signs] for part in inside]
     of_ranges = lambda value: [
@@ -209,8 +197,10 @@ def combine(parts, axes):
         parts: a `Measured` whose leaves have a leading axis of parts.
         axes: of the mesh, over which the batch is split.
     """
+    add = lambda part: jax.lax.psum(part.sum(0), axes)
     return parts.replace(
-        sums=jax.lax.psum(parts.sums.sum(0), axes),
+        sums=add(parts.sums),
+        up_to=jax.tree.map(add, parts.up_to),
         largest=jax.lax.pmax(parts.largest.max(0), axes),
     )
 
@@ -220,13 +210,9 @@ def summarize(measured):
 
     On the host and in float64: the devices only add up.
     """
-    sums, begin, wide = {}, 0, np.float64(measured.sums)
-    for name, shape in measured.sum_names:
-        end = begin + math.prod(shape)
-        sums[name], begin = wide[begin:end].reshape(shape)[()], end
-    largest = dict(
-        zip(measured.largest_names, np.float64(measured.largest), strict=True)
-    )
+    leaves = np.float64([*measured.sums, *measured.largest])
+    sums, largest = jax.tree.unflatten(measured.tree, leaves)
+    sums = {name: np.float64(value) for name, value in (sums | measured.up_to).items()}
     with np.errstate(all="ignore"):  # of a diverged policy: its loss is refused
         found = _summary(sums, largest)
     return {name: float(value) for name, value in found.items()}

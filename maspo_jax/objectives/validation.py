@@ -7,6 +7,8 @@ import numpy as np
 from maspo_jax.objectives import advantages, terms
 from maspo_jax.objectives.tokens import Tokens
 
+FAULTS = (TypeError, ValueError, IndexError)  # of a part that cannot be compiled, too
+
 
 def validate_objective(objective):
     """Raises ValueError, naming the setting, unless an objective can work.
@@ -120,7 +122,7 @@ def _validate_advantage(objective):
     compare = _compiled(advantages.with_stats(objective.advantage))
     try:
         value, _ = compare(reward, mask, _unvisited(len(reward)))
-    except (TypeError, ValueError) as error:
+    except FAULTS as error:
         raise ValueError(
             f"objective.advantage: {objective.advantage} fails on rewards of shape "
             f"{reward.shape} and a mask of shape {mask.shape}: {_reason(error)}; with "
@@ -145,7 +147,7 @@ def _compiled(part):
 
 def _reason(error):
     """Returns what an error says, without the pages that JAX adds."""
-    return str(error).splitlines()[0]
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _validate_weight(weight):
@@ -154,7 +156,7 @@ def _validate_weight(weight):
     for tokens in (mask, np.zeros_like(mask)):
         try:
             value = np.asarray(weigh(tokens))
-        except (TypeError, ValueError) as error:
+        except FAULTS as error:
             raise ValueError(
                 f"objective.weight: {weight} fails on a mask of shape {mask.shape}: "
                 f"{_reason(error)}; with jax.numpy, return one weight per token"

@@ -21,6 +21,7 @@ LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
 _REASONING_MARK = re.compile(f"{THINK}|{THOUGHT}")
+_BLANK = " \t\r\v\f\xa0"  # what is nothing before a mark at the start of a line
 _END_TOKENS = (
     "<|im_end|>",
     "<|endoftext|>",
@@ -78,7 +79,7 @@ def strip_reasoning(response):
     kept, begin, inside, closed = [], 0, False, False
     last, fresh = 0, True  # where the mark before ended, and whether it closes
     for mark in _REASONING_MARK.finditer(response):
-        opens, gap = mark[0] == THINK, response[last : mark.start()].rstrip(" \t")
+        opens, gap = mark[0] == THINK, response[last : mark.start()].rstrip(_BLANK)
         at_start = gap.endswith("\n") or (fresh and not gap)
         end, last, fresh = last + len(gap), mark.end(), not opens
         if inside:

@@ -76,7 +76,8 @@ def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
     """Returns the `Response`s of this process to its problems, in order.
 
     Args:
-        verifier: a `rewards.Verifier`, or what `make_verifier` returns.
+        verifier: a `rewards.Verifier`, or what `make_verifier` returns, or another
+            whose `grade` says None of what it leaves.
         tokenizer: of prompts and responses.
         problems: those of this process, each with as many neighboring rows.
         sequences: the `Sequences` of this process, as NumPy.
@@ -89,6 +90,6 @@ def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):
     lengths = sequences.response_mask.sum(axis=-1).tolist()
     cut_off = truncated(sequences, eos_tokens).tolist()
     return [
-        Response(text, verdict, verdict and verdict.reward, *rest)
+        Response(text, verdict, None if verdict is None else verdict.reward, *rest)
         for text, verdict, *rest in zip(texts, verdicts, lengths, cut_off, strict=True)
     ]

@@ -16,6 +16,7 @@ import maspo_jax
 from maspo_jax.cli import export
 from maspo_jax.cli.main import COMMANDS
 from maspo_jax.config import Objective, loading
+from maspo_jax.data.prompts import Template
 from maspo_jax.data.sources import Problem
 from maspo_jax.runs import run_folder
 
@@ -104,6 +105,11 @@ def test_a_gate_of_a_cell_is_not_needed_to_evaluate_or_export(
     assert status == 0, output
     asked = "exported FILE --template plain --prompt-length 6 --response-length 14"
     assert asked in output
+    own = dataclasses.replace(result.policy, template=Template("mine", before="Q: "))
+    told = export.asked_as(own, tmp_path / "out", "runs/mine")
+    assert told == "Its template has no name for --template: evaluate runs/mine instead"
+    told = export.asked_as(result.policy, "with space", "runs/mine")
+    assert "maspo evaluate 'with space' FILE --template plain" in told
 
 
 def test_what_cannot_run_is_raised(tmp_path):

@@ -174,6 +174,8 @@ def test_a_size_is_not_taken_for_a_number():
     status, output = command(TINY, "--ppo-mini-batch-size", 64)
     assert status == 2
     assert "the closest is --updates.minibatches, how many of them, not" in output
+    _, output = run(evaluate, "POLICY", "FILE", "--ppo-mini-batch-size", 64)
+    assert "no option --ppo-mini-batch-size; maspo evaluate --help" in output
     assert arguments.REMARKS.keys() <= arguments.ELSEWHERE.keys()
 
 

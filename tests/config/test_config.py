@@ -231,6 +231,14 @@ def of_numpy(*arrays):
     return np.where(np.asarray(arrays[-1]), 1.0, 0.0)
 
 
+def picking(*arrays):
+    return arrays[-1][arrays[-1]]
+
+
+def failing(*arrays):
+    raise ValueError
+
+
 def padded(mask):
     return mask + 0.1
 
@@ -354,6 +362,9 @@ def asking(kind, name="reference_logprob"):
         ({"advantage": infinite}, "objective.advantage"),
         ({"advantage": misshapen}, "objective.advantage: .* fails on rewards of shape"),
         ({"advantage": of_numpy}, "traced array .*; with jax.numpy, return one number"),
+        ({"weight": picking}, "must be concrete.*; with jax.numpy, return one weight"),
+        ({"weight": failing}, r"mask of shape \(3, 4\): ValueError; with"),
+        ({"advantage": picking}, "must be concrete.*; with jax.numpy, return one num"),
         ({"weight": of_numpy}, "traced array .*; with jax.numpy, return one weight"),
         ({"weight": SequenceSumOver(0)}, "objective.weight.length=0: must lie in"),
         ({"weight": SequenceSumOver(-8)}, "objective.weight.length=-8: must lie in"),

@@ -126,9 +126,11 @@ def test_nesting_costs_the_caller_neither_time_nor_memory(opener, closer):
         text = opener * depth + "x+99" + closer * depth
         with cpu_deadline():
             tracemalloc.start()
-            fresh(rf"\boxed{{{text}}}", "x+1")
-            _, peak = tracemalloc.get_traced_memory()
-            tracemalloc.stop()
+            try:
+                fresh(rf"\boxed{{{text}}}", "x+1")
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
         assert peak < 50 << 20
 
 

@@ -171,6 +171,9 @@ REASONING = {
     "35</think>\nHm. 36\n </think>\n34": "\n34",
     "<think>35</think> 36\n</think> 34": " 34",
     "35</think> 34, says `</think>`.": " 34, says `</think>`.",
+    "<think>Hm.</think>\n35</think>\n</think>34": "34",
+    "<think>Hm.</think>\xa0</think>34": "34",
+    "<think>Hm.</think>\r\n\r</think>34": "34",
     "34": "34",
     "": "",
 }
@@ -183,7 +186,7 @@ def test_what_is_not_reasoning_is_the_answer(text):
 
 def test_reasoning_opened_many_times_takes_no_time():
     with cpu_deadline():
-        assert strip_reasoning("<think></think>\n" * 10_000 + "34").strip() == "34"
+        assert strip_reasoning("<think></think>\n" * 100_000 + "34").strip() == "34"
         assert strip_reasoning("<think>\n" * 100_000) == ""
         spaces = " " * 1_000_000 + "\n" * 1_000_000
         assert strip_reasoning(spaces + "34").strip() == "34"
