@@ -1,5 +1,6 @@
 """The optimizer, from an experiment's settings."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -35,10 +36,10 @@ def make_optimizer(settings, updates):
     schedule = learning_rate(settings, updates)
 
     def adamw(learning_rate, weight_decay, max_grad_norm):
-        # Exactly one where nothing is swept, however a compiler divides by a constant:
-        # the schedule is that of the settings then, bit by bit.
-        peak = settings.learning_rate
-        share = jnp.where(learning_rate == peak, 1, learning_rate / peak)
+        # Exactly one where nothing is swept, so that the schedule is that of the
+        # settings, bit by bit: a compiler multiplies by the reciprocal of a constant.
+        peak = jax.lax.optimization_barrier(jnp.float32(settings.learning_rate))
+        share = learning_rate / peak
         return optax.chain(
             optax.clip_by_global_norm(max_grad_norm),
             optax.adamw(
