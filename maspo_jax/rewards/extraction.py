@@ -22,6 +22,7 @@ MOST_BOXES = 64  # boxes joined into one list
 
 _REASONING_MARK = re.compile(f"{THINK}|{THOUGHT}")
 _BLANK = " \t\r\v\f\xa0"  # what is nothing before a mark at the start of a line
+_BARE = re.compile(r"[ \t]+(\d+(?:\.\d+)?|[A-Za-z])(?![\w{^/\\])")
 _END_TOKENS = (
     "<|im_end|>",
     "<|endoftext|>",
@@ -127,12 +128,16 @@ def boxes(text, start):
     """Yields (start, content, end) of complete boxes from `start` leftwards."""
     while start >= 0:
         brace = start + len("\\boxed") if text[start + 1] == "b" else start + 5
-        while text[brace : brace + 1].isspace():
-            brace += 1
-        end = closing(text, brace)
-        if end < 0:
-            return
-        yield start, text[brace + 1 : end], end + 1
+        spaced = _BARE.match(text, brace)
+        if spaced:  # \boxed 5
+            yield start, spaced[1], spaced.end()
+        else:
+            while text[brace : brace + 1].isspace():
+                brace += 1
+            end = closing(text, brace)
+            if end < 0:
+                return
+            yield start, text[brace + 1 : end], end + 1
         start = max(text.rfind("\\boxed", 0, start), text.rfind("\\fbox", 0, start))
 
 
@@ -254,7 +259,7 @@ def _verb(low, start, position):
 
 def _sentence(text):
     """Returns the rest of a sentence: to its full stop or the end of its line."""
-    text = text.lstrip(" \t*:_").lstrip("\n")
+    text = text.lstrip(" \t*:：_").lstrip("\n")
     line, _, rest = text.partition("\n")
     if line.strip() in ("$$", "\\[", "\\("):
         line = rest.split("\n", 1)[0]
@@ -270,8 +275,14 @@ def _sentence(text):
     return line
 
 
+def _unmarked(text):
+    """Returns a statement without Markdown around it; what is within it stays whole."""
+    bare = text.strip("*_").strip()
+    return f"{bare}**" if text.endswith("**") and bare.count("**") % 2 else bare
+
+
 def _statement(text, rule):
-    text = text.strip().strip("*_").strip()
+    text = _unmarked(text.strip())
     head, verb, value = text.rpartition(" is ")
     if verb and head[:4].lower() == "the ":
         text = value

@@ -128,7 +128,9 @@ def _agree(gold, answer):
     digits = DIGITS + 3 * (_digits(gold) + _digits(answer))
     if digits > MOST_DIGITS:
         return None
-    literal = values.near_literal(gold, answer)
+    near = values.near_literal(gold, answer)
+    if near is not None:
+        return _is_near(*near, digits)
     seen = 0
     for point in _points(gold, answer):
         try:
@@ -137,12 +139,23 @@ def _agree(gold, answer):
             continue
         if gap is None:
             continue
-        if literal is not None:
-            return gap * literal.denominator <= literal.numerator
         if gap > mpmath.mpf(10) ** (-digits // 2):
             return False
         seen += 1
     return True if seen else None
+
+
+def _is_near(other, low, high, digits):
+    """Whether a number lies between two rationals, or None if it is none."""
+    try:
+        with mpmath.workdps(digits):
+            value = precise.value(other, {})
+            if mpmath.im(value):
+                return False
+            low, high = (mpmath.mpf(q.numerator) / q.denominator for q in (low, high))
+            return bool(low <= mpmath.re(value) <= high)
+    except (ArithmeticError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _gap(gold, answer, point, digits):

@@ -33,7 +33,22 @@ def match_values(gold, answer, same):
             return either(same(*pair) for pair in (bare, (gold, answer)))
     if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
         return _match_based(gold, answer, same)
+    if isinstance(gold, ex.Add) or isinstance(answer, ex.Add):
+        bare = _without_degrees(gold), _without_degrees(answer)
+        if bare != (gold, answer):  # 180° - 2a, a in degrees
+            return either(same(*pair) for pair in (bare, (gold, answer)))
     return same(gold, answer)
+
+
+def _without_degrees(node):
+    """Returns a sum whose terms in degrees are their bare numbers."""
+    if isinstance(node, ex.Degrees):
+        return node.arg
+    if isinstance(node, ex.Mul) and node.factors[0] == ex.MINUS_ONE:
+        return ex.Mul((ex.MINUS_ONE, *map(_without_degrees, node.factors[1:])))
+    if isinstance(node, ex.Add):
+        return ex.Add(tuple(map(_without_degrees, node.terms)))
+    return node
 
 
 def _match_ratios(gold, answer, same):
@@ -68,8 +83,9 @@ def quick(gold, answer):
     verdict = normal.same(gold, answer)
     if verdict:
         return True
-    if near_literal(gold, answer) is not None:
-        return _near(gold, answer)
+    near = near_literal(gold, answer)
+    if near is not None:
+        return _is_near(*near)
     if verdict is None and balls.differ(gold, answer):
         return False
     return verdict
@@ -83,33 +99,33 @@ def _boundless(node):
     return any(map(_boundless, ex.children(node)))
 
 
-def _near(gold, answer):
-    """Whether a decimal on one side stands for the exact value on the other."""
-    unit = near_literal(gold, answer, relative=False)
-    literal, other = ex.decimal(gold), answer
-    if literal is None:
-        literal, other = ex.decimal(answer), gold
+def _is_near(other, low, high):
+    """Whether a value lies between two rationals: True, False or None."""
     value = normal.rational_value(other)
     if value is not None:
-        return abs(value - literal.value) <= unit
+        return low <= value <= high
     try:
         number, error = balls.ball(other, {})
     except (ArithmeticError, ValueError, KeyError):
         return None
     if isinstance(number, complex):
         return False
-    gap = abs(Fraction(number) - literal.value)
-    if gap <= unit - Fraction(error):
+    least, most = Fraction(number) - Fraction(error), Fraction(number) + Fraction(error)
+    if low <= least and most <= high:
         return True
-    return False if gap > unit + Fraction(error) else None
+    return False if most < low or high < least else None
 
 
-def near_literal(gold, answer, relative=True):
-    """Returns how far a value may be from the decimal that stands for it.
+def near_literal(gold, answer):
+    """Returns what a decimal on one side may stand for on the other, or None.
 
-    That is one unit in the decimal's last place; None where no decimal stands
-    for an exact value: neither side is a long decimal, or both are, or it is a
-    whole number, or the other side is itself a finite decimal.
+    That is what is rounded to it, or cut off to it: 0.3333333 and 0.6666666 are a third
+    and two thirds, 0.3333334 is not. Beyond the digits of a double the last are noise.
+    No decimal stands for an exact value where neither side is a long decimal, or both
+    are, or it is a whole number, or the other side is itself a finite decimal.
+
+    Returns:
+        The other side, and the least and the largest value of it.
     """
     first, second = ex.decimal(gold), ex.decimal(answer)
     if (first is None) == (second is None):
@@ -122,7 +138,10 @@ def near_literal(gold, answer, relative=True):
         return None
     excess = max(literal.digits - FLOAT_DIGITS, 0)
     unit = Fraction(10) ** (literal.exponent + excess)
-    return unit / abs(literal.value) if relative else unit
+    under, over = (unit, unit) if excess else (unit / 2, unit)
+    if literal.value < 0:
+        under, over = over, under
+    return other, literal.value - under, literal.value + over
 
 
 def _is_finite(value):

@@ -209,6 +209,11 @@ def quotient(top, bottom):
     return Mul((top, Pow(bottom, MINUS_ONE)))
 
 
+def is_point(node):
+    """Whether a node is a point, a vector or a tuple: (1, 2)."""
+    return isinstance(node, Bracket) and (node.open, node.close) == ("(", ")")
+
+
 def decimal(node):
     """Returns the literal if a node is one decimal number written with a point."""
     if isinstance(node, Num):

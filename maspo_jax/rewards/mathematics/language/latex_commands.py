@@ -115,6 +115,8 @@ def environment(parser):
             row = []
         elif parser.accept("&"):
             continue
+        elif parser.at("=") and not row and rows and kind in lexicon.SYSTEMS:
+            rows[-1] = (*rows[-1][:-1], _continued(rows[-1][-1], parser.items()))
         else:
             if row and parser.here.text.lower() in lexicon.CONDITIONALS:
                 parser.take()  # in cases, "if x > 0" is "x > 0"
@@ -125,7 +127,15 @@ def environment(parser):
     if not rows or len({len(row) for row in rows}) != 1:
         raise Unreadable("rows of unequal length")
     node = ex.Matrix(kind, tuple(rows))
-    return _as_list(node) if kind in lexicon.SYSTEMS else node
+    alone = kind == "array" and len(rows) == len(rows[0]) == 1
+    return _as_list(node) if alone or kind in lexicon.SYSTEMS else node
+
+
+def _continued(statement, more):
+    """Returns a statement that goes on in the next row with = and another side."""
+    if isinstance(statement, ex.Relation):
+        return ex.Relation((*statement.ops, "="), (*statement.sides, more))
+    return ex.Relation(("=",), (statement, more))
 
 
 def command(parser):
@@ -140,7 +150,11 @@ def command(parser):
     if name == "binom":
         return ex.Call("binomial", (parser.argument(), parser.argument()))
     if name in lexicon.FUNCTIONS:
+        if parser.at("="):
+            return ex.Text((name,))  # max = 5
         return _function(parser, name)
+    if name in lexicon.MEASURES:
+        return ex.Call(name, (parser.factor(),))
     if name in _ACCENTS:
         argument = parser.argument()
         return argument if argument in _UNIT_VECTORS else ex.Call(name, (argument,))

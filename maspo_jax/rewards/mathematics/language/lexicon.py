@@ -9,8 +9,9 @@ _FRACTIONS = {
     "⅗": "3 5", "⅘": "4 5", "⅙": "1 6", "⅚": "5 6", "⅛": "1 8", "⅜": "3 8", "⅝": "5 8",
     "⅞": "7 8",
 }  # fmt: skip
-_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n", strict=True))
-_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+# A run of these is one exponent, or one subscript.
+SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺⁽⁾ⁿⁱˣ", "0123456789-+()nix", strict=True))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₋₊₍₎ₙᵢₖₓ", "0123456789-+()nikx", strict=True))
 _GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "θ": "theta",
     "λ": "lambda", "μ": "mu", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
@@ -26,19 +27,20 @@ _SIGNS = {
     "∩": "\\cap ", "∈": "\\in ", "±": "\\pm ", "∓": "\\mp ", "°": "\\degree ",
     "∅": "\\emptyset ", "ℝ": "\\mathbb{R}", "ℤ": "\\mathbb{Z}", "′": "'", "’": "'",
     "…": "\\ldots ", "⟨": "\\langle ", "⟩": "\\rangle ", "⌊": "\\lfloor ",
-    "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ", "，": ",", "；": ";",
-    "：": ":", "（": "(", "）": ")", "％": "%", "\u00a0": " ", "\u2009": " ",
+    "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ",
+    "、": ",", "。": ".", "\u00a0": " ", "\u2009": " ",
     "\u202f": " ", "\u200b": "", "€": " euros ", "£": " gbp ", "¢": " cents ",
-    "¥": " yen ", "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
+    "¥": " yen ", "✓": "", "✔": "", "✅": "", "■": "", "□": "", "∎": "", "“": '"',
+    "”": '"', "∖": "\\setminus ", "≡": "\\equiv ", "∀": "\\forall ", "⊤": "\\top ",
+    "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
 }  # fmt: skip
 
 # Unicode character -> LaTeX or ASCII.
 UNICODE = str.maketrans(
     {sign: f"\\frac {pair}".replace(" ", "{", 1).replace(" ", "}{") + "}"
      for sign, pair in _FRACTIONS.items()}
-    | {sign: f"^{{{digit}}}" for sign, digit in _SUPERSCRIPTS.items()}
-    | {sign: f"_{{{digit}}}" for sign, digit in _SUBSCRIPTS.items()}
     | {sign: f"\\{name} " for sign, name in _GREEK.items()}
+    | {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}  # full width
     | _SIGNS
 )  # fmt: skip
 
@@ -54,7 +56,8 @@ SILENT = frozenset(
     "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large "
     "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
     "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
-    "hfill par triangle checkmark".split()
+    "hfill par triangle checkmark huge Huge scriptsize tiny footnotesize "
+    "blacksquare qed".split()
 )
 
 # Commands that are dropped together with the group after them.
@@ -78,7 +81,8 @@ OPERATORS = {
     "dots": "...", "cdots": "...", "dotsc": "...", "lbrack": "[", "rbrack": "]",
     "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
     "&": "&", "_": "_", "\\": "\\\\", "|": "|", "to": "to", "rightarrow": "to",
-    "choose": "choose", "over": "over",
+    "choose": "choose", "over": "over", "backslash": "setminus",
+    "smallsetminus": "setminus",
 }  # fmt: skip
 
 # Command -> the command it is another size of.
@@ -103,6 +107,12 @@ GREEK = frozenset(_GREEK.values()) | frozenset(
 
 CONSTANTS = frozenset(["pi", "infty", "emptyset"])
 
+# Infinity in plain text.
+INFINITY = frozenset(["oo", "Infinity", "infinity", "Inf", "inf"])
+
+# Numbered statements to choose from.
+CIRCLED = frozenset("①②③④⑤⑥⑦⑧⑨⑩")
+
 # Words that stand for an operator.
 CONNECTIVES = {"and": "and", "or": "or", "to": ":", "mod": "mod"}
 
@@ -112,9 +122,27 @@ COPULAS = frozenset(["is", "are", "equals"])
 # Words that open a condition of a definition by cases.
 CONDITIONALS = frozenset(["if", "for", "when", "where"])
 
+# Words that open what is said of the names in an answer: for all x, where c is real.
+QUALIFIERS = frozenset(["for", "where", "with", "when", "if", "given"])
+CONDITIONS = frozenset(["when", "if", "given"])  # those that have to state something
+
+# Words that take back what they are said of.
+HEDGES = frozenset(
+    "not or maybe if otherwise unless either between perhaps may might could would "
+    "except".split()
+)
+
+# Words that open a remark in brackets: a rounding, or a reason.
+ROUNDINGS = frozenset("about approximately approx around roughly nearly".split())
+REASONS = frozenset("since because as from".split())
+
+# Commands for a number that something has: \deg P, \dim V.
+MEASURES = frozenset(["deg", "dim", "rank"])
+
 # Words behind a number that multiply it.
 SCALES = {
-    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12,
+    "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6,
+    "billion": 10**9, "trillion": 10**12, "wan": 10**4, "yi": 10**8,
 }  # fmt: skip
 
 # Commands that are a letter.
@@ -123,9 +151,22 @@ LETTERS = {"imath": "i", "jmath": "j", "top": "T"}
 # Commands before the name of an angle.
 ANGLES = frozenset(["angle", "measuredangle"])
 
+# Words of Chinese answers -> what they say here. Counters are left out: 12 of them.
+CHINESE = {
+    "平方厘米": " square cm ", "平方米": " square m ", "平方千米": " square km ",
+    "立方厘米": " cubic cm ", "立方米": " cubic m ", "厘米": " cm ", "毫米": " mm ",
+    "分米": " dm ", "千米": " km ", "公里": " km ", "米": " m ", "千克": " kg ",
+    "公斤": " kg ", "毫克": " mg ", "克": " g ", "吨": " tons ", "毫升": " mL ",
+    "升": " L ", "小时": " hours ", "分钟": " minutes ", "秒": " seconds ",
+    "天": " days ", "元": " yuan ", "度": " degrees ", "万": " wan ", "亿": " yi ",
+    "或": " or ", "和": " and ", "且": " and ", "无解": " no solution ",
+    "一共": "", "共有": "", "共": "", "是": "",
+}  # fmt: skip
+
 # Words too short to be told from products of variables otherwise.
 WORDS = frozenset(
-    "no yes odd not per old one two six ten all any the none true ways".split()
+    "no yes odd not per old one two six ten all any the none true ways of is are for "
+    "where with".split()
 )
 
 # Number words, as the subscript of a base.

@@ -24,7 +24,7 @@ def starts_unit(parser):
 def take_unit(parser):
     """Takes the unit or the modulus behind a value; an empty list if none is there."""
     if parser.here.kind == "word" or parser.here.text == "frac":
-        return take_words(parser)
+        return take_words(parser, behind=True)
     if not starts_unit(parser):
         return []
     if parser.take().text == "pmod":
@@ -41,10 +41,17 @@ def take_unit(parser):
     raise Unreadable("a modulus that is no number")
 
 
-def take_words(parser):
-    """Takes a phrase of words, with the /, -, ^2 that units are written with."""
+def take_words(parser, behind=False):
+    """Takes a phrase of words, with the /, -, ^2 that units are written with.
+
+    Args:
+        parser: the `Parser`.
+        behind: whether a value stands before, which may be qualified: for all x.
+    """
     phrase = []
     while True:
+        if behind and parser.opens_qualifier():
+            return phrase
         if parser.here.kind == "word":
             phrase.append(parser.take().text)
         elif parser.here.text == "frac" and starts_unit(parser):
@@ -57,6 +64,23 @@ def take_words(parser):
             phrase.append(parser.take().text)  # "a" in "such a thing"
         else:
             return phrase
+
+
+def together(parts):
+    """Returns a quantity in several units as one in the first: 3 hours 30 minutes."""
+    if len(parts) == 1:
+        return parts[0]
+    known = [units.unit_of(part.words) for part in parts]
+    for larger, smaller in zip(known, known[1:], strict=False):
+        if smaller is None or larger.dimensions != smaller.dimensions:
+            raise Unreadable("a quantity in units of different kinds")
+        if smaller.scale >= larger.scale:
+            raise Unreadable("a quantity whose units do not fall")
+    terms = [
+        ex.Mul((ex.Num(unit.scale / known[0].scale), part.value))
+        for unit, part in zip(known, parts, strict=True)
+    ]
+    return ex.Quantity(ex.Add(tuple(terms)), parts[0].words)
 
 
 def _quotient_of_units(parser):

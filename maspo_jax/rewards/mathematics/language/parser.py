@@ -26,11 +26,18 @@ _SIGNS = frozenset(["+", "-", "+-", "-+"])
 _MOST_CHAINED = 32  # postfix operators on one atom, set operations in a row
 _CONSTANTS = {"e": ex.Const("e"), "i": ex.Const("i")}
 _REALS = ex.Const("field R")
+_HALVES = {
+    "+": "field R+", ">0": "field R+", "-": "field R-", "<0": "field R-",
+    ">=0": "field R>=0", "<=0": "field R<=0",
+}  # fmt: skip
 _FIELDS = frozenset(ex.Const(f"field {letter}") for letter in "CFNQRZ")
 _FUNCTIONS = frozenset("fghFGH")  # letters that name functions
-_STATED = frozenset(["=", "<", ">", "<=", ">=", "!="])
+_STATED = frozenset(["=", "<", ">", "<=", ">=", "!=", "in"])
+_OPENERS = frozenset(["(", "[", "{", "\\{"])
+_CLOSERS = frozenset([")", "]", "}", "\\}"])
 _END = Token("end", "")
 _IGNORED = frozenset(["therefore", "implies", "Rightarrow"])
+_LEADING = frozenset(["~=", "="])  # what an answer may begin with: = 5
 
 
 def parse(text):
@@ -61,6 +68,7 @@ class _Parser:
         self.bars = 0  # open absolute values
         self.integrals = 0  # open integrals, where d x ends the integrand
         self.in_set = False  # between braces, where | and : mean "such that"
+        self.stated = _statements(tokens)
 
     def take(self):
         token = self.here
@@ -93,28 +101,104 @@ class _Parser:
 
     def items(self):
         found, links = [self.relation()], []
-        while self.here.kind == "op" and self.here.text in _SEPARATORS:
-            link = self.take().text
-            while self.here.text in ("and", "or") and self.here.kind == "op":
+        while True:
+            if self.opens_qualifier():
+                found += self.qualifier()
+            elif self.at("(") and self.index in self.stated:  # y = x^2 (x >= 0)
+                self.take()
+                found.append(self.items())
+                self.expect(")")
+            elif self.here.kind == "op" and self.here.text in _SEPARATORS:
                 link = self.take().text
-            if link in (",", ";") and self.ends_row():
+                while self.here.text in ("and", "or") and self.here.kind == "op":
+                    link = self.take().text
+                if link in (",", ";") and self.ends_row():
+                    break
+                if self.opens_qualifier():
+                    continue
+                links.append(link)
+                found.append(self.relation())
+            else:
                 break
-            links.append(link)
-            found.append(self.relation())
+            links += [","] * (len(found) - 1 - len(links))
         return ex.Items(tuple(found), tuple(links)) if links else found[0]
+
+    def opens_qualifier(self):
+        """Whether something is said from here on of the names before: for all x."""
+        if self.here.kind == "word":
+            return self.here.text.lower() in lexicon.QUALIFIERS
+        return self.here.kind == "cmd" and self.here.text == "forall"
+
+    def qualifier(self):
+        """Takes what is said of names. Returns the statements that restrict them."""
+        must_state = self.take().text.lower() in lexicon.CONDITIONS
+        said = []
+        while True:
+            if self.here.kind == "word":
+                if self.take().text.lower() in lexicon.HEDGES:
+                    raise Unreadable("a hedge where a qualifier would stand")
+            elif self.here.kind == "name" or self.here.text in lexicon.GREEK:
+                said.append(self.relation())
+            elif self.at(",") and self.peek().kind in ("word", "name"):
+                self.take()
+            else:
+                break
+        for node in said:
+            words = node.words if isinstance(node, ex.Quantity) else ()
+            if lexicon.HEDGES & {word.lower() for word in words}:
+                raise Unreadable("a hedge where a qualifier would stand")
+        said = [node for node in said if isinstance(node, ex.Relation)]
+        if must_state and not said:
+            raise Unreadable("a condition that states nothing")
+        return [node for node in said if not _is_field(node)]
 
     def ends_row(self):
         """Whether a comma here ends a row or the text, and separates nothing."""
         return self.here.kind == "end" or self.here.text in ("&", "\\\\")
 
     def relation(self):
-        while self.here.text == "~=" or self.here.text in _IGNORED:
+        while self.here.text in _LEADING or self.here.text in _IGNORED:
             self.take()
         sides, ops = [self.union()], []
         while self.here.kind == "op" and self.here.text in RELATIONS:
             ops.append(self.take().text)
             sides.append(self.union())
+        while self.opens_remark():
+            rounded = self.remark(sides)
+            if rounded is not None:
+                ops.append("~=")
+                sides.append(rounded)
         return ex.Relation(tuple(ops), tuple(sides)) if ops else sides[0]
+
+    def opens_remark(self):
+        """Whether a remark in brackets stands here: (about 18.9 cards), (ways)."""
+        inside = self.peek()
+        return self.at("(") and (inside.kind == "word" or inside.text == "~=")
+
+    def remark(self, sides):
+        """Takes a remark; a unit goes to the last side. Returns a rounding, or None."""
+        self.take()
+        opener = self.here.text.lower()
+        if opener in lexicon.REASONS:
+            self.skip_to_close()
+            return None
+        if opener in lexicon.ROUNDINGS or opener == "~=":
+            self.take()
+            rounded = self.quantity()
+            self.expect(")")
+            return rounded.value if isinstance(rounded, ex.Quantity) else rounded
+        words = tuple(literals.take_words(self))
+        self.expect(")")
+        if not isinstance(sides[-1], ex.Quantity):
+            sides[-1] = ex.Quantity(sides[-1], words)
+        return None
+
+    def skip_to_close(self):
+        depth = 1
+        while depth:
+            if self.at_end():
+                raise Unreadable("a bracket that never closes")
+            depth += {"(": 1, ")": -1}.get(self.take().text, 0)
 
     def union(self):
         left, count = self.ratio(), 0
@@ -137,12 +221,38 @@ class _Parser:
                 return ex.Quantity(ex.negated(minus.value), minus.words)  # -$5
             raise Unreadable("minus a word")
         if self.here.kind == "word":
-            return self.phrase()
+            return self.sentence() or self.phrase()
         value = self.sum()
         if self.accept("over"):
             value = ex.quotient(value, self.sum())
         unit = literals.take_unit(self)
-        return ex.Quantity(value, tuple(unit)) if unit else value
+        if not unit:
+            return value
+        parts = [ex.Quantity(value, tuple(unit))]
+        while self.here.kind == "num" and units.unit_of(parts[-1].words):
+            parts.append(ex.Quantity(self.sum(), tuple(literals.take_unit(self))))
+        return literals.together(parts)
+
+    def sentence(self):
+        """Takes a whole answer that is said: the area of triangle ABC is 5; or None."""
+        if self.index:
+            return None
+        end, named = 0, 0
+        while self.peek(end).kind in ("word", "name"):
+            end += 1
+            if self.peek(end - 1).text.lower() in lexicon.COPULAS:
+                named = end
+        sign = self.peek(end)
+        if end and sign.kind == "op" and sign.text in ("=", ":"):
+            named = end + 1
+        value = self.peek(named)
+        if not named or value.kind == "end":
+            return None
+        if sign.text == ":" and value.kind == "word":
+            return None  # dogs : cats
+        words = tuple(token.text for token in self.tokens[: named - 1])
+        self.index, self.here = named, value
+        return ex.Relation(("=",), (ex.Text(words), self.quantity()))
 
     def phrase(self):
         """Words: a unit before its number ($18), a statement, or plain text."""
@@ -165,7 +275,9 @@ class _Parser:
         while self.here.kind == "op" and self.here.text in _SIGNS:
             terms.append(self.signed())
         self.depth -= 1
-        return ex.Add(tuple(terms)) if len(terms) > 1 else terms[0]
+        if len(terms) == 1:
+            return terms[0]
+        return ex.Add(tuple(map(_ungrouped, terms)))
 
     def skip_empty_groups(self):
         while self.at("{") and self.peek().text == "}":
@@ -204,6 +316,8 @@ class _Parser:
             elif self.at("{") and self.peek().text == "}":
                 self.skip_empty_groups()
             else:
+                if len(factors) > 1:
+                    factors = [_ungrouped(factor) for factor in factors]
                 return ex.product(factors)
 
     def signed_factor(self):
@@ -222,12 +336,15 @@ class _Parser:
         if token.kind in ("num", "name", "digits", "begin"):
             return not latex_commands.at_differential(self)
         if token.kind == "cmd":
-            return token.text not in _IGNORED and not literals.starts_unit(self)
+            ends = token.text in _IGNORED or self.opens_qualifier()
+            return not ends and not literals.starts_unit(self)
         if token.kind != "op" or literals.starts_unit(self):
             return False
         if token.text == "|":
             return self.bars == 0 and not self.in_set
         if token.text == "{" and self.peek().text == "}":
+            return False
+        if token.text == "(" and (self.opens_remark() or self.index in self.stated):
             return False
         return token.text in ("(", "[", "{", "lfloor", "lceil", "...")
 
@@ -292,6 +409,25 @@ class _Parser:
         return node
 
 
+def _ungrouped(node):
+    """Returns what square brackets group as parentheses would: 4[x + 1].
+
+    Brackets around one symbol, a root or a quotient may mean its whole part, and stay.
+    """
+    if not (isinstance(node, ex.Bracket) and node.open == "[" and node.close == "]"):
+        return node
+    inside = node.items[0]
+    if len(node.items) > 1 or not isinstance(inside, ex.Add | ex.Mul):
+        return node
+    if isinstance(inside, ex.Mul) and any(map(_divides, inside.factors)):
+        return node
+    return inside
+
+
+def _divides(factor):
+    return isinstance(factor, ex.Pow) and factor.exponent == ex.MINUS_ONE
+
+
 # What may stand behind an atom: ! % degree ' _ ^ and a function's brackets.
 
 
@@ -311,7 +447,7 @@ def _suffixed(parser, node):
             parser.take()
             node = ex.Degrees(node)
         elif text == "^":
-            node = _power(parser, node)
+            node = _power(parser, _ungrouped(node))
         elif text == "_":
             node = _subscript(parser, node)
         elif text == "'" and isinstance(node, ex.Sym):
@@ -333,8 +469,8 @@ def _power(parser, base):
     parser.take()
     if parser.at("{") and parser.peek().text == "'":
         return _primed(parser, base)
-    if base == _REALS and parser.accept("+"):
-        return ex.Const("field R+")
+    if base in _FIELDS and parser.here.text in ("+", "*"):
+        return ex.Const(f"{base.name}{parser.take().text}")
     if parser.here.text in ("-", "+") and parser.here.kind == "op":
         sign = parser.take().text
         inner = parser.factor()
@@ -365,6 +501,8 @@ def _subscript(parser, node):
     bare = str(lexicon.NUMBERS.get(label, label.strip("()")))
     if digits is not None and bare.isdigit() and len(bare) <= 2:
         return literals.based(digits, int(bare))
+    if node == _REALS and label in _HALVES:
+        return ex.Const(_HALVES[label])
     if isinstance(node, ex.Sym) or node in _FIELDS:
         return ex.Sym(f"{node.name}_{label}")
     raise Unreadable("a subscript on something that is no symbol")
@@ -379,7 +517,7 @@ def _application(parser, symbol):
         named = named or closes  # y(t)
     if symbol.name[:1].isupper():
         number = inner.kind == "num" and closes
-        named = named or number or _holds_statement(parser)  # P(0), P(X = 1)
+        named = named or number or parser.index in parser.stated  # P(0), P(X = 1)
     if not named:
         return symbol
     parser.take()
@@ -389,15 +527,21 @@ def _application(parser, symbol):
     return ex.Call("apply " + symbol.name, args)
 
 
-def _holds_statement(parser):
-    """Whether a relation stands in the brackets that open here."""
-    ahead, open_brackets = 1, 1
-    while open_brackets:
-        token = parser.peek(ahead)
-        if token.kind == "end":
-            return False
-        if open_brackets == 1 and token.kind == "op" and token.text in _STATED:
-            return True
-        open_brackets += {"(": 1, ")": -1}.get(token.text, 0)
-        ahead += 1
-    return False
+def _statements(tokens):
+    """Returns the places of the parentheses that hold a relation themselves."""
+    stack, found = [], set()
+    for place, token in enumerate(tokens):
+        if token.kind != "op":
+            continue
+        if token.text in _OPENERS:
+            stack.append(place if token.text == "(" else None)
+        elif token.text in _CLOSERS and stack:
+            stack.pop()
+        elif token.text in _STATED and stack and stack[-1] is not None:
+            found.add(stack[-1])
+    return found
+
+
+def _is_field(node):
+    """Whether a statement says only what kind of number a name is: c in R."""
+    return node.ops == ("in",) and isinstance(node.sides[1], ex.Const)

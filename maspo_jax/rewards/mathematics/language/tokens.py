@@ -35,6 +35,13 @@ class Token:
 #     100^\circ\mathrm{C}, 3{:}30 p.m.  ->  100\text{ celsius}, 3:30 pm
 # Every pattern is linear.
 _DROPPED = ("$$", "\\(", "\\)", "\\[", "\\]")  # delimiters of mathematics
+_ENTITIES = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&"}
+_CHINESE = re.compile("|".join(sorted(lexicon.CHINESE, key=len, reverse=True)))
+_SCRIPTS = [
+    (sign, table, re.compile(f"[{''.join(table)}]+"))
+    for sign, table in (("^", lexicon.SUPERSCRIPTS), ("_", lexicon.SUBSCRIPTS))
+]
+_ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu)\s*\]")
 _TEMPERATURE = (
     r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)(?![A-Za-z])\s*(?:\\[,;: ]\s*)?"
     r"(?:\\(?:text|mathrm)\s*\{\s*SCALE\s*\}|SCALE(?![A-Za-z]))"
@@ -50,6 +57,11 @@ _RULES = [
         (".", r"\b(?:np|numpy|math|sympy)\.(?=[a-z])", ""),  # Minerva: np.arcsin
         ("m", r"\b([aApP])\.\s?m\b\.?|(?<=\d)\s*([aApP])m\b", r" \1\2m"),  # p.m., 3pm
         ("M", r"\b([aApP])\.\s?M\b\.?|(?<=\d)\s*([aApP])M\b", r" \1\2m"),
+        ("x", r"(?<=\d)\s*x\s*(?=10\s*\^)", r"*"),  # 1.23 x 10^4
+        ("(", r"\b(?:Matrix|matrix|array)\s*(?=\(\[)", ""),  # of Python
+        ("**", r"(?<![\w)}\]*])\*\*([^*]+)\*\*(?![\w({\\*])", r"\1"),  # Markdown
+        ("*", r"^\s*\*([^*]+)\*\s*$", r"\1"),
+        ('"', r'"([^"]*)"', r"\1"),
     )
 ]
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
@@ -57,10 +69,11 @@ _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
 # No alternative can match in two ways, so a scan is linear.
 _LEXEME = re.compile(
     r"""
-    (?P<space> [\s~]+ | \\!(?:\s|\b|(?=\W)) )
+    (?P<space> [\s~]+ | \\! )
   | (?P<base> (?: \d+[A-F] | [A-F]+\d ) [0-9A-F]* 
                 (?=\}?_\{? (?:\\(?:text|mathrm)\{)? \d) )
-  | (?P<repeat> (?:\d+\.\d*|\.\d*) \\(?:overline|bar|dot)\s* (?: \{\d+\} | \d ) )
+  | (?P<repeat> (?:\d+\.\d*|\.\d*)
+                (?: \\(?:overline|bar|dot)\s* (?: \{\d+\} | \d ) | \(\d+\)(?![\d^]) ) )
   | (?P<grouped> \d{1,3} (?: (?:,?\\![ ]?|\{,\}|\\[,; ]|[ ~]|,\\![ ]?) \d{3} )+ (?!\d)
                  (?:\.\d+)? )
   | (?P<commas> \d{1,3} (?:(?:,|\{,\}|,\\!)\d{3})+ (?!\d) (?!,\d) (?:\.\d+)? )
@@ -69,7 +82,8 @@ _LEXEME = re.compile(
   | (?P<degree> \^\s* (?: \{\s*\\(?:circ|degree)\s*\}
                        | \\(?:circ|degree)(?![A-Za-z]) ) )
   | \\(?P<begin>begin|end)\s*\{(?P<env>[a-z]+)\*?\} (?:\{[clr|@{} ]*\})?
-  | \\mathbb\s*\{?\s*(?P<field>[A-Z])\s*\}?
+  | \\(?:(?:mathbb|Bbb)\s*\{?\s*(?P<field>[A-Z])\s*\}?
+       | mathbf\s*\{\s*(?P<bold>[RZ])\s*\})
   | (?P<long> \*\* | <= | >= | != | == | \.\.\.+ )
   | \\(?P<cmd>[A-Za-z]+|.)
   | (?P<letters>[A-Za-z]+)
@@ -104,8 +118,17 @@ def tokenize(text):
 def _rewritten(text):
     """Returns a text in the spellings that the tokenizer knows."""
     if not text.isascii():
+        text = _CHINESE.sub(lambda match: lexicon.CHINESE[match[0]], text)
+        for sign, table, run in _SCRIPTS:
+            inside = lambda match, table=table: "".join(table[c] for c in match[0])
+            text = run.sub(lambda match, s=sign, i=inside: f"{s}{{{i(match)}}}", text)
         text = text.translate(lexicon.UNICODE)
     text = text.replace("\\$", " dollars ")
+    if "&" in text:
+        for entity, sign in _ENTITIES.items():
+            text = text.replace(entity, sign)
+    if "\\begin" in text:
+        text = _ROW_SPACING.sub(lambda match: "\\\\", text)
     for delimiter in _DROPPED:
         text = text.replace(delimiter, "")
     if "\\\\" in text and "\\begin" not in text:  # \\frac, from JSON within JSON
@@ -134,6 +157,7 @@ class _Scanner:
         self.font = False  # whether the last command was a font
         self.aligned = False  # whether & only aligns here
         self.lone_dollar = text.count("$") % 2 == 1
+        self.cjk = -1  # where the last Chinese character ended
 
     def put(self, kind, text):
         self.tokens.append(Token(kind, text, self.spaced))
@@ -149,7 +173,7 @@ class _Scanner:
         self.put("digits", match.group())
 
     def repeat(self, match):
-        whole, _, period = match.group().partition("\\")
+        whole, _, period = match.group().replace("(", "\\").partition("\\")
         digits = "".join(character for character in period if character.isdigit())
         self.put("num", f"{whole}({digits})")
 
@@ -181,7 +205,9 @@ class _Scanner:
         self.aligned = match["begin"] == "begin" and match["env"] in _ALIGNED
 
     def field(self, match):
-        self.put("cmd", "field " + match["field"])
+        self.put("cmd", "field " + match[match.lastgroup])
+
+    bold = field
 
     def long(self, match):
         sign = match.group()
@@ -249,6 +275,8 @@ class _Scanner:
         text_mode = self.font or any(self.braces)
         if run.lower() in lexicon.CONNECTIVES:
             self.put("op", lexicon.CONNECTIVES[run.lower()])
+        elif run in lexicon.INFINITY:
+            self.put("cmd", "infty")
         elif len(run) == 1:
             self.letter(run, text_mode)
         elif not self.word(run, text_mode):
@@ -256,8 +284,17 @@ class _Scanner:
                 self.put("name", letter)
 
     def letter(self, letter, text_mode):
-        unit = text_mode and letter in _UNIT_LETTERS and self.follows_operand()
+        unit = letter in _UNIT_LETTERS and (
+            self.follows_unit() or (text_mode and self.follows_operand())
+        )
         self.put("word" if unit else "name", letter)
+
+    def follows_unit(self):
+        """Whether a unit goes on here: the h of km/h."""
+        last = self.tokens[-2:]
+        if len(last) < 2 or last[1].text not in ("/", "*"):
+            return False
+        return last[0].kind == "word" and units.is_unit(last[0].text)
 
     def follows_operand(self):
         if not self.tokens:
@@ -270,6 +307,9 @@ class _Scanner:
 
     def word(self, run, text_mode):
         """Puts a run of letters that is one word; returns whether it was."""
+        if run.lower() in lexicon.REASONS | lexicon.ROUNDINGS:
+            self.put("word", run)  # since is no sine
+            return True
         name = lexicon.ALIASES.get(run, run)
         follows = self.follows_operand()
         if units.is_unit(run) and follows and (text_mode or run == "in"):
@@ -314,6 +354,15 @@ class _Scanner:
             if self.braces and self.braces.pop():
                 self.spaced = True
                 return
+        elif character in lexicon.CIRCLED:
+            self.put("name", character)
+            return
+        elif character > "\u2e7f":  # Chinese: a counter, or another word
+            joined = self.cjk == match.start()
+            before = self.tokens.pop().text if joined else ""
+            self.put("word", before + character)
+            self.cjk = match.end()
+            return
         elif character in "([":
             self.brackets += 1
         elif character in ")]":

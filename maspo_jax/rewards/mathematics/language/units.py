@@ -9,6 +9,9 @@ import collections
 import dataclasses
 from fractions import Fraction
 
+from maspo_jax.rewards.mathematics.language import expression as ex
+
+_UNNAMED = "unit"
 # dimension -> {spelling: how many of the dimension's base unit}
 _TABLE = {
     "length": {
@@ -32,11 +35,11 @@ _TABLE = {
     "euro": {"euro eur €": 1},
     "sterling": {"gbp £": 1},
     "yen": {"yen": 1},
-    "rupee": {"rupee rs": 1},
-    "angle": {"degree deg": 1, "radian rad": "0"},
-    "volume": {
-        "liter litre l L": 1, "ml milliliter mL": "1/1000",
-        "gallon gal": "473176473/125000000",
+    "rupee": {"rupee rs": 1}, "yuan": {"yuan rmb": 1},
+    "angle": {"degree deg": 1}, "radian": {"radian rad": 1},
+    "volume": {  # in cubic meters, so that 5 cm^3 is 5 mL
+        "liter litre l L": "1/1000", "ml milliliter mL": "1/1000000",
+        "gallon gal": "473176473/125000000000",
     },
     "temperature": {"celsius": 1}, "temperature F": {"fahrenheit": 1},
     "kelvin": {"kelvin K": 1},
@@ -46,7 +49,15 @@ _TABLE = {
     "amount": {"mol mole": 1}, "information": {"byte": 1},
     "before noon": {"am AM a.m.": 1}, "after noon": {"pm PM p.m.": 1},
     "clock": {"o'clock": 1},
+    # Of unnamed units any length may be one; what they count, if no power is on them.
+    _UNNAMED: {"unit": 1},
+    **{month: {month: 1} for month in (
+        "january", "february", "march", "april", "june", "july", "august",
+        "september", "october", "november", "december",
+    )},
 }  # fmt: skip
+
+_CURRENCIES = frozenset(["money", "euro", "sterling", "yen", "rupee", "yuan"])
 
 # Spelling that stands for a whole unit expression.
 _COMPOUND = {
@@ -73,6 +84,40 @@ class Unit:
 
     dimensions: tuple
     scale: Fraction
+    modulus: str | None = None  # of a congruence: "7" in 3 (mod 7)
+
+    @property
+    def size(self):
+        """The size in base units, as a node; a radian is 180 / pi degrees."""
+        if self.dimensions == RADIAN.dimensions:
+            return ex.quotient(ex.Num(Fraction(180)), ex.Const("pi"))
+        return ex.Num(self.scale)
+
+
+PERCENT = Unit((("percent", 1),), Fraction(1))
+DEGREE = Unit((("angle", 1),), Fraction(1))
+RADIAN = Unit((("radian", 1),), Fraction(1))
+_ANGLES = {DEGREE.dimensions, RADIAN.dimensions}
+
+
+def differ_in_size(first, second):
+    """Whether values in two units that agree have to be converted."""
+    return first.size != second.size and _UNNAMED not in (
+        first.dimensions[0][0],
+        second.dimensions[0][0],
+    )
+
+
+def agree(first, second):
+    """Whether two units measure the same kind of thing."""
+    dimensions = {first.dimensions, second.dimensions}
+    if len(dimensions) == 1 or dimensions == _ANGLES:
+        return True
+    for unit, other in ((first, second), (second, first)):
+        if unit.dimensions[0][0] == _UNNAMED and len(unit.dimensions) == 1:
+            power = unit.dimensions[0][1]
+            return power == 1 or other.dimensions == (("length", power),)
+    return False
 
 
 def lookup(word):
@@ -83,9 +128,15 @@ def lookup(word):
     return None
 
 
+def is_money(word):
+    """Whether a word names a currency, which may stand before its number."""
+    unit = lookup(word)
+    return unit is not None and unit[0] in _CURRENCIES
+
+
 def takes_exponent(word):
     """Whether a word may be squared: a unit, or "units" where none is named."""
-    return word.lower() in ("unit", "units") or lookup(word) is not None
+    return lookup(word) is not None
 
 
 def is_unit(word):
@@ -102,13 +153,14 @@ def unit_of(words):
             ("square", "inches").
     """
     if tuple(words[:1]) == ("mod",):  # a modulus may be left out, as a unit may
-        return Unit(((" ".join(words), 1),), Fraction(1))
+        return Unit(((" ".join(words), 1),), Fraction(1), words[1])
     factors = _factors(_phrase(words))
     if factors is None:
         return None
     powers, scale = collections.Counter(), Fraction(1)
     for (dimension, size), power in factors:
-        powers[dimension] += power
+        cubed = dimension == "volume"
+        powers["length" if cubed else dimension] += 3 * power if cubed else power
         scale *= size**power
     dimensions = tuple(sorted((d, p) for d, p in powers.items() if p))
     return Unit(dimensions, scale) if dimensions else None
@@ -145,7 +197,7 @@ def _factors(phrase):
             power = _POWERS[low]
         elif word not in ("-", "*"):
             unit = lookup(word)
-            if unit is None or not unit[1]:
+            if unit is None:
                 return None
             factors.append([unit, sign * power])
             power = 1

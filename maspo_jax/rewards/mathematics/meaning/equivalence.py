@@ -9,10 +9,16 @@ process passes `quick`, a worker passes the full ladder of `proofs`.
 
 import functools
 
+from maspo_jax.rewards.mathematics.algebra import normal
 from maspo_jax.rewards.mathematics.algebra.values import VALUES, match_values
 from maspo_jax.rewards.mathematics.language import expression as ex
-from maspo_jax.rewards.mathematics.language import units
-from maspo_jax.rewards.mathematics.language.tokens import Unreadable, spelling, tokenize
+from maspo_jax.rewards.mathematics.language import lexicon, units
+from maspo_jax.rewards.mathematics.language.tokens import (
+    Token,
+    Unreadable,
+    spelling,
+    tokenize,
+)
 from maspo_jax.rewards.mathematics.logic import either, every, paired
 from maspo_jax.rewards.mathematics.meaning import reading
 from maspo_jax.rewards.mathematics.meaning.equations import match_equations
@@ -24,11 +30,10 @@ from maspo_jax.rewards.mathematics.meaning.meanings import (
 )
 from maspo_jax.rewards.mathematics.meaning.regions import Region
 
-_HEDGES = frozenset(
-    "not or maybe if otherwise unless either between perhaps is are was were may might "
-    "could would nd st rd th".split()
-)
+_NO_UNITS = lexicon.HEDGES | frozenset("is are was were nd st rd th".split())
 
+_PUNCTUATION = frozenset(",;:'!")
+_NO_WORD = Token("end", "")
 _OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 
 
@@ -76,26 +81,33 @@ def compare_texts(gold, answer, same):
 
 
 def _plain_words(tokens):
-    """Returns the words of an answer without case, punctuation or article."""
+    """Returns the words of an answer without case, punctuation or article.
+
+    Punctuation is what stands between words; beside a number or a name it carries the
+    value, as every other sign does.
+    """
     words = []
-    for token in tokens:
-        if token.kind == "op" and token.text not in "+-":
+    around = zip(tokens, (_NO_WORD, *tokens), (*tokens[1:], _NO_WORD), strict=False)
+    for token, before, after in around:
+        between = "word" in (before.kind, after.kind) and before.kind != "num"
+        if token.text in _PUNCTUATION and token.kind == "op" and between:
             continue
-        if words and not token.spaced and token.kind != "word":
-            words[-1] += token.text.lower()
+        if token.kind == "name" and not token.spaced and before.kind == "name":
+            words[-1] += token.text.lower()  # a word too short to be told from symbols
         else:
             words.append(token.text.lower())
     if len(words) > 1 and words[0] in ("a", "an", "the"):
         del words[0]
-    return "".join(words)
+    return words
 
 
 def _label_of_choice(tokens):
-    """Returns the letter if a reference is the label of one choice."""
+    """Returns the letter if a reference is the label of one choice: B, (B) or (b)."""
     bare = [token for token in tokens if token.text not in "()"]
-    if len(bare) == 1 and len(bare[0].text) == 1 and bare[0].text in "ABCDEFGHIJ":
-        return bare[0].text
-    return None
+    if len(bare) != 1 or len(bare[0].text) != 1:
+        return None
+    letter = bare[0].text.upper() if len(tokens) == 3 else bare[0].text
+    return letter if letter in "ABCDEFGHIJ" else None
 
 
 def _is_chosen(label, tokens):
@@ -111,9 +123,30 @@ def _is_chosen(label, tokens):
         rest = tokens[2:3]
         joined = rest and rest[0].kind == "op" and rest[0].text not in _OPENERS
         return None if joined or ")" in texts[2:] else texts[0].upper() == label
-    if len(texts) > 2 and texts[1] == ":":
-        return texts[0] == label
+    colon = texts[1] == ":"
+    if len(texts) > 1 + colon and (colon or _is_spoken(tokens)):
+        if any(_is_label(*three) for three in _triples(tokens[1:])):
+            return False  # B: 3 or C: 4
+        return texts[0].upper() == label
     return None
+
+
+def _is_spoken(tokens):
+    """Whether the text of a choice follows its letter and a full stop: B. 12."""
+    return tokens[0].kind == "name" and tokens[1].kind == "num" and tokens[1].spaced
+
+
+def _triples(tokens):
+    return zip(tokens, tokens[1:], tokens[2:], strict=False)
+
+
+def _is_label(link, letter, mark):
+    """Whether a second choice begins here."""
+    return (
+        link.text in ("or", "and", ",")
+        and letter.text in tuple("ABCDEFGHIJ")
+        and mark.text in (":", ".", ")")
+    )
 
 
 # Meanings.
@@ -165,9 +198,12 @@ def _match_named(gold, answer, same):
 
 
 def _dependent(named):
-    """Whether a name is the usual one of a function's value."""
-    return named.name == ex.Sym("y") or (
-        isinstance(named.name, ex.Call) and named.name.name.startswith("apply f")
+    """Whether a name is the usual one of a function: y or f(x), but not f(2)."""
+    name = named.name
+    return name == ex.Sym("y") or (
+        isinstance(name, ex.Call)
+        and name.name.startswith("apply f")
+        and all(isinstance(arg, ex.Sym) for arg in name.args)
     )
 
 
@@ -203,15 +239,15 @@ def _match_intervals(a, b, same):
 
 
 def _match_many(gold, answer, same):
+    for many, other in ((gold, answer), (answer, gold)):
+        letters = _letters(other)
+        if letters is not None and isinstance(many, Many):
+            return set(letters) == set(many.members)
     if not isinstance(answer, Many):
         return _match_positions(gold, answer, same)
     if not isinstance(gold, Many):
-        letters = _letters(gold)
-        if letters is not None:
-            return set(letters) == set(answer.members)
-        ordered = isinstance(gold, ex.Bracket) and not answer.braces
-        if ordered and (gold.open, gold.close) == ("(", ")"):
-            return _in_order(gold.items, answer.members, same)
+        if ex.is_point(gold) and not answer.braces:
+            return _in_order(gold.items, _by_name(answer), same)
         return False
     if gold.name and answer.name and gold.name != answer.name:
         return False
@@ -220,19 +256,26 @@ def _match_many(gold, answer, same):
     if _distinctly_named(gold) and not any(
         isinstance(m, Named) for m in answer.members
     ):
-        return _in_order(gold.members, answer.members, same)
+        return not answer.braces and _in_order(gold.members, answer.members, same)
     return paired(gold.members, answer.members, functools.partial(match, same=same))
 
 
 def _match_positions(gold, answer, same):
     """Compares x = 5, y = 2 with the point (5, 2)."""
-    if _distinctly_named(gold) and isinstance(answer, ex.Bracket):
+    if _distinctly_named(gold) and ex.is_point(answer):
         return _in_order(gold.members, answer.items, same)
     return False
 
 
 def _distinctly_named(many):
     return all(isinstance(member, Named) for member in many.members)
+
+
+def _by_name(many):
+    """Returns members in the order of their names, x before y; else as they stand."""
+    if not _distinctly_named(many):
+        return many.members
+    return sorted(many.members, key=lambda member: str(member.name))
 
 
 def _letters(node):
@@ -243,7 +286,7 @@ def _letters(node):
     return None
 
 
-_CHOICES = frozenset(ex.Sym(letter) for letter in "ABCDEFGH")
+_CHOICES = frozenset(ex.Sym(letter) for letter in {*"ABCDEFGH", *lexicon.CIRCLED})
 
 
 def _in_order(gold, answer, same):
@@ -283,8 +326,11 @@ def _match_tables(gold, answer, same):
 def _as_table(node):
     if isinstance(node, ex.Matrix):
         return node
-    if isinstance(node, ex.Bracket) and (node.open, node.close) == ("(", ")"):
+    if ex.is_point(node):
         return ex.Matrix("pmatrix", tuple((item,) for item in node.items))
+    rows = node.items if isinstance(node, ex.Bracket) else ()
+    if rows and all(isinstance(row, ex.Bracket) and row.open == "[" for row in rows):
+        return ex.Matrix("pmatrix", tuple(row.items for row in rows))
     return None
 
 
@@ -308,12 +354,23 @@ def _match_quantities(gold, answer, same):
     unit, other = _unit(gold), _unit(answer)
     value, given = _bare(gold), _bare(answer)
     if unit is not None and other is not None:
-        if unit.dimensions != other.dimensions:
+        if not units.agree(unit, other):
             return False
-        if unit.scale != other.scale:
-            value = ex.Mul((ex.Num(unit.scale), value))
-            given = ex.Mul((ex.Num(other.scale), given))
+        if unit.modulus is not None:
+            return _congruent(value, given, unit.modulus, same)
+        if units.differ_in_size(unit, other):
+            value = ex.Mul((unit.size, value))
+            given = ex.Mul((other.size, given))
     return match(value, given, same)
+
+
+def _congruent(value, given, modulus, same):
+    """Whether two values differ by a multiple of a modulus."""
+    verdict = match(value, given, same)
+    numbers = [normal.rational_value(node) for node in (value, given)]
+    if verdict or None in numbers or not modulus.isdigit():
+        return verdict
+    return (numbers[0] - numbers[1]) % int(modulus) == 0
 
 
 def _with_letter_unit(node, other):
@@ -329,13 +386,20 @@ def _with_letter_unit(node, other):
 
 
 def _bare(node):
+    """Returns a value without its unit, which a percent sign is not part of."""
+    if isinstance(node, ex.Degrees):
+        return node.arg
     return node.value if isinstance(node, ex.Quantity) else node
 
 
 def _unit(node):
-    """Returns the `Unit` of a quantity, or None if it has none."""
+    """Returns the `Unit` of a quantity or of a sign, or None if it has none."""
+    if isinstance(node, ex.Percent):
+        return units.PERCENT
+    if isinstance(node, ex.Degrees):
+        return units.DEGREE
     if not isinstance(node, ex.Quantity):
         return None
-    if len(node.words) > 8 or _HEDGES & {word.lower() for word in node.words}:
+    if len(node.words) > 8 or _NO_UNITS & {word.lower() for word in node.words}:
         raise Unreadable("a hedge where a unit would stand")
     return units.unit_of(node.words)

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
 from maspo_jax.rewards.mathematics.language import expression as ex
-from maspo_jax.rewards.mathematics.language import lexicon
+from maspo_jax.rewards.mathematics.language import lexicon, literals, units
 from maspo_jax.rewards.mathematics.language.parser import parse
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
 from maspo_jax.rewards.mathematics.meaning import regions
@@ -48,7 +48,7 @@ def meaning(node):
     node = _expanded(node)
     match node:
         case ex.Items():
-            return _list([meaning(item) for item in node.items], node.links)
+            return _compound(node) or _list(list(map(meaning, node.items)), node.links)
         case ex.Braces():
             members = [meaning(item) for item in node.items]
             return Many(None, _members(members), True)
@@ -63,7 +63,11 @@ def meaning(node):
         case ex.Quantity(value=value, words=words):
             return _quantity(value, words)
         case ex.Mul():
-            return _scaled_matrix(node)
+            return _named_point(node) or _scaled_matrix(node)
+        case ex.Pow(base=base, exponent=ex.Sym("T")):
+            return _transposed(base) or node
+        case ex.Add(terms=(first, ex.Mul(factors=(ex.MINUS_ONE, ex.Braces() as rest)))):
+            return _set_operation(ex.SetOp("setminus", first, rest))
     return node
 
 
@@ -73,14 +77,27 @@ def _quantity(value, words):
         return ex.Percent(value)
     if phrase in ("degrees", "degree"):
         return ex.Degrees(value)
-    if words[0] in lexicon.SCALES:
-        scale = ex.Num(Fraction(10) ** lexicon.SCALES[words[0]])
-        value, words = ex.Mul((value, scale)), words[1:]
+    scale, words = _scale(words)
+    if scale != 1:
+        value = ex.Mul((value, ex.Num(scale)))
     inner = meaning(value)
     if isinstance(inner, Many):
         members = tuple(ex.Quantity(member, words) for member in inner.members)
         return Many(inner.name, members, inner.braces)
     return ex.Quantity(inner, words) if words else inner
+
+
+def _scale(words):
+    """Returns what the words behind a value multiply it by, and the other words.
+
+    They stand first, or behind a currency that stands before its value: $5 million.
+    """
+    begin = 1 if units.is_money(words[0]) else 0
+    scale, end = Fraction(1), begin
+    while end < len(words) and words[end].lower() in lexicon.SCALES:
+        scale *= lexicon.SCALES[words[end].lower()]
+        end += 1
+    return scale, words[:begin] + words[end:]
 
 
 # Plus-minus: two values.
@@ -98,11 +115,15 @@ def _expanded(node):
         if isinstance(node, ex.Braces):
             return ex.Braces(tuple(items))
         return ex.Items(tuple(items), ("and",) * (len(items) - 1))
-    if isinstance(node, ex.Relation):
-        if _has_sign(node) and not any(map(_has_sign, node.sides[:-1])):
-            return ex.Relation(node.ops, (*node.sides[:-1], _expanded(node.sides[-1])))
     if not _has_sign(node):
         return node
+    if isinstance(node, ex.Builder) and not _has_sign(node.element):
+        return ex.Builder(node.element, _expanded(node.condition))
+    if isinstance(node, ex.Relation) and not any(map(_has_sign, node.sides[:-1])):
+        if node.ops[-1] == "!=":  # x is neither of the two
+            both = (_with_sign(node, 1), _with_sign(node, -1))
+            return ex.Items(both, ("and",))
+        return ex.Relation(node.ops, (*node.sides[:-1], _expanded(node.sides[-1])))
     return ex.Items((_with_sign(node, 1), _with_sign(node, -1)), ("or",))
 
 
@@ -134,7 +155,13 @@ def _members(members):
 def _list(members, links):
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
-    members = _members(members)
+    if "or" in links and not set(links) <= {"or"}:
+        groups = _alternatives(members, links)
+        if all(map(_is_system, groups)):
+            return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
+    members = _restricted(_members(members))
+    if len(members) == 1:
+        return members[0]
     first = members[0]
     if isinstance(first, Named):
         name = first.name
@@ -144,6 +171,60 @@ def _list(members, links):
             bare = [m.value if isinstance(m, Named) else m for m in members]
             return Many(name, _members(bare))
     return Many(None, members)
+
+
+def _restricted(members):
+    """Returns members without those that only say what kind of number a name is.
+
+    Of what an answer is about, x = 2k or x > 0, it would say more: x is whole.
+    """
+    about = set()
+    for member in members:
+        if isinstance(member, Named) and member.equation.op != "in":
+            about.add(member.name)
+        elif isinstance(member, Region) and not _is_line(member):
+            about.add(ex.Sym(member.name))
+
+    def restricts(member):
+        if isinstance(member, Region):
+            return not (_is_line(member) and member.name)
+        kind = isinstance(member, Named) and member.equation.op == "in"
+        field = kind and isinstance(member.value, ex.Const)
+        return not field or member.name in about
+
+    rest = tuple(filter(restricts, members))
+    return rest or members
+
+
+def _is_line(region):
+    return region.intervals == (regions.LINE,)
+
+
+def _compound(node):
+    """Returns 3 hours and 30 minutes as one quantity, or None."""
+    quantities = all(isinstance(item, ex.Quantity) for item in node.items)
+    if not quantities or set(node.links) != {"and"}:
+        return None
+    try:
+        return meaning(literals.together(node.items))
+    except Unreadable:
+        return None
+
+
+def _alternatives(members, links):
+    """Splits members where "or" stands between them: x=2, y=3 or x=3, y=2."""
+    groups = [[members[0]]]
+    for link, member in zip(links, members[1:], strict=True):
+        if link == "or":
+            groups.append([])
+        groups[-1].append(member)
+    return groups
+
+
+def _is_system(members):
+    """Whether several members name different things, and so belong together."""
+    names = {member.name for member in members if isinstance(member, Named)}
+    return 1 < len(names) == len(members)
 
 
 def _regions(members, links):
@@ -204,6 +285,8 @@ def _is_rounding(exact, rounded):
 def _equality(sides, congruent):
     first, last = sides[0], sides[-1]
     if _is_name(first):
+        if ex.is_point(first) and ex.is_point(last):
+            return _coordinates(first, last)
         return Named(first, meaning(last), Equation("=", first, last))
     if congruent and not ex.symbols(first):
         return meaning(last)  # 129 = 8 (mod 11), written with three bars
@@ -216,12 +299,22 @@ def _equality(sides, congruent):
     return Equation("=", sides[-2], last)
 
 
+def _coordinates(names, values):
+    """Returns (x, y) = (1, 2) as the list x = 1, y = 2: a value belongs to its name."""
+    if len(names.items) != len(values.items):
+        raise Unreadable("as many names as values")
+    pairs = zip(names.items, values.items, strict=True)
+    return Many(None, tuple(_equality(pair, False) for pair in pairs))
+
+
 def _is_name(node):
     """Whether the left side of an equation names its right side."""
     match node:
         case ex.Sym() | ex.Text():
             return True
         case ex.Call(name="vec" | "overline" | "hat"):
+            return True
+        case ex.Call(name=name) if name in lexicon.MEASURES:
             return True
         case ex.Call(name=name, args=args) if name.startswith("apply "):
             return all(_is_name(arg) or _is_instance(arg) for arg in args)
@@ -267,6 +360,13 @@ def _inequality(op, left, right):
 
 # Sets.
 
+_HALF_LINES = {
+    "field R+": regions.Interval(ex.ZERO, False, None, False),
+    "field R-": regions.Interval(None, False, ex.ZERO, False),
+    "field R>=0": regions.Interval(ex.ZERO, True, None, False),
+    "field R<=0": regions.Interval(None, False, ex.ZERO, True),
+}
+
 
 def as_region(value):
     """Returns the region a meaning can stand for, or None."""
@@ -274,8 +374,8 @@ def as_region(value):
         return value
     if value == ex.Const("field R"):
         return Region(None, (regions.LINE,))
-    if value == ex.Const("field R+"):
-        return Region(None, (regions.Interval(ex.ZERO, False, None, False),))
+    if isinstance(value, ex.Const) and value.name in _HALF_LINES:
+        return Region(None, (_HALF_LINES[value.name],))
     if value == ex.Const("emptyset"):
         return Region(None, ())
     if isinstance(value, ex.Bracket):
@@ -321,6 +421,25 @@ def _points(value):
         return None
     points = [regions.Interval(p, True, p, True) for p in value.members]
     return Region(None, regions.union(points))
+
+
+def _named_point(node):
+    """Returns A(1, 2) as the point (1, 2) named A, or None."""
+    match node.factors:
+        case (ex.Sym(name=name) as letter, ex.Bracket() as point) if (
+            name.isupper() and ex.is_point(point)
+        ):
+            return Named(letter, point, Equation("=", letter, point))
+    return None
+
+
+def _transposed(node):
+    """Returns a matrix or a row with rows and columns exchanged, or None."""
+    if ex.is_point(node):
+        return ex.Matrix("pmatrix", tuple((item,) for item in node.items))
+    if isinstance(node, ex.Matrix):
+        return ex.Matrix(node.kind, tuple(zip(*node.rows, strict=True)))
+    return None
 
 
 def _scaled_matrix(node):

@@ -67,11 +67,15 @@ def bounded(op, bound):
 
 
 def bracketed(node):
-    """Returns the interval that a `Bracket` of two items writes, or None."""
+    """Returns the interval that a `Bracket` of two items writes, or None.
+
+    One without a number in it, (7, 6) or [2, 1), is no interval but a pair.
+    """
     if len(node.items) != 2:
         return None
     low, high = map(_endpoint, node.items)
-    return Interval(low, node.open == "[", high, node.close == "]")
+    interval = Interval(low, node.open == "[", high, node.close == "]")
+    return None if _is_empty(interval) else interval
 
 
 def _endpoint(node):
