@@ -33,19 +33,25 @@ def match_values(gold, answer, same):
             return either(same(*pair) for pair in (bare, (gold, answer)))
     if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
         return _match_based(gold, answer, same)
-    if isinstance(gold, ex.Add) or isinstance(answer, ex.Add):
+    if isinstance(gold, ex.Add | ex.Mul) or isinstance(answer, ex.Add | ex.Mul):
         bare = _without_degrees(gold), _without_degrees(answer)
         if bare != (gold, answer):  # 180° - 2a, a in degrees
             return either(same(*pair) for pair in (bare, (gold, answer)))
     return same(gold, answer)
 
 
+def _is_constant(node):
+    number = node.base if isinstance(node, ex.Pow) else node
+    return isinstance(number, ex.Num)
+
+
 def _without_degrees(node):
-    """Returns a sum whose terms in degrees are their bare numbers."""
+    """Returns a sum, or so many times one, whose terms in degrees are bare numbers."""
     if isinstance(node, ex.Degrees):
         return node.arg
-    if isinstance(node, ex.Mul) and node.factors[0] == ex.MINUS_ONE:
-        return ex.Mul((ex.MINUS_ONE, *map(_without_degrees, node.factors[1:])))
+    if isinstance(node, ex.Mul):
+        bare = tuple(map(_without_degrees, node.factors))
+        return ex.Mul(bare) if sum(map(_is_constant, bare)) == len(bare) - 1 else node
     if isinstance(node, ex.Add):
         return ex.Add(tuple(map(_without_degrees, node.terms)))
     return node

@@ -110,6 +110,9 @@ CONSTANTS = frozenset(["pi", "infty", "emptyset"])
 # Infinity in plain text.
 INFINITY = frozenset(["oo", "Infinity", "infinity", "Inf", "inf"])
 
+# Letters of choices.
+LABELS = frozenset("ABCDEFGHIJ")
+
 # Numbered statements to choose from.
 CIRCLED = frozenset("①②③④⑤⑥⑦⑧⑨⑩")
 

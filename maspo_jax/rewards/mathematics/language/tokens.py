@@ -62,6 +62,7 @@ _RULES = [
         ("**", r"(?<![\w)}\]*])\*\*([^*]+)\*\*(?![\w({\\*])", r"\1"),  # Markdown
         ("*", r"^\s*\*([^*]+)\*\s*$", r"\1"),
         ('"', r'"([^"]*)"', r"\1"),
+        ("'", r"^\s*'([^']*)'\s*$", r"\1"),
     )
 ]
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z])")
@@ -118,7 +119,7 @@ def tokenize(text):
 def _rewritten(text):
     """Returns a text in the spellings that the tokenizer knows."""
     if not text.isascii():
-        text = _CHINESE.sub(lambda match: lexicon.CHINESE[match[0]], text)
+        text = _CHINESE.sub(_translated, text)
         for sign, table, run in _SCRIPTS:
             inside = lambda match, table=table: "".join(table[c] for c in match[0])
             text = run.sub(lambda match, s=sign, i=inside: f"{s}{{{i(match)}}}", text)
@@ -137,6 +138,11 @@ def _rewritten(text):
         if hint in text:
             text = pattern.sub(replacement, text)
     return text
+
+
+def _translated(match):
+    words = lexicon.CHINESE[match[0]]
+    return rf"\text{{{words}}}" if words else ""
 
 
 def spelling(tokens):
@@ -279,7 +285,7 @@ class _Scanner:
             self.put("cmd", "infty")
         elif len(run) == 1:
             self.letter(run, text_mode)
-        elif not self.word(run, text_mode):
+        elif not self.word(run, text_mode, match.end()):
             for letter in run:
                 self.put("name", letter)
 
@@ -290,9 +296,9 @@ class _Scanner:
         self.put("word" if unit else "name", letter)
 
     def follows_unit(self):
-        """Whether a unit goes on here: the h of km/h."""
+        """Whether a unit goes on here: the h of km/h, the s of 1 min 30 s."""
         last = self.tokens[-2:]
-        if len(last) < 2 or last[1].text not in ("/", "*"):
+        if len(last) < 2 or not (last[1].text in ("/", "*") or last[1].kind == "num"):
             return False
         return last[0].kind == "word" and units.is_unit(last[0].text)
 
@@ -305,14 +311,19 @@ class _Scanner:
             return (first.kind, second.text) in (("num", "frac"), ("word", "}"))
         return last.kind in ("num", "word") or last.text in ("}", ")", "pi", "/")
 
-    def word(self, run, text_mode):
+    def is_alone(self, end):
+        """Whether no argument follows: 40 min, not 2 min(a, b)."""
+        return self.text[end:].lstrip()[:1] not in tuple("([{_\\")
+
+    def word(self, run, text_mode, end):
         """Puts a run of letters that is one word; returns whether it was."""
         if run.lower() in lexicon.REASONS | lexicon.ROUNDINGS:
             self.put("word", run)  # since is no sine
             return True
         name = lexicon.ALIASES.get(run, run)
         follows = self.follows_operand()
-        if units.is_unit(run) and follows and (text_mode or run == "in"):
+        clearly = text_mode or run == "in" or (run == "min" and self.is_alone(end))
+        if units.is_unit(run) and follows and clearly:
             self.put("word", run)  # 40 min, 30 sec, 5 in: no functions, no relation
             return True
         if run == "in" and not text_mode:
@@ -375,5 +386,9 @@ class _Scanner:
         self.put("op" if character in _SINGLE else "odd", character)
 
     def drops_stop(self, end):
+        """Whether a full stop ends a sentence, and no label of a choice: B. 12."""
+        after = self.text[end:].lstrip("} \t")
+        if len(self.tokens) == 1 and self.tokens[0].text in lexicon.LABELS and after:
+            return False
         after_word = bool(self.tokens) and self.tokens[-1].kind == "word"
         return after_word or not self.text[end : end + 1].strip(" \n\t}$\\")

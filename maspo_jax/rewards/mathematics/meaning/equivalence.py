@@ -107,7 +107,7 @@ def _label_of_choice(tokens):
     if len(bare) != 1 or len(bare[0].text) != 1:
         return None
     letter = bare[0].text.upper() if len(tokens) == 3 else bare[0].text
-    return letter if letter in "ABCDEFGHIJ" else None
+    return letter if letter in lexicon.LABELS else None
 
 
 def _is_chosen(label, tokens):
@@ -123,17 +123,11 @@ def _is_chosen(label, tokens):
         rest = tokens[2:3]
         joined = rest and rest[0].kind == "op" and rest[0].text not in _OPENERS
         return None if joined or ")" in texts[2:] else texts[0].upper() == label
-    colon = texts[1] == ":"
-    if len(texts) > 1 + colon and (colon or _is_spoken(tokens)):
+    if len(texts) > 2 and texts[1] in (":", "."):
         if any(_is_label(*three) for three in _triples(tokens[1:])):
             return False  # B: 3 or C: 4
         return texts[0].upper() == label
     return None
-
-
-def _is_spoken(tokens):
-    """Whether the text of a choice follows its letter and a full stop: B. 12."""
-    return tokens[0].kind == "name" and tokens[1].kind == "num" and tokens[1].spaced
 
 
 def _triples(tokens):
@@ -144,7 +138,7 @@ def _is_label(link, letter, mark):
     """Whether a second choice begins here."""
     return (
         link.text in ("or", "and", ",")
-        and letter.text in tuple("ABCDEFGHIJ")
+        and letter.text in lexicon.LABELS
         and mark.text in (":", ".", ")")
     )
 
@@ -374,14 +368,21 @@ def _congruent(value, given, modulus, same):
 
 
 def _with_letter_unit(node, other):
-    """Returns `120 g` as a quantity, not a product, beside a quantity in grams."""
+    """Returns `120 g` or `10 m/s` as a quantity, not a product, beside one like it."""
     unit = _unit(other)
-    if unit is not None and isinstance(node, ex.Mul):
-        *rest, last = node.factors
-        if isinstance(last, ex.Sym) and rest:
-            own = units.unit_of((last.name,))
-            if own is not None and own.dimensions == unit.dimensions:
-                return ex.Quantity(ex.product(rest), (last.name,))
+    if unit is None or not isinstance(node, ex.Mul):
+        return node
+    words = []
+    for count, factor in enumerate(reversed(node.factors[1:]), start=1):
+        letter, power = factor, ""
+        if isinstance(factor, ex.Pow) and isinstance(factor.exponent, ex.Num):
+            letter, power = factor.base, str(factor.exponent.value)
+        if not isinstance(letter, ex.Sym):
+            break
+        words = [letter.name, *(("^", power) if power else ()), *words]
+        own = units.unit_of(tuple(words))
+        if own is not None and own.dimensions == unit.dimensions:
+            return ex.Quantity(ex.product(node.factors[:-count]), tuple(words))
     return node
 
 
