@@ -179,6 +179,11 @@ def match(gold, answer, same):
 
 
 def _match_named(gold, answer, same):
+    listed = [
+        reading.coordinates(m) if isinstance(m, Named) else m for m in (gold, answer)
+    ]
+    if all(isinstance(meaning, Many) for meaning in listed):
+        return _match_many(*listed, same)  # a value belongs to its name
     if isinstance(gold, Named) and isinstance(answer, Named):
         if gold.name == answer.name or (_dependent(gold) and _dependent(answer)):
             return match(gold.value, answer.value, same)
@@ -329,6 +334,11 @@ def _as_table(node):
 
 
 def _match_brackets(gold, answer, same):
+    match answer:
+        case ex.Mul(factors=(ex.Sym(name=name), ex.Bracket() as point)) if (
+            name.isupper()
+        ):
+            answer = point  # A(1, 2)
     if not (isinstance(gold, ex.Bracket) and isinstance(answer, ex.Bracket)):
         return False
     if (gold.open, gold.close) != (answer.open, answer.close):

@@ -63,7 +63,7 @@ def meaning(node):
         case ex.Quantity(value=value, words=words):
             return _quantity(value, words)
         case ex.Mul():
-            return _named_point(node) or _scaled_matrix(node)
+            return _scaled_matrix(node)
         case ex.Pow(base=base, exponent=ex.Sym("T")):
             return _transposed(base) or node
         case ex.Add(terms=(first, ex.Mul(factors=(ex.MINUS_ONE, ex.Braces() as rest)))):
@@ -285,8 +285,6 @@ def _is_rounding(exact, rounded):
 def _equality(sides, congruent):
     first, last = sides[0], sides[-1]
     if _is_name(first):
-        if ex.is_point(first) and ex.is_point(last):
-            return _coordinates(first, last)
         return Named(first, meaning(last), Equation("=", first, last))
     if congruent and not ex.symbols(first):
         return meaning(last)  # 129 = 8 (mod 11), written with three bars
@@ -297,14 +295,6 @@ def _equality(sides, congruent):
             if len(sides) > 2 or normal.same(first, last):
                 return meaning(last)
     return Equation("=", sides[-2], last)
-
-
-def _coordinates(names, values):
-    """Returns (x, y) = (1, 2) as the list x = 1, y = 2: a value belongs to its name."""
-    if len(names.items) != len(values.items):
-        raise Unreadable("as many names as values")
-    pairs = zip(names.items, values.items, strict=True)
-    return Many(None, tuple(_equality(pair, False) for pair in pairs))
 
 
 def _is_name(node):
@@ -356,6 +346,17 @@ def _inequality(op, left, right):
         if intervals is not None:
             return Region(name, regions.union(intervals))
     return Equation(op, left, right)
+
+
+def coordinates(named):
+    """Returns (x, y) = (1, 2) as the list x = 1, y = 2, or None where it is none."""
+    names, values = named.name, named.value
+    if not (ex.is_point(names) and ex.is_point(values)):
+        return None
+    if len(names.items) != len(values.items):
+        return None
+    pairs = zip(names.items, values.items, strict=True)
+    return Many(None, tuple(_equality(pair, False) for pair in pairs))
 
 
 # Sets.
@@ -421,16 +422,6 @@ def _points(value):
         return None
     points = [regions.Interval(p, True, p, True) for p in value.members]
     return Region(None, regions.union(points))
-
-
-def _named_point(node):
-    """Returns A(1, 2) as the point (1, 2) named A, or None."""
-    match node.factors:
-        case (ex.Sym(name=name) as letter, ex.Bracket() as point) if (
-            name.isupper() and ex.is_point(point)
-        ):
-            return Named(letter, point, Equation("=", letter, point))
-    return None
 
 
 def _transposed(node):
