@@ -138,6 +138,7 @@ HEDGES = frozenset(
 # Words that open a remark in brackets: a rounding, or a reason.
 ROUNDINGS = frozenset("about approximately approx around roughly nearly".split())
 REASONS = frozenset(["since", "because"])
+REMARKS = ROUNDINGS | REASONS
 
 # Commands for a number that something has: \deg P, \dim V.
 MEASURES = frozenset(["deg", "dim", "rank"])

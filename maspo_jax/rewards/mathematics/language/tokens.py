@@ -58,7 +58,7 @@ _RULES = [
         ("m", r"\b([aApP])\.\s?m\b\.?|(?<=\d)\s*([aApP])m\b", r" \1\2m"),  # p.m., 3pm
         ("M", r"\b([aApP])\.\s?M\b\.?|(?<=\d)\s*([aApP])M\b", r" \1\2m"),
         ("x", r"(?<=\d)\s*x\s*(?=10\s*\^)", r"*"),  # 1.23 x 10^4
-        ("(", r"\b(?:Matrix|matrix|array)\s*(?=\(\[)", ""),  # of Python
+        ("([", r"\b(?:Matrix|matrix|array)\s*(?=\(\[)", ""),  # of Python
         ("**", r"(?<![\w)}\]*])\*\*([^*]+)\*\*(?![\w({\\*])", r"\1"),  # Markdown
         ("*", r"^\s*\*([^*]+)\*\s*$", r"\1"),
         ('"', r'"([^"]*)"', r"\1"),
@@ -317,7 +317,7 @@ class _Scanner:
 
     def word(self, run, text_mode, end):
         """Puts a run of letters that is one word; returns whether it was."""
-        if run.lower() in lexicon.REASONS | lexicon.ROUNDINGS:
+        if run.lower() in lexicon.REMARKS:
             self.put("word", run)  # since is no sine
             return True
         name = lexicon.ALIASES.get(run, run)

@@ -40,12 +40,11 @@ _PHRASES = {
 @functools.lru_cache(maxsize=1024)
 def read_meaning(text):
     """Returns the meaning of a text, or raises `Unreadable`."""
-    return meaning(parse(text))
+    return meaning(_expanded(parse(text)))
 
 
 def meaning(node):
-    """Returns the meaning of a tree."""
-    node = _expanded(node)
+    """Returns the meaning of a tree without plus-minus."""
     match node:
         case ex.Items():
             return _compound(node) or _list(list(map(meaning, node.items)), node.links)
@@ -127,7 +126,6 @@ def _expanded(node):
     return ex.Items((_with_sign(node, 1), _with_sign(node, -1)), ("or",))
 
 
-@functools.lru_cache(maxsize=1024)
 def _has_sign(node):
     return any(isinstance(below, ex.PlusMinus) for below in ex.walk(node))
 
