@@ -75,6 +75,24 @@ def test_without_a_box_the_last_statement_counts(answer, frame):
     assert extract(frame.replace("%s", answer)).text == answer
 
 
+@pytest.mark.parametrize(
+    "response, answer",
+    [
+        (r"so $\boxed 5$.", "5"),
+        (r"so \boxed 12.", "12"),
+        (r"so \fbox x", "x"),
+        (r"so \boxed x^2", None),
+        (r"so \boxed 5/6", None),
+        ("**Answer:** m + n = 256 + 37 = **293**", "m + n = 256 + 37 = **293**"),
+        ("**Answer:** 2**3", "2**3"),
+        ("Answer: **42**", "42"),
+        ("综上所述，答案是：\\(5\\)", "\\(5\\)"),
+    ],
+)
+def test_what_belongs_to_an_answer_and_what_is_around_it(response, answer):
+    assert extract(response).text == answer
+
+
 @pytest.mark.parametrize("response", EMPTY)
 def test_an_empty_answer_is_no_answer(response):
     assert extract(response).text is None
