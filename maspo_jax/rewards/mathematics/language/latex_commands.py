@@ -194,7 +194,10 @@ def _function(parser, name):
     parser.deeper()
     base = power = None
     while parser.here.text in ("_", "^") and parser.here.kind == "op":
-        if parser.take().text == "_":
+        subscript = parser.take().text == "_"
+        if (base if subscript else power) is not None:
+            raise Unreadable(f"{name} with two exponents or two subscripts")
+        if subscript:
             base = _argument_or_number(parser)
         else:
             power = _argument_or_number(parser)

@@ -135,6 +135,11 @@ HEDGES = frozenset(
     "except".split()
 )
 
+# Words that make a bound of what follows: at least 5, more than 5.
+BOUNDS = frozenset(
+    "least most than under over below above up exceeds no less more only".split()
+)
+
 # Words that open a remark in brackets: a rounding, or a reason.
 ROUNDINGS = frozenset("about approximately approx around roughly nearly".split())
 REASONS = frozenset(["since", "because"])

@@ -251,6 +251,8 @@ class _Parser:
         if sign.text == ":" and value.kind == "word":
             return None  # dogs : cats
         words = tuple(token.text for token in self.tokens[: named - 1])
+        if (lexicon.HEDGES | lexicon.BOUNDS) & {word.lower() for word in words}:
+            return None
         self.index, self.here = named, value
         return ex.Relation(("=",), (ex.Text(words), self.quantity()))
 

@@ -8,6 +8,7 @@ from maspo_jax.rewards.mathematics.algebra import balls, normal
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.logic import every
 
+_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _ORDERS = {
     "=": "equal", "!=": "unequal", "<": "strict", ">": "strict", "<=": "loose",
     ">=": "loose",
@@ -21,6 +22,8 @@ def match_equations(gold, answer):
     if gold.op not in _ORDERS or answer.op not in _ORDERS:
         sides = ((gold.left, answer.left), (gold.right, answer.right))
         return gold.op == answer.op and every(normal.same(*pair) for pair in sides)
+    if not any(map(ex.symbols, (gold.left, gold.right, answer.left, answer.right))):
+        return _match_numbers(gold, answer)
     first, strict, sign = _oriented(gold)
     second, other_strict, other_sign = _oriented(answer)
     if strict != other_strict:
@@ -31,6 +34,16 @@ def match_equations(gold, answer):
     if gold.op in ("=", "!="):
         return True
     return scale > 0 if sign == other_sign else scale < 0
+
+
+def _match_numbers(gold, answer):
+    """Compares statements about numbers, which say which numbers they are about."""
+    sides = (gold.left, gold.right)
+    if gold.op == answer.op:
+        return every(map(normal.same, sides, (answer.left, answer.right)))
+    if _FLIPPED.get(gold.op) == answer.op:
+        return every(map(normal.same, sides, (answer.right, answer.left)))
+    return False
 
 
 def _oriented(equation):

@@ -185,8 +185,10 @@ def _match_named(gold, answer, same):
     if all(isinstance(meaning, Many) for meaning in listed):
         return _match_many(*listed, same)  # a value belongs to its name
     if isinstance(gold, Named) and isinstance(answer, Named):
-        if gold.name == answer.name or (_dependent(gold) and _dependent(answer)):
+        if gold.name == answer.name:
             return match(gold.value, answer.value, same)
+        if _dependent(gold) and _dependent(answer):
+            return match(gold.value, _renamed(answer, gold), same)
         return match_equations(gold.equation, answer.equation)
     named, other = (gold, answer) if isinstance(gold, Named) else (answer, gold)
     if isinstance(other, Equation):
@@ -204,6 +206,23 @@ def _dependent(named):
         and name.name.startswith("apply f")
         and all(isinstance(arg, ex.Sym) for arg in name.args)
     )
+
+
+def _renamed(named, other):
+    """Returns the value of f(t) = t^2 as it is in x, beside f(x) = x^2."""
+    value, calls = named.value, (named.name, other.name)
+    if not all(isinstance(call, ex.Call) for call in calls):
+        return value
+    if not isinstance(value, VALUES):
+        return value
+    own, theirs = ([arg.name for arg in call.args] for call in calls)
+    # All at once: f(y, x) beside f(x, y); and what has the name already is another.
+    marked = [f"argument {place}" for place in range(len(own))]
+    others = [f"another {name}" for name in theirs]
+    for before, after in ((own, marked), (theirs, others), (marked, theirs)):
+        for old, new in zip(before, after, strict=False):
+            value = ex.replaced(value, old, ex.Sym(new))
+    return value
 
 
 def _is_region(meaning):
@@ -250,6 +269,8 @@ def _match_many(gold, answer, same):
         return False
     if gold.name and answer.name and gold.name != answer.name:
         return False
+    if _names_others(gold, answer) or _names_others(answer, gold):
+        return False
     if len(gold.members) != len(answer.members):
         return False
     if _distinctly_named(gold) and not any(
@@ -257,6 +278,12 @@ def _match_many(gold, answer, same):
     ):
         return not answer.braces and _in_order(gold.members, answer.members, same)
     return paired(gold.members, answer.members, functools.partial(match, same=same))
+
+
+def _names_others(many, other):
+    """Whether several values of one name meet values of another: x = 1 or z = 2."""
+    named = (member.name for member in other.members if isinstance(member, Named))
+    return bool(many.name) and any(name != many.name for name in named)
 
 
 def _match_positions(gold, answer, same):
