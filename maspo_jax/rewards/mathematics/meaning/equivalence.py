@@ -213,7 +213,7 @@ def _renamed(named, other):
     value, calls = named.value, (named.name, other.name)
     if not all(isinstance(call, ex.Call) for call in calls):
         return value
-    if not isinstance(value, VALUES):
+    if not isinstance(value, (*VALUES, ex.Matrix)):
         return value
     own, theirs = ([arg.name for arg in call.args] for call in calls)
     # All at once: f(y, x) beside f(x, y); and what has the name already is another.
