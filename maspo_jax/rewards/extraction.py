@@ -300,4 +300,4 @@ def _is_bare(text):
         return True
     math = text.startswith("$") and text.endswith("$")
     prose = any(word.isalpha() and len(word) > 1 for word in words)
-    return bool(words) and "=" not in text and (math or not prose)
+    return bool(words) and (math or not (prose or "=" in text))

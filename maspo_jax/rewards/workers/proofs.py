@@ -132,11 +132,14 @@ def _agree(gold, answer):
     if near is not None:
         return _is_near(*near, digits)
     seen = 0
+    alternates = balls.alternates(gold, answer)
     for point in _points(gold, answer):
         try:
             gap = _gap(gold, answer, point, digits)
         except (ArithmeticError, ValueError, TypeError, KeyError):
-            continue
+            gap = None
+        if gap is None and alternates and _is_onesided(gold, answer, point):
+            return False  # real, or defined, at even n and not at odd ones
         if gap is None:
             continue
         if gap > mpmath.mpf(10) ** (-digits // 2):
@@ -170,6 +173,19 @@ def _gap(gold, answer, point, digits):
         return abs(a - b) / size if size else mpmath.mpf(0)
 
 
+def _is_onesided(gold, answer, point):
+    """Whether one of two expressions is a real number at a point, and the other not."""
+    return _is_real(gold, point) != _is_real(answer, point)
+
+
+def _is_real(node, point):
+    exact = {name: mpmath.mpf(p) / q for name, (p, q) in point.items()}
+    try:
+        return not mpmath.im(precise.value(node, exact))
+    except (ArithmeticError, ValueError, TypeError, KeyError):
+        return False
+
+
 def _mention_i(*nodes):
     return any(b == ex.Const("i") for node in nodes for b in ex.walk(node))
 
@@ -186,10 +202,10 @@ def _points(gold, answer):
     for attempt in range(POINTS):
         sign = draw.choice((1, -1)) if attempt % 2 and not whole else 1
         yield {
-            name: (draw.randint(2, 12), 1)
+            name: (2 * draw.randint(1, 5) + (attempt >> place) % 2, 1)
             if whole
             else (sign * draw.randint(300, 2700), 997)
-            for name in names
+            for place, name in enumerate(names)
         }
 
 

@@ -48,7 +48,10 @@ def points(names, left, right):
     integers = needs_integers(left, right)
     for attempt in range(POINTS):
         if integers:
-            yield {name: float(draw.randint(2, 12)) for name in names}
+            yield {
+                name: float(2 * draw.randint(1, 5) + (attempt >> place) % 2)
+                for place, name in enumerate(names)
+            }
             continue
         signs = (1, -1) if attempt % 2 else (1,)
         most = 2.7 if attempt < 2 else 9.0
@@ -57,13 +60,22 @@ def points(names, left, right):
 
 def needs_integers(*nodes):
     """Whether the variables stand in functions of integers, such as factorials."""
-    for below in (below for node in nodes for below in ex.walk(node)):
-        if isinstance(below, ex.Call) and below.name in _INTEGER_VALUED:
-            return True
-        if isinstance(below, ex.Pow) and isinstance(below.base, ex.Num):
-            if below.base.value < 0 and ex.symbols(below.exponent):
-                return True  # (-1)^n
-    return False
+    return alternates(*nodes) or any(
+        isinstance(below, ex.Call) and below.name in _INTEGER_VALUED
+        for node in nodes
+        for below in ex.walk(node)
+    )
+
+
+def alternates(*nodes):
+    """Whether a power of a negative number is among the nodes: (-1)^n."""
+    powers = (b for node in nodes for b in ex.walk(node) if isinstance(b, ex.Pow))
+    return any(
+        isinstance(power.base, ex.Num)
+        and power.base.value < 0
+        and ex.symbols(power.exponent)
+        for power in powers
+    )
 
 
 def _mentions_i(node):

@@ -201,6 +201,8 @@ def negated(node):
     """Returns minus `node`."""
     if isinstance(node, Num):
         return Num(-node.value, node.digits, node.exponent)
+    if isinstance(node, Percent | Degrees):
+        return type(node)(negated(node.arg))
     return Mul((MINUS_ONE, node))
 
 

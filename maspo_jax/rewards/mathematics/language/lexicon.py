@@ -151,7 +151,8 @@ MEASURES = frozenset(["deg", "dim", "rank"])
 # Words behind a number that multiply it.
 SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6,
-    "billion": 10**9, "trillion": 10**12, "wan": 10**4, "yi": 10**8,
+    "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7,
+    "wan": 10**4, "yi": 10**8,
 }  # fmt: skip
 
 # Commands that are a letter.
@@ -171,6 +172,14 @@ CHINESE = {
     "或": " or ", "和": " and ", "且": " and ", "无解": " no solution ",
     "一共": "", "共有": "", "共": "", "是": "",
 }  # fmt: skip
+
+# Words behind a value that change it, and are no label of what it counts.
+ARITHMETIC = frozenset(
+    "squared cubed factorial inverse reciprocal doubled tripled halved half halves "
+    "third thirds quarter fourth fourths fifth fifths tenth tenths hundredth "
+    "hundredths thousandth thousandths times plus minus divided negative below wrong "
+    "incorrect gross".split()
+)
 
 # Words too short to be told from products of variables otherwise.
 WORDS = frozenset(

@@ -72,7 +72,7 @@ _LEXEME = re.compile(
     r"""
     (?P<space> [\s~]+ | \\! )
   | (?P<base> (?: \d+[A-F] | [A-F]+\d ) [0-9A-F]* 
-                (?=\}?_\{? (?:\\(?:text|mathrm)\{)? \d) )
+                (?=\}?_\{? (?:\\(?:text|mathrm)\{)? (?:1[1-9]|[23]\d)(?!\d)) )
   | (?P<repeat> (?:\d+\.\d*|\.\d*)
                 (?: \\(?:overline|bar|dot)\s* (?: \{\d+\} | \d ) | \(\d+\)(?![\d^]) ) )
   | (?P<grouped> \d{1,3} (?: (?:,?\\![ ]?|\{,\}|\\[,; ]|[ ~]|,\\![ ]?) \d{3} )+ (?!\d)
@@ -264,6 +264,8 @@ class _Scanner:
             if self.text.startswith(relation, position):
                 self.put("op", "!=" if relation == "=" else "notin")
                 self.resume = position + len(relation)
+                return
+        self.put("cmd", "not")
 
     def skip_group(self, position):
         open_braces = 0

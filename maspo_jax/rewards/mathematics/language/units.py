@@ -19,8 +19,9 @@ _TABLE = {
         "mm millimeter millimetre": "1/1000", "km kilometer kilometre": 1000,
         "in inch inches": "127/5000", "ft foot feet": "381/1250",
         "yd yard": "1143/1250", "mi mile": "201168/125", "dm decimeter": "1/10",
-        "nm nanometer": "1/1000000000",
+        "nm nanometer": "1/1000000000", "nmi": 1852,
     },
+    "area": {"acre": "316160658/78125", "hectare ha": 10000},
     "mass": {
         "kg kilogram kilo": 1, "g gram gm": "1/1000", "mg milligram": "1/1000000",
         "lb lbs pound": "45359237/100000000", "oz ounce": "45359237/1600000000",
@@ -40,6 +41,8 @@ _TABLE = {
     "volume": {  # in cubic meters, so that 5 cm^3 is 5 mL
         "liter litre l L": "1/1000", "ml milliliter mL": "1/1000000",
         "gallon gal": "473176473/125000000000",
+        "quart qt": "473176473/500000000000", "pint": "473176473/1000000000000",
+        "cup": "473176473/2000000000000",
     },
     "temperature": {"celsius": 1}, "temperature F": {"fahrenheit": 1},
     "kelvin": {"kelvin K": 1},
@@ -57,6 +60,7 @@ _TABLE = {
     )},
 }  # fmt: skip
 
+_OF_LENGTH = {"volume": ("length", 3), "area": ("length", 2)}
 _CURRENCIES = frozenset(["money", "euro", "sterling", "yen", "rupee", "yuan"])
 
 # Spelling that stands for a whole unit expression.
@@ -67,6 +71,8 @@ _COMPOUND = {
     "mps": ("meter", "/", "second"),
     "fps": ("foot", "/", "second"),
     "sqft": ("square", "foot"),
+    "knot": ("nmi", "/", "hour"),
+    "knots": ("nmi", "/", "hour"),
 }
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3}
 
@@ -159,8 +165,8 @@ def unit_of(words):
         return None
     powers, scale = collections.Counter(), Fraction(1)
     for (dimension, size), power in factors:
-        cubed = dimension == "volume"
-        powers["length" if cubed else dimension] += 3 * power if cubed else power
+        base, exponent = _OF_LENGTH.get(dimension, (dimension, 1))
+        powers[base] += exponent * power
         scale *= size**power
     dimensions = tuple(sorted((d, p) for d, p in powers.items() if p))
     return Unit(dimensions, scale) if dimensions else None

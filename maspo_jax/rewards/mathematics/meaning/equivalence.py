@@ -34,6 +34,7 @@ _NO_UNITS = lexicon.HEDGES | frozenset("is are was were nd st rd th".split())
 
 _PUNCTUATION = frozenset(",;:'!")
 _NO_WORD = Token("end", "")
+_TAKEN_BACK = lexicon.HEDGES | {"is", "wrong", "incorrect", "false"}
 _OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 
 
@@ -93,9 +94,10 @@ def _plain_words(tokens):
         if token.text in _PUNCTUATION and token.kind == "op" and between:
             continue
         if token.kind == "name" and not token.spaced and before.kind == "name":
-            words[-1] += token.text.lower()  # a word too short to be told from symbols
+            # A word too short to be told from symbols, whose case counts.
+            words[-1] = (words[-1] + token.text).lower()
         else:
-            words.append(token.text.lower())
+            words.append(token.text if token.kind == "name" else token.text.lower())
     if len(words) > 1 and words[0] in ("a", "an", "the"):
         del words[0]
     return words
@@ -122,7 +124,10 @@ def _is_chosen(label, tokens):
     if texts[1:2] == [")"]:  # (B) or B), perhaps with the choice's text after it
         rest = tokens[2:3]
         joined = rest and rest[0].kind == "op" and rest[0].text not in _OPENERS
-        return None if joined or ")" in texts[2:] else texts[0].upper() == label
+        factor = rest and not rest[0].spaced and rest[0].kind in ("op", "name")
+        if joined or factor or ")" in texts[2:]:
+            return None
+        return texts[0].upper() == label and not _TAKEN_BACK & set(texts)
     if len(texts) > 2 and texts[1] in (":", "."):
         if any(_is_label(*three) for three in _triples(tokens[1:])):
             return False  # B: 3 or C: 4

@@ -76,6 +76,9 @@ def _quantity(value, words):
         return ex.Percent(value)
     if phrase in ("degrees", "degree"):
         return ex.Degrees(value)
+    if lexicon.ARITHMETIC & set(phrase.split()) or phrase in lexicon.NUMBERS:
+        if units.unit_of(words) is None:  # 5 meters squared
+            raise Unreadable(f"a value that is {phrase!r}")
     scale, words = _scale(words)
     if scale != 1:
         value = ex.Mul((value, ex.Num(scale)))
@@ -388,7 +391,9 @@ def _builder(node):
     """The set of the x that satisfy a condition, as the region if it is one."""
     variable = node.element
     if isinstance(variable, ex.Relation) and variable.ops == ("in",):
-        variable = variable.sides[0]  # x in R such that
+        variable, domain = variable.sides  # x in R such that
+        if domain != ex.Const("field R"):
+            return node
     condition = meaning(node.condition)
     if isinstance(condition, Region) and variable == ex.Sym(condition.name):
         return Region(None, condition.intervals)

@@ -73,15 +73,17 @@ def bracketed(node):
     """
     if len(node.items) != 2:
         return None
-    low, high = map(_endpoint, node.items)
+    low = _endpoint(node.items[0], ex.negated(_INFINITY))
+    high = _endpoint(node.items[1], _INFINITY)
     interval = Interval(low, node.open == "[", high, node.close == "]")
     return None if _is_empty(interval) else interval
 
 
-def _endpoint(node):
-    for below in ex.walk(node):
-        if below == ex.Const("infty"):
-            return None
+def _endpoint(node, infinity):
+    if node == infinity:
+        return None
+    if _INFINITY in ex.walk(node):
+        raise Unreadable("an interval that begins or ends at the other infinity")
     if isinstance(node, ex.Items | ex.Relation | ex.Bracket | ex.Braces | ex.Text):
         raise Unreadable("an endpoint that is no number")
     return node
