@@ -69,14 +69,17 @@ def differ(gold, other):
     try:
         one, two = meaning(gold), meaning(other)
         return one is not None and two is not None and _differ(one, two)
-    except (OverflowError, RecursionError):
+    except (Unsure, ArithmeticError, RecursionError):
         return False
 
 
 def agree(gold, other):
     """Whether two texts certainly mean the same."""
     one, two = meaning(gold), meaning(other)
-    return one is not None and two is not None and _agree(one, two)
+    try:
+        return one is not None and two is not None and _agree(one, two)
+    except (Unsure, ArithmeticError):
+        return False
 
 
 @functools.lru_cache(maxsize=1 << 12)
@@ -100,6 +103,7 @@ def cleaned(text):
     for spelling, sign in SPELLINGS.items():
         end = r"(?![a-zA-Z])" if spelling[-1].isalpha() else ""
         text = re.sub(re.escape(spelling) + end, lambda _, s=sign: s, text)
+    text = re.sub(r"(?<=\d)[eE]([+-]?\d+)(?!\w)", r" \\times 10^{\1}", text)
     return text.removesuffix(".").strip()
 
 
@@ -303,6 +307,8 @@ class Reader:
     """Evaluates a text while it reads it, by recursive descent."""
 
     def __init__(self, text, point):
+        if re.search(r"(?<![a-zA-Z\\])([a-z]{3,}|or|is|to|in|of|if)(?![a-zA-Z])", text):
+            raise Unsure  # words
         self.tokens = TOKEN.findall(text)
         self.place = 0
         self.point = point
@@ -360,7 +366,7 @@ class Reader:
         """Whether a token opens a factor that no sign separates."""
         return token is not None and (
             token.isalpha()
-            or token in ("(", "[", "{", r"\frac", r"\sqrt", r"\pi", r"\binom")
+            or token in ("(", "{", r"\frac", r"\sqrt", r"\pi", r"\binom")
             or token in FUNCTIONS
             or token in GREEK
             or token in (r"\lfloor", r"\lceil")
@@ -426,7 +432,7 @@ class Reader:
         token = self.peek()
         if token is None:
             raise Unsure
-        if token in ("(", "[", "{"):
+        if token in ("(", "{"):
             return self.group()
         if token in (r"\lfloor", r"\lceil"):
             round_ = math.floor if token == r"\lfloor" else math.ceil
@@ -598,8 +604,10 @@ def _differ(one, two):
         return _differ(one.parts[0], two)
     if one.kind != two.kind:
         several = {one.kind, two.kind} == {"set", "value"}
-        return several and len(max(one.parts, two.parts, key=len)) > 1 and _many(
-            one if one.kind == "set" else two
+        return (
+            several
+            and len(max(one.parts, two.parts, key=len)) > 1
+            and _many(one if one.kind == "set" else two)
         )
     if one.kind == "value":
         return one.sign == two.sign and _values_differ(one, two)
@@ -676,7 +684,9 @@ def _agree(one, two):
         return False
     if one.kind == "value":
         lengths = max(len(one.parts), len(two.parts))
-        left, right = (p * lengths if len(p) == 1 else p for p in (one.parts, two.parts))
+        left, right = (
+            p * lengths if len(p) == 1 else p for p in (one.parts, two.parts)
+        )
         return all(map(close, left, right))
     if one.kind == "equation":
         ratios = [over(a, b) for a, b in zip(one.parts, two.parts, strict=True)]

@@ -11,7 +11,7 @@ import re
 from fractions import Fraction
 
 from support.mutations import referee
-from support.mutations.referee import WORDS, agree, differ, meaning
+from support.mutations.referee import WORDS, differ, meaning
 
 RULES = {}  # name -> function of a gold, to a spoiled text or None
 NUMBER = re.compile(r"\d+\.\d+|\.\d+|\d+")
@@ -51,9 +51,16 @@ def _same_text(gold, text):
     return re.sub(r"\s", "", gold) == re.sub(r"\s", "", text)
 
 
+# A power of -1 is its own inverse and its square is one, so most rules do nothing to it;
+# a box or an approximation within a gold makes more than one answer of it.
+STRANGE = re.compile(r"\(-1\)\s*\^|boxed|\\approx")
+
+
 def _registered(rule, certain):
     def spoil(gold):
         text = core(gold)
+        if STRANGE.search(text) and rule.__name__ != "parity_lost":
+            return None
         candidates = list(dict.fromkeys(rule(text)))
         random.Random(f"{rule.__name__} {gold}").shuffle(candidates)
         for candidate in candidates[:SEVERAL]:
@@ -273,7 +280,8 @@ def exponent_changed(text):
 @by_value
 def exponent_negated(text):
     """x^{-2} for x^2."""
-    yield from each(POWER, lambda m: f"^{{-({m[1] or m[2]})}}", text)
+    if not re.search(r"-1\)?\s*\}?\^", text):  # a power of -1 is its own inverse
+        yield from each(POWER, lambda m: f"^{{-({m[1] or m[2]})}}", text)
 
 
 @by_value
@@ -301,7 +309,7 @@ def squared(text):
     yield f"{head}({body})^2{tail}"
     if whole(body) is not None:
         yield f"{head}{body}^2{tail}"
-        yield f"{head}{body}\u00b2{tail}" if False else f"{head}{body}^{{2}}{tail}"
+        yield f"{head}{body}^{{2}}{tail}"
 
 
 @by_value
@@ -432,8 +440,8 @@ def rounded(text):
     value = number(text)
     _, body, tail = quantity(text)
     if value is not None and 1e-3 < abs(value) < 1e6:
-        yield f"{float(value):.3f}{tail}"
-        yield f"{float(value):.5f}{tail}"
+        yield f"{float(value):.4g}{tail}"
+        yield f"{float(value):.6g}{tail}"
 
 
 @by_form
@@ -459,7 +467,9 @@ def constant_dropped(text):
 def constant_swapped(text):
     r"""e for \pi."""
     yield from each(r"\\pi(?![a-z])|\u03c0", " e", text)
-    yield from each(r"(?<![a-zA-Z\\])e(?![a-zA-Z])", r" \\pi ".replace("\\\\", "\\"), text)
+    yield from each(
+        r"(?<![a-zA-Z\\])e(?![a-zA-Z])", r" \\pi ".replace("\\\\", "\\"), text
+    )
 
 
 @by_value
@@ -520,7 +530,9 @@ def name_changed(text):
         return
     right = text.rpartition("=")[2] if said.kind == "named" else text
     try:
-        names = set().union(*(referee._names(referee.cleaned(s)) for s in right.split("=")))
+        names = set().union(
+            *(referee._names(referee.cleaned(s)) for s in right.split("="))
+        )
     except (referee.Unsure, ArithmeticError, ValueError):
         return
     for name in sorted(n for n in names if len(n) == 1 and n not in "CcK"):
@@ -581,7 +593,11 @@ def member_repeated(text):
     if listed and len(listed[1]) > 1:
         opener, parts, closer = listed
         for place in range(1, len(parts)):
-            yield opener + ", ".join([*parts[:place], parts[0], *parts[place + 1 :]]) + closer
+            yield (
+                opener
+                + ", ".join([*parts[:place], parts[0], *parts[place + 1 :]])
+                + closer
+            )
 
 
 @by_form
@@ -609,8 +625,9 @@ def range_around(text):
         yield rf"({low}, \infty)"
         yield f"{low} < x < {high}"
         yield rf"x \ge {text}"
-        yield rf"\mathbb{{R}}"
-        yield f"{low} to {high}"
+        yield r"\mathbb{R}"
+        if value * high != low:  # a ratio is a quotient
+            yield f"{low} to {high}"
 
 
 @by_form
@@ -699,7 +716,7 @@ def made_undefined(text):
     if meaning(text) is not None and meaning(text).kind in ("value", "named"):
         head, body, tail = quantity(text)
         yield r"\frac{0}{0}"
-        yield rf"\text{{undefined}}"
+        yield r"\text{undefined}"
         if "=" not in text:
             yield rf"\frac{{{body}}}{{0}}{tail}"
             yield f"{body}/0{tail}"
@@ -788,7 +805,7 @@ def relation_changed(text):
         return
     (place,) = places
     left, right = text[: place.start()], text[place.end() :]
-    if left.strip() and right.strip() and "{" not in (left.count("{") - left.count("}") and "{" or ""):
+    if left.strip() and right.strip() and left.count("{") == left.count("}"):
         yield from (f"{left} {new} {right}" for new in FLIPPED[place[0]])
 
 
@@ -808,7 +825,7 @@ def equation_to_side(text):
     said = meaning(text)
     if said is not None and said.kind == "equation":
         left, _, right = text.partition("=")
-        if len(_terms(left)) > 1:
+        if len(_terms(left)) > 1 and referee._names(referee.cleaned(left)):
             yield right.strip()
 
 
@@ -945,7 +962,7 @@ def time_changed(text):
 QUANTIFIERS = {
     "all": "no", "every": "some", "even": "odd", "odd": "even", "always": "never",
     "yes": "no", "no": "yes", "true": "false", "false": "true", "least": "most",
-    "most": "least", "positive": "negative", "negative": "positive", "and": "or",
+    "most": "least", "positive": "negative", "negative": "positive",
     "finite": "infinite", "infinite": "finite", "increasing": "decreasing",
     "convergent": "divergent", "convex": "concave", "left": "right", "prime": "composite",
     "greater": "less", "less": "greater", "integer": "real", "integers": "reals",
@@ -957,9 +974,9 @@ QUANTIFIERS = {
 def quantifier_changed(text):
     """ "odd" for "even", "no" for "all": the contrary."""
     bare = re.sub(r"\\(left|right)(?![a-z])", "", text)
+    if meaning(text) is not None:  # behind a value words are a label
+        return
     for one, two in QUANTIFIERS.items():
-        if one == "and" and not re.search("[<>]|le|ge", bare):
-            continue
         yield from each(rf"(?<![a-zA-Z\\]){one}(?![a-zA-Z])", two, bare)
         yield from each(
             rf"(?<![a-zA-Z\\]){one.capitalize()}(?![a-zA-Z])", two.capitalize(), bare
@@ -1051,8 +1068,7 @@ def _within_sentence(text):
             yield rf"\text{{The answer is }} {spoiled}"
             yield f"n = {spoiled}"
             yield rf"\text{{Total}} = {spoiled}"
-            yield rf"{text} \ne {spoiled}"
-            yield rf"{text} + 1 = {spoiled}" if agree("1", "2") else f"x = {spoiled}"
+            yield f"x = {spoiled}"
 
 
 _within_sentence.__name__ = "within_a_sentence"
