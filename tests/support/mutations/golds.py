@@ -71,6 +71,13 @@ GOLDS = {
         r"\text{even}", r"\text{Evelyn}", "Monday", r"\text{no}", "increasing",
         r"\text{all real numbers}",
     ],
+    "parity": ["(-1)^n", r"\frac{1-(-1)^n}{2}", "n(-1)^{n}"],
+    "builder": [
+        r"\{x \in \mathbb{Z} \mid x > 1\}", r"\{z \in \mathbb{C} \mid |z| \leq 1\}",
+    ],
+    "chain of numbers": [r"\frac{19}{15}<\frac{17}{13}<\frac{15}{11}"],
+    "letters": ["MR=SRMC", "odd n<9", r"7 minutes and 5 seconds", "|x| < 3", "|m-n|"],
+    "series": [r"\sum_{k=1}^{n} k^2", r"\lfloor n/2 \rfloor", r"n \geq 2^k+1"],
     "number system": [r"\mathbb{R}", r"\mathbb{Z}", r"\emptyset", r"\infty"],
 }  # fmt: skip
 

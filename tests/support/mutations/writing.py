@@ -98,7 +98,7 @@ def neighbor(text):
             r" \quad ", r" \\ ", " & ", " | ", r" \mid ", "; ", r" \to ", r" \mapsto ",
             r" \rightarrow ", r" \vee ", r" \text{ }", " ~ ", r" \sim ", r" \oplus ",
             r" \circ ", r" \ast ", r" \star ", " @ ", " # ", " ? ", r" \wedge ", " : ",
-            r" \perp ", r" \parallel ", r" \bullet ", r"\ldots ", r" \mod ", " .. ",
+            r" \perp ", r" \parallel ", r" \bullet ", r"\ldots ", " .. ",
         ):  # fmt: skip
             yield f"{text}{sign}{more}"
 
