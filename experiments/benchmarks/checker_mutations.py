@@ -1,6 +1,6 @@
 r"""The answer checker on spoiled answers and on answers shown differently.
 
-    python experiments/benchmarks/checker_mutations.py --problems ../shared/data/*/*.gz \
+    python experiments/benchmarks/checker_mutations.py --problems FILE ... \
         --cases ../shared/reference/checker_cases.jsonl --sample 2000
 
 Every reference of the files, or a sample of them, goes through every rule of

@@ -3,16 +3,19 @@
 GOLDS = {
     "integer": [
         "7", "12", "42", "-3", "120", "1024", "20000", "-27", "6", "24", "3720087",
-        "123456789012345678901", "1,234", "12{,}345", "5,\\!866,\\!608", "36", "2", "100",
+        "123456789012345678901", "1,234", "12{,}345", "5,\\!866,\\!608", "36", "2",
+        "100",
     ],
     "fraction": [
-        r"\frac{1}{2}", r"\frac{3}{4}", r"-\frac{7}{3}", r"\dfrac{22}{7}", "3/4", "-5/12",
+        r"\frac{1}{2}", r"\frac{3}{4}", r"-\frac{7}{3}", r"\dfrac{22}{7}", "3/4",
+        "-5/12",
         r"\frac{355}{113}", r"\tfrac{1}{6}", r"3\frac{1}{2}", r"\frac{-4}{9}",
         r"0.\overline{3}", r"\frac{1013}{990}",
     ],
     "decimal": ["0.5", "12.5", ".175", "-148.15", "3.14", "0.375", "5.3e-9", "2.50"],
     "root": [
-        r"\sqrt{2}", r"2\sqrt{3}", r"\frac{\sqrt{3}}{3}", r"\sqrt[3]{5}", r"3-2\sqrt{2}",
+        r"\sqrt{2}", r"2\sqrt{3}", r"\frac{\sqrt{3}}{3}", r"\sqrt[3]{5}",
+        r"3-2\sqrt{2}",
         r"\sqrt{2+\sqrt{3}}", r"\frac{5\sqrt{34}}{34}", r"\frac{1+\sqrt{5}}{2}",
     ],
     "constant": [
@@ -45,7 +48,10 @@ GOLDS = {
         r"\left(3,\frac{\pi}{2}\right)", "(2,-1)", "(995,1),(176,10)",
     ],
     "named point": ["(x,y)=(1,2)", "x=1,y=2", "a=4, b=7", "(m,n)=(3,5)"],
-    "list": ["1,2", "4,6,14,15", "-1, 3", r"\frac{1}{2}, 2", r"2 \text{ or } 5", "3 and 8"],
+    "list": [
+        "1,2", "4,6,14,15", "-1, 3", r"\frac{1}{2}, 2", r"2 \text{ or } 5",
+        "3 and 8",
+    ],
     "set": [r"\{1,2,3\}", r"\{-1,4\}", r"\left\{\frac{1}{2},3\right\}", r"\{0,5,7,9\}"],
     "plus-minus": [r"\pm 3", r"1\pm\sqrt{2}", r"\frac{1\pm\sqrt{5}}{2}"],
     "matrix": [
@@ -76,7 +82,10 @@ GOLDS = {
         r"\{x \in \mathbb{Z} \mid x > 1\}", r"\{z \in \mathbb{C} \mid |z| \leq 1\}",
     ],
     "chain of numbers": [r"\frac{19}{15}<\frac{17}{13}<\frac{15}{11}"],
-    "letters": ["MR=SRMC", "odd n<9", r"7 minutes and 5 seconds", "|x| < 3", "|m-n|"],
+    "letters": [
+        "MR=SRMC", "odd n<9", r"7 minutes and 5 seconds", "|x| < 3", "|m-n|",
+        "Alice: 5, Bob: 6", "f(n) = -2n", r"\theta \in [0,1) \cup (1,2]", r"\sqrt{x+4}",
+    ],
     "series": [r"\sum_{k=1}^{n} k^2", r"\lfloor n/2 \rfloor", r"n \geq 2^k+1"],
     "number system": [r"\mathbb{R}", r"\mathbb{Z}", r"\emptyset", r"\infty"],
 }  # fmt: skip

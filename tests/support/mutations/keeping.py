@@ -960,7 +960,8 @@ def unit_spelled(text):
     """centimeters for cm."""
     names = {
         "cm": "centimeters", "km": "kilometers", "mm": "millimeters", "kg": "kilograms",
-        "m": "meters", "g": "grams", "ft": "feet", "in": "inches", "mph": "miles per hour",
+        "m": "meters", "g": "grams", "ft": "feet", "in": "inches",
+        "mph": "miles per hour",
         "inches": "in", "feet": "ft", "centimeters": "cm", "meters": "m", "hours": "h",
         "kilometers": "km", "seconds": "s", "minutes": "min", "miles per hour": "mph",
     }  # fmt: skip

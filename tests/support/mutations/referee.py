@@ -43,6 +43,7 @@ GREEK = {
     "phi varphi psi rho sigma tau Delta Gamma Lambda Omega Sigma zeta eta kappa chi "
     "xi ell".split()
 }
+CONSTANTS = {r"\pi": complex(math.pi), "e": complex(math.e), "i": 1j}
 PAIRS = {"(": ")", "[": "]", "{": "}", r"\lfloor": r"\rfloor", r"\lceil": r"\rceil"}
 OPENING = {"(", "[", "{", r"\lbrace", r"\lfloor", r"\lceil", r"\begin"}
 CLOSING = {")", "]", "}", r"\rbrace", r"\rfloor", r"\rceil", r"\end"}
@@ -123,29 +124,30 @@ def _meaning(text):
     plain = re.sub(r"^\\\$|%$", "", text)
     if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d+)?", plain):
         parts = [text.replace(",", "")]
-    if len(parts) > 1:
-        return Meaning("set", tuple(map(_meaning, parts)))
-    (text,) = parts
+    return _list(parts) if len(parts) > 1 else _single(*parts)
+
+
+def _list(parts):
+    return Meaning("set", tuple(map(_meaning, parts)))
+
+
+def _single(text):
+    """Returns the meaning of a text that no comma divides."""
     if re.match(r"\\lbrace.*\\rbrace$", text):
         inside = text[7:-7]
         if r"\lbrace" in inside or "|" in inside or ":" in inside:
             raise Unsure
-        members = _split(inside, [",", ";"])
-        return Meaning("set", tuple(map(_meaning, members)))
+        return _list(_split(inside, [",", ";"]))
     relations = _relations(text)
     if relations:
         return _related(*relations)
     if text[:1] in ("(", "[") and text[-1:] in (")", "]"):
         inside = _split(text[1:-1], [","])
-        if len(inside) == 2 and (text[0], text[-1]) != ("(", ")"):
-            mixed = {text[0], text[-1]} != {"[", "]"}
-            if mixed or r"\infty" in text:
-                return Meaning("region", _pieces([text]))
-        if len(inside) == 2 and r"\infty" in text:
+        mixed = text[0] + text[-1] in ("(]", "[)")
+        if len(inside) == 2 and (mixed or r"\infty" in text):
             return Meaning("region", _pieces([text]))
         if len(inside) > 1:
-            members = tuple(map(_meaning, inside))
-            return Meaning("tuple", members, text[0] + text[-1])
+            return Meaning("tuple", tuple(map(_meaning, inside)), text[0] + text[-1])
     return _quantity(text)
 
 
@@ -430,40 +432,37 @@ class Reader:
 
     def atom(self):
         token = self.peek()
-        if token is None:
-            raise Unsure
         if token in ("(", "{"):
             return self.group()
         if token in (r"\lfloor", r"\lceil"):
-            round_ = math.floor if token == r"\lfloor" else math.ceil
-            value = self.group()
-            if not isinstance(value, Fraction):
-                gap = abs(value.real - round(value.real))
-                if value.imag or gap < 1e-6:
-                    raise Unsure
-                value = value.real
-            return Fraction(round_(value))
+            return self.rounded(math.floor if token == r"\lfloor" else math.ceil)
         self.take()
         if token[0].isdigit() or token[0] == "." and len(token) > 1:
             return self.number(token)
-        if token == "|":
-            value = self.sum()
-            self.take("|")
-            return abs(value) if isinstance(value, Fraction) else complex(abs(value))
         if token in (r"\frac", r"\binom"):
             top, bottom = self.argument(), self.argument()
             return over(top, bottom) if token == r"\frac" else binomial(top, bottom)
-        if token == r"\sqrt":
-            return self.root()
         if token in FUNCTIONS:
             return self.call(token)
-        if token in (r"\pi", "e"):
-            return complex(math.pi if token == r"\pi" else math.e)
-        if token == "i":
-            return 1j
-        if token.isalpha() or token in GREEK:
-            return self.name(token)
-        raise Unsure
+        if token in CONSTANTS:
+            return CONSTANTS[token]
+        rules = {"|": self.absolute, r"\sqrt": self.root}
+        if token in rules:
+            return rules[token]()
+        return self.name(token)
+
+    def absolute(self):
+        value = self.sum()
+        self.take("|")
+        return abs(value) if isinstance(value, Fraction) else complex(abs(value))
+
+    def rounded(self, towards):
+        value = self.group()
+        if not isinstance(value, Fraction):
+            if value.imag or abs(value.real - round(value.real)) < 1e-6:
+                raise Unsure
+            value = value.real
+        return Fraction(towards(value))
 
     def number(self, token):
         if self.peek() == r"\overline":
@@ -494,20 +493,8 @@ class Reader:
             exponent = self.exponent()
         if exponent is not None and complex(exponent).real < 0:
             raise Unsure
-        if self.peek() in ("(", "[", "{"):
-            argument = self.group()
-        else:
-            argument = self.atom()
-            while self.peek() is not None and (
-                self.peek() == "^" or self.opens(self.peek())
-            ):
-                if self.peek() in FUNCTIONS or self.peek() == "(":
-                    break
-                if self.peek() == "^":
-                    self.take()
-                    argument = power(argument, self.exponent())
-                else:
-                    argument = times(argument, self.atom())
+        bracketed = self.peek() in ("(", "[", "{")
+        argument = self.group() if bracketed else self.factors()
         value = complex(FUNCTIONS[token](complex(argument)))
         if base is not None:
             if token != r"\log":
@@ -515,7 +502,22 @@ class Reader:
             value /= cmath.log(complex(base))
         return value if exponent is None else power(value, exponent)
 
+    def factors(self):
+        """What a function without brackets takes: factors up to another function."""
+        value = self.atom()
+        while self.peek() == "^" or self.opens(self.peek()):
+            if self.peek() in FUNCTIONS or self.peek() == "(":
+                break
+            if self.peek() == "^":
+                self.take()
+                value = power(value, self.exponent())
+            else:
+                value = times(value, self.atom())
+        return value
+
     def name(self, token):
+        if not token.isalpha() and token not in GREEK:
+            raise Unsure
         if self.peek() == "_":
             self.take()
             if self.peek() == "{":
@@ -640,7 +642,10 @@ def _values_differ(one, two):
         part * lengths if len(part) == 1 else part for part in (one.parts, two.parts)
     )
     return all(
-        any(apart(a, times(Fraction(scale), b)) for a, b in zip(left, right))
+        any(
+            apart(a, times(Fraction(scale), b))
+            for a, b in zip(left, right, strict=True)
+        )
         for scale in scales
     )
 

@@ -51,8 +51,8 @@ def _same_text(gold, text):
     return re.sub(r"\s", "", gold) == re.sub(r"\s", "", text)
 
 
-# A power of -1 is its own inverse and its square is one, so most rules do nothing to it;
-# a box or an approximation within a gold makes more than one answer of it.
+# A power of -1 is its own inverse and its square is one, so most rules do nothing to
+# it; a box or an approximation within a gold makes more than one answer of it.
 STRANGE = re.compile(r"\(-1\)\s*\^|boxed|\\approx")
 
 
@@ -759,7 +759,7 @@ def transposed(text):
     """Rows for columns of a square matrix that is not symmetric."""
     rows = _rows(text)
     if rows and len(rows) == len(rows[0]):
-        yield _matrix(list(zip(*rows)))
+        yield _matrix(list(zip(*rows, strict=True)))
 
 
 @by_value
@@ -864,7 +864,8 @@ LENGTHS = {
     "hours": "minutes", "minutes": "seconds", "seconds": "hours", "days": "weeks",
     "years": "months", "hour": "minute", "minute": "hour", "weeks": "days",
     "months": "years", "dollars": "cents", "cents": "dollars", "kg": "g", "g": "kg",
-    "pounds": "ounces", "ounces": "pounds", "liters": "milliliters", "gallons": "quarts",
+    "pounds": "ounces", "ounces": "pounds", "liters": "milliliters",
+    "gallons": "quarts",
     "degrees": "radians", "radians": "degrees", "miles per hour": "miles per minute",
     "mph": "kilometers per hour", "grams": "kilograms", "kilometers": "meters",
     "yards": "feet", "inch": "foot", "a.m.": "p.m.", "p.m.": "a.m.", "am": "pm",
@@ -964,7 +965,8 @@ QUANTIFIERS = {
     "yes": "no", "no": "yes", "true": "false", "false": "true", "least": "most",
     "most": "least", "positive": "negative", "negative": "positive",
     "finite": "infinite", "infinite": "finite", "increasing": "decreasing",
-    "convergent": "divergent", "convex": "concave", "left": "right", "prime": "composite",
+    "convergent": "divergent", "convex": "concave", "left": "right",
+    "prime": "composite",
     "greater": "less", "less": "greater", "integer": "real", "integers": "reals",
     "minimum": "maximum", "maximum": "minimum", "only": "all", "exists": "forall",
 }  # fmt: skip
