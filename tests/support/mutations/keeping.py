@@ -31,6 +31,7 @@ from support.mutations.spoiling import (
 
 RULES = {}  # name -> function of a gold, to a response or None
 BACKSLASH = "\\"
+MARKED = re.compile(r"\$|\\[(\[]|\n")  # mathematics marked already, or lines
 
 
 def around(rule):
@@ -80,7 +81,8 @@ def kind(text):
 
 def bare(text):
     """Whether a text is a value without any sign, list or statement."""
-    plain = "," not in text and "$" not in text
+    plain = not re.search(r"[,$]|[A-Za-z]{2}", _commands(text))
+    plain = plain and not CHOICE.fullmatch(text)
     return plain and kind(text) == "value" and quantity(text)[1] == text
 
 
@@ -132,13 +134,13 @@ def boxed_in_bold(text):
 @around
 def dollars_in_box(text):
     """Mathematics marked inside the box."""
-    return rf"So we get \boxed{{${text}$}}." if "$" not in text else None
+    return rf"So we get \boxed{{${text}$}}." if not MARKED.search(text) else None
 
 
 @around
 def parentheses_in_box(text):
     """Mathematics marked inside the box, the other way."""
-    return rf"So we get \boxed{{\({text}\)}}." if "$" not in text else None
+    return rf"So we get \boxed{{\({text}\)}}." if not MARKED.search(text) else None
 
 
 @around
@@ -156,25 +158,27 @@ def after_another_box(text):
 @around
 def statement(text):
     """A sentence that states the answer."""
-    return f"We add. The answer is ${text}$." if "$" not in text else None
+    return f"We add. The answer is ${text}$." if not MARKED.search(text) else None
 
 
 @around
 def final_statement(text):
     """A sentence that states the final answer."""
-    return f"We add.\n\nThe final answer is: ${text}$" if "$" not in text else None
+    return (
+        f"We add.\n\nThe final answer is: ${text}$" if not MARKED.search(text) else None
+    )
 
 
 @around
 def answer_line(text):
     """A line that begins with Answer."""
-    return f"We add.\n\nAnswer: ${text}$" if "$" not in text else None
+    return f"We add.\n\nAnswer: ${text}$" if not MARKED.search(text) else None
 
 
 @around
 def bold_answer_line(text):
     """A line whose label is bold."""
-    return f"We add.\n\n**Answer:** ${text}$" if "$" not in text else None
+    return f"We add.\n\n**Answer:** ${text}$" if not MARKED.search(text) else None
 
 
 @around
@@ -186,7 +190,7 @@ def heading(text):
 @around
 def hashes(text):
     """As the solutions of GSM8K end."""
-    return f"We add.\n#### {text}"
+    return f"We add.\n#### {text}" if "\n" not in text else None
 
 
 @around
@@ -198,7 +202,7 @@ def answer_tag(text):
 @around
 def nothing_else(text):
     """A response that is the answer."""
-    return f"${text}$" if "$" not in text else None
+    return f"${text}$" if not MARKED.search(text) else None
 
 
 @around
@@ -226,7 +230,8 @@ def displaystyle(text):
 @inside
 def blanks_added(text):
     """Blanks around operators mean nothing."""
-    if r"\text" not in text and not re.search(r"\d\s*:\s*\d|[a-z]{3}", _commands(text)):
+    grouped = re.search(r"\d\s*:\s*\d|,\s*(?:\\!)?\s*\d{3}|[a-z]{3}", _commands(text))
+    if r"\text" not in text and not grouped:
         yield re.sub(r"(?<=[\w)}])\s*([+=])\s*(?=[\w(\\])", r" \1 ", text)
         yield re.sub(r",(?!\\!|\})(?!\d{3}(?!\d))\s*", ",  ", text)
 
@@ -234,7 +239,7 @@ def blanks_added(text):
 @inside
 def blanks_dropped(text):
     """Blanks beside operators and brackets mean nothing."""
-    if r"\text" not in text and r"\m" not in text:
+    if r"\text" not in text and r"\m" not in text and r"\!" not in text:
         yield re.sub(r"\s*([+=,<>(){}\[\]])\s*(?!\d{3}\b)", r"\1", text)
 
 
@@ -345,7 +350,11 @@ def frac_without_braces(text):
 def slash_for_frac(text):
     r"""1/2 for \frac{1}{2}."""
     yield from each(r"\\[dtc]?frac\{(\d+)\}\{(\d+)\}", lambda m: f"{m[1]}/{m[2]}", text)
-    yield from each(FRACTION, lambda m: f"(({m[1]})/({m[2]}))", text)
+    yield from each(
+        FRACTION,
+        lambda m: f"(({m[1]})/({m[2]}))" if m[2][0] != "d" else None,  # a derivative
+        text,
+    )
 
 
 @calculated
@@ -707,11 +716,11 @@ def unicode_powers(text):
 def unicode_fraction(text):
     """One half as one sign."""
     halves = {"12": "\u00bd", "14": "\u00bc", "34": "\u00be"}
-    form = re.fullmatch(r"(\d*)\s*(?:\\[dt]?frac\{(\d)\}\{(\d)\}|(\d)/(\d))", text)
+    form = re.fullmatch(r"(?:(\d*)\s*\\[dt]?frac\{(\d)\}\{(\d)\}|(\d)/(\d))", text)
     if form:
         digits = (form[2] or form[4]) + (form[3] or form[5])
         if digits in halves:
-            yield form[1] + halves[digits]
+            yield (form[1] or "") + halves[digits]
 
 
 @inside
@@ -737,6 +746,8 @@ def list_reordered(text):
 @inside
 def list_with_and(text):
     """A word before the last member."""
+    if re.search(r"[<>]|\\[lg]e", text):
+        return
     if kind(text) == "set" and members(text) and not members(text)[0]:
         _, parts, _ = members(text)
         yield ", ".join(parts[:-1]) + r" \text{ and } " + parts[-1]
@@ -748,7 +759,7 @@ def list_with_and(text):
 def list_in_braces(text):
     """A list is a set."""
     listed = members(text)
-    if kind(text) == "set" and listed and "=" not in text:
+    if kind(text) == "set" and listed and not re.search("[<>=]", text):
         if not listed[0]:
             yield rf"\{{{', '.join(listed[1])}\}}"
         elif "{" in listed[0] and len(listed[1]) > 1:
@@ -773,7 +784,11 @@ def braces_spelled(text):
 @inside
 def plus_minus_expanded(text):
     r"""a, -a for \pm a."""
-    if text.count(r"\pm") == 1 and "," not in text and "=" not in text:
+    if (
+        len(re.findall(r"\\pm(?![a-z])", text)) == 1
+        and "," not in text
+        and "=" not in text
+    ):
         plus = text.replace(r"\pm", "+").strip().removeprefix("+").strip()
         yield f"{plus}, {text.replace(BACKSLASH + 'pm', '-')}"
 
@@ -910,7 +925,7 @@ def inequality_turned(text):
 @calculated
 def equation_turned(text):
     """b = a for a = b."""
-    if kind(text) == "equation":
+    if kind(text) == "equation" and not re.search("[A-Z]{2}", text):
         left, _, right = text.partition("=")
         yield f"{right.strip()} = {left.strip()}"
 
@@ -918,7 +933,7 @@ def equation_turned(text):
 @calculated
 def equation_of_zero(text):
     """a - b = 0 for a = b."""
-    if kind(text) == "equation":
+    if kind(text) == "equation" and not re.search("[A-Z]{2}", text):
         left, _, right = text.partition("=")
         yield f"{left.strip()} - ({right.strip()}) = 0"
 
@@ -926,7 +941,7 @@ def equation_of_zero(text):
 @calculated
 def equation_doubled(text):
     """2a = 2b for a = b."""
-    if kind(text) == "equation":
+    if kind(text) == "equation" and not re.search("[A-Z]{2}", text):
         left, _, right = text.partition("=")
         yield f"2({left.strip()}) = 2({right.strip()})"
 
@@ -938,7 +953,8 @@ def equation_doubled(text):
 def unit_left_out(text):
     r"""5 for 5\text{ cm}."""
     head, body, tail = quantity(text)
-    if kind(text) == "value" and not re.search("illion|thousand|dozen|hundred", tail):
+    scaled = re.search("illion|thousand|dozen|hundred", tail)
+    if kind(text) == "value" and not scaled and r"\times 100" not in body:
         yield body
 
 
@@ -965,6 +981,8 @@ def unit_spelled(text):
         "inches": "in", "feet": "ft", "centimeters": "cm", "meters": "m", "hours": "h",
         "kilometers": "km", "seconds": "s", "minutes": "min", "miles per hour": "mph",
     }  # fmt: skip
+    if kind(text) != "value":
+        return
     yield from each(
         r"\\(?:text|mathrm)\{\s*~?([a-z ]+?)\s*\}$",
         lambda m: rf"\text{{ {names[m[1]]}}}" if m[1] in names else None,
@@ -984,7 +1002,9 @@ def unit_added(text):
 def degrees(text):
     r"""degrees, a sign of Unicode or nothing for ^\circ."""
     sign = r"\s*\^\s*(?:\\circ|\{\\circ\})\s*$"
-    if kind(text) == "value" and re.search(sign, text):
+    if kind(text) == "value" and re.search(sign, text) and number(text):
+        if re.search("sin|cos|tan", text):
+            return
         for new in ("", "\u00b0", " degrees", r"\text{ degrees}", r"^{\circ}"):
             yield re.sub(sign, lambda _, n=new: n, text)
 
@@ -999,7 +1019,7 @@ def degrees_added(text):
 @inside
 def percent(text):
     r"""percent, % or nothing for \%."""
-    if kind(text) == "value" and re.search(r"\\?%$", text):
+    if kind(text) == "value" and re.search(r"(?<!times 100)\\?%$", text):
         bare_ = re.sub(r"\s*\\?%$", "", text)
         for new in ("", "%", r"\%", " percent", r"\text{ percent}", r" \%"):
             yield bare_ + new

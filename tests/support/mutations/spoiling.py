@@ -34,7 +34,8 @@ def core(gold):
                 text = inside.strip()
         boxed = re.fullmatch(rf"\\boxed\s*{GROUP}", text)
         text = boxed[1].strip() if boxed else text
-    return text
+    ends = re.search(r"(\.\.|\\right\s*|[a-z]\.\s*[a-z]|\\)\.$", text)
+    return text if ends else text.removesuffix(".").strip()
 
 
 def by_value(rule):
@@ -117,7 +118,12 @@ def other(text):
 
 
 def members(text):
-    """Returns the opening, the members and the closing of a list or tuple."""
+    """Returns the opening, the members and the closing of a list or tuple.
+
+    None where a comma could also group digits.
+    """
+    if re.search(r"\d,\s*(?:\\!)?\s*\d{3}(?!\d)", text):
+        return None
     form = re.fullmatch(
         r"((?:\\left\s*)?(?:\(|\[|\\\{)\s*)(.*?)(\s*(?:\\right\s*)?(?:\)|\]|\\\}))",
         text,

@@ -555,7 +555,7 @@ def unread_sign(text):
 def unread_power(text):
     """2k for 2^k, in a text that the referee cannot read."""
     if unread(text):
-        yield from each(r"(?<=[\w)}])\^(?!\s*\{?\\circ|\s*\{?['1TC*])", "", text)
+        yield from each(r"(?<=[\w)}])\^(?!\s*\{?(?:\\circ|\\text|['1TC*]))", "", text)
 
 
 @by_form
