@@ -954,7 +954,8 @@ def unit_left_out(text):
     r"""5 for 5\text{ cm}."""
     head, body, tail = quantity(text)
     scaled = re.search("illion|thousand|dozen|hundred", tail)
-    if kind(text) == "value" and not scaled and r"\times 100" not in body:
+    angle = re.search("sin|cos|tan|times 100", body)
+    if kind(text) == "value" and not scaled and not angle:
         yield body
 
 
@@ -1019,7 +1020,9 @@ def degrees_added(text):
 @inside
 def percent(text):
     r"""percent, % or nothing for \%."""
-    if kind(text) == "value" and re.search(r"(?<!times 100)\\?%$", text):
+    if kind(text) == "value" and re.search(r"\\?%$", text):
+        if r"\times 100" in text:
+            return
         bare_ = re.sub(r"\s*\\?%$", "", text)
         for new in ("", "%", r"\%", " percent", r"\text{ percent}", r" \%"):
             yield bare_ + new
