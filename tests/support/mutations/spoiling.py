@@ -562,9 +562,10 @@ def known_name_changed(text):
 @by_value
 def coordinates_swapped(text):
     """(2,1) for (1,2)."""
-    if meaning(text) is None or meaning(text).kind != "tuple":
+    listed = members(text)
+    if listed is None or meaning(text) is None or meaning(text).kind != "tuple":
         return
-    opener, parts, closer = members(text)
+    opener, parts, closer = listed
     for place in range(len(parts) - 1):
         swapped = [*parts]
         swapped[place : place + 2] = parts[place + 1], parts[place]
