@@ -96,9 +96,11 @@ def _scale(words):
     """
     begin = 1 if units.is_money(words[0]) else 0
     scale, end = Fraction(1), begin
-    while end < len(words) and words[end].lower() in lexicon.SCALES:
-        scale *= lexicon.SCALES[words[end].lower()]
-        end += 1
+    while end < len(words):
+        size = lexicon.SCALES.get(words[end].lower().removesuffix("s"))
+        if size is None:
+            break
+        scale, end = scale * size, end + 1
     return scale, words[:begin] + words[end:]
 
 
