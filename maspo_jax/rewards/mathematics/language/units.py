@@ -122,7 +122,9 @@ def agree(first, second):
     for unit, other in ((first, second), (second, first)):
         if unit.dimensions[0][0] == _UNNAMED and len(unit.dimensions) == 1:
             power = unit.dimensions[0][1]
-            return power == 1 or other.dimensions == (("length", power),)
+            lengths = len(other.dimensions) == 1 and other.dimensions[0][0] == "length"
+            counted = power == 1 and other.dimensions[0][0] != _UNNAMED
+            return other.dimensions[0][1] == power if lengths else counted
     return False
 
 

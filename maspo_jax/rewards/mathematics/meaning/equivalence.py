@@ -55,7 +55,7 @@ def compare_texts(gold, answer, same):
         return False, f"unparsed: {refusal}"
     if not given:
         return False, "no answer: empty"
-    if spelling(expected) == spelling(given):
+    if spelling(_ungrouped(expected)) == spelling(_ungrouped(given)):
         return True, "same text"
     if any(token.kind == "word" for token in expected + given):
         if _plain_words(expected) == _plain_words(given):
@@ -79,6 +79,18 @@ def compare_texts(gold, answer, same):
 
 
 # Wording.
+
+
+def _ungrouped(tokens):
+    """Returns tokens without braces around all of them."""
+    if len(tokens) < 2 or (tokens[0].text, tokens[-1].text) != ("{", "}"):
+        return tokens
+    depth = 0
+    for token in tokens[:-1]:
+        depth += {"{": 1, "}": -1}.get(token.text, 0)
+        if not depth:
+            return tokens
+    return tokens[1:-1]
 
 
 def _plain_words(tokens):
