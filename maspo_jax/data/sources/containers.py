@@ -9,7 +9,10 @@ import json
 import pathlib
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
+
+from maspo_jax import storage
+from maspo_jax.data.sources import fields
 
 # The place of a row in words, and the row.
 Row = tuple[str, dict]
@@ -19,6 +22,7 @@ def rows(path: str) -> Iterator[Row]:
     """Yields every row of a file, in order."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"no file of problems at {path}: correct the path")
+    storage.check_no_pointer(path)
     return _parquet(path) if path.endswith(".parquet") else _json(path)
 
 
@@ -35,11 +39,32 @@ def _json(path: str) -> Iterator[Row]:
                     return
                 if line.strip():
                     place = f"{path}, line {number}"
-                    yield place, _object(_parse(line, place), place)
+                    try:
+                        row = _parse(line, place)
+                    except ValueError:
+                        _refuse_spread(line, file, place)
+                        raise
+                    yield place, _object(row, place)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path}: damaged gzip file after line {number} ({error}). Copy it again"
         ) from error
+
+
+def _refuse_spread(line: bytes, file: IO[bytes], place: str) -> None:
+    """Refuses an object that a line begins and a later one of the file ends."""
+    if line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
+        return
+    try:
+        text = (line + file.read()).decode("utf-8-sig").lstrip()
+        found, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return
+    columns = ", ".join(map(str, found)) or "none"
+    raise ValueError(
+        f"{place}: one JSON object over several lines, with the columns {columns}. "
+        "Write every row as an object on one line (jq -c does), or all in one array"
+    )
 
 
 def _array(data: bytes, path: str) -> Iterator[Row]:
@@ -59,6 +84,8 @@ def _parse(data: bytes, place: str) -> Any:
 
 
 def _object(row: Any, place: str) -> dict:
+    if fields.is_chat(row):  # Open-Reasoner-Zero: named as ShareGPT names it
+        return {"conversations": row}
     if not isinstance(row, dict):
         raise ValueError(
             f"{place}: found a JSON {type(row).__name__}, expected one object per row"

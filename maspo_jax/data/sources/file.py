@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Iterable
 
 from maspo_jax import storage
-from maspo_jax.data.sources import containers, schemas
+from maspo_jax.data.sources import containers, fields, schemas
 from maspo_jax.data.sources.fields import Unanswered
 from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
@@ -86,10 +86,16 @@ def parse_rows(
         schema = schema or _schema_of(row, place)
         parser = SCHEMAS[schema] if isinstance(schema, str) else schema
         try:
+            fields.check_row(row)
             question, answer, solution = parser.parse(row)
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
+        except fields.SeveralAnswers as error:
+            raise ValueError(
+                f"{place}: {error} (read as schema {schema!r}). Write them as one"
+                f"{_remedy_for_forms(row)}"
+            ) from error
         except ValueError as error:
             raise ValueError(
                 f"{place}: {error} (read as schema {schema!r}). Correct or remove "
@@ -103,6 +109,15 @@ def parse_rows(
     if not problems:
         raise ValueError(f"{name} is empty: it holds no problem")
     return tuple(problems)
+
+
+def _remedy_for_forms(row: dict) -> str:
+    """Returns the advice to read the first of several forms, where that works."""
+    try:
+        SCHEMAS["forms"].parse(row)
+    except ValueError:
+        return ""
+    return ", or use schema 'forms' if they are forms of the same answer"
 
 
 def _account(unanswered: list[str], expected: int, name: str, schema) -> None:
