@@ -109,9 +109,7 @@ class ChatTemplate:
                 self.date,
             )
         try:
-            return sandbox.compiled(
-                self.text, datetime.date.fromisoformat(self.date)
-            )
+            return sandbox.compiled(self.text, datetime.date.fromisoformat(self.date))
         except sandbox.jinja2.TemplateError as error:
             raise ValueError(
                 f"the chat template of {self.folder} is not valid: {error}"

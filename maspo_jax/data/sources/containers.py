@@ -14,6 +14,8 @@ from typing import IO, Any
 from maspo_jax import storage
 from maspo_jax.data.sources import fields
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # and the mark of UTF-8
+
 # The place of a row in words, and the row.
 Row = tuple[str, dict]
 
@@ -34,7 +36,7 @@ def _json(path: str) -> Iterator[Row]:
             # Lines of bytes end at "\n" only. A row of GSM8K contains U+2028, which
             # ends a line for `str.splitlines`.
             for number, line in enumerate(file, 1):
-                if number == 1 and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+                if number == 1 and _begins_array(line):
                     yield from _array(line + file.read(), path)
                     return
                 if line.strip():
@@ -51,9 +53,19 @@ def _json(path: str) -> Iterator[Row]:
         ) from error
 
 
+def _begins_array(line: bytes) -> bool:
+    """Returns whether a file is one array, and not lines of which each is a chat."""
+    if line.lstrip(_BLANK)[:1] != b"[":
+        return False
+    try:
+        return not fields.is_chat(json.loads(line.decode("utf-8-sig")))
+    except (ValueError, RecursionError):
+        return True
+
+
 def _refuse_spread(line: bytes, file: IO[bytes], place: str) -> None:
     """Refuses an object that a line begins and a later one of the file ends."""
-    if line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{":
+    if line.lstrip(_BLANK)[:1] != b"{":
         return
     try:
         text = (line + file.read()).decode("utf-8-sig").lstrip()

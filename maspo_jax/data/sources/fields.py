@@ -29,7 +29,10 @@ _CODE = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MATH = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\[A-Za-z]+", re.DOTALL)
-_SENTENCE_ENDS = re.compile(r"[a-z)]{3}[.!?][\"')]?\s+[\"'(]?[A-Z$\\]")
+_SENTENCE_ENDS = re.compile(
+    r"[a-z)]{2}(?<!\b(?:Mr|Dr|St|vs|no|No|sq|cu|ft|in|yr|hr|lb|oz))"
+    r"[.!?][\"')]?\s+[\"'(]?[A-Z$\\]"
+)
 _LONGEST = 20  # words of a final answer; of 20,000 real ones the longest has 12
 _SHORT = 3  # of what a turn may say without a box; one of those has more
 
@@ -136,10 +139,12 @@ def said(value: Any, field: str, roles: tuple[str, ...] = _ASSISTANTS) -> list:
 
 
 def is_chat(value: Any) -> bool:
-    """Returns whether a value is a list of turns."""
-    return isinstance(value, list) and any(
-        isinstance(turn, dict) and _of(turn, _ROLE) is not None for turn in value
-    )
+    """Returns whether a value is a list of turns, one of them of a user."""
+    if not isinstance(value, list) or not all(isinstance(t, dict) for t in value):
+        return False
+    speaks = [turn for turn in value if turn.keys() & {*_SAID, "ground_truth"}]
+    roles = [_of(turn, _ROLE) for turn in speaks]
+    return len(speaks) == len(value) and any(role in _USERS for role in roles)
 
 
 def _of(turn: dict, names: tuple[str, ...]) -> Any:
@@ -168,11 +173,7 @@ def answer(value: Any, field: str) -> str:
     numbers and target of Countdown are JSON. JSON text of a list of texts, or of one
     text, is what it holds. Any other text stays as it is written.
     """
-    if isinstance(value, str):
-        value = _decoded(value.strip(), field)
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-        value = _decoded(value.strip(), field) if isinstance(value, str) else value
+    value = _unwrapped(value, field)
     if isinstance(value, list) and len(value) > 1:
         raise SeveralAnswers(
             f"`{field}` is a list of {len(value)} answers, expected one"
@@ -190,6 +191,14 @@ def answer(value: Any, field: str) -> str:
         raise ValueError(f"`{field}` is a worked solution, not a final answer")
     gold = final(gold, field)
     return str(int(gold)) if re.fullmatch(r"0[0-9]{2}", gold) else gold
+
+
+def _unwrapped(value: Any, field: str) -> Any:
+    """Returns the element of a list of one, which may be JSON text of such a list."""
+    held = _decoded(value.strip(), field) if isinstance(value, str) else value
+    if not isinstance(held, list) or len(held) != 1:
+        return held
+    return _unwrapped(held[0], field) if _is_text(held[0]) else held[0]
 
 
 def _decoded(gold: str, field: str) -> Any:
@@ -351,7 +360,9 @@ _PICTURES = re.compile(r"(?:decoded_)?(?:image|picture|video|audio)s?(?:_\d+)?")
 _SUBJECTS = (
     "ability", "task", "task_type", "task_name", "domain", "category", "dataset",
 )  # fmt: skip
-_PROGRAMMING = re.compile(r"(?:verifiable[_-])?cod(?:e|ing|egen)(?:[_-]\w+)?|programming")
+_PROGRAMMING = re.compile(
+    r"(?:verifiable[_-])?cod(?:e|ing|egen)(?:[_-]\w+)?|programming"
+)
 
 
 def check_row(row: dict) -> None:

@@ -159,7 +159,9 @@ def _parse_forms(row: dict) -> Parts:
 
 def _first(value):
     """Returns the first of a list of texts or numbers; anything else as it is."""
-    plain = isinstance(value, list) and all(isinstance(v, str | int | float) for v in value)
+    plain = isinstance(value, list) and all(
+        isinstance(v, str | int | float) for v in value
+    )
     return value[:1] if plain else value
 
 

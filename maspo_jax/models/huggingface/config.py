@@ -179,7 +179,9 @@ def _read_rope(values):
 
 
 def _read_rope_of(rope_values, values):
-    theta = _number(rope_values, "rope_theta", _number(values, "rope_theta", ROPE_THETA))
+    theta = _number(
+        rope_values, "rope_theta", _number(values, "rope_theta", ROPE_THETA)
+    )
     kind = rope_values.get("rope_type") or rope_values.get("type") or "default"
     if rope_values.get("partial_rotary_factor", 1.0) != 1.0:
         raise ValueError("partial_rotary_factor: only whole heads can be rotated")
