@@ -7,8 +7,8 @@ what `transformers` offers it, and renders what `transformers` renders. It write
 begin and role tokens itself, as text that `FileTokenizer` turns into those tokens;
 nothing else adds a begin token, so there is never a second one.
 
-Some templates, such as those of Llama 3, write today's date. Here it is `date`, a setting
-that a run records: else a run would ask otherwise after midnight.
+Some templates, such as those of Llama 3, write today's date. Here it is `date`, which
+a run records with its other settings: else it would ask otherwise after midnight.
 
 The template of DeepSeek-R1 and its distillations ends a prompt in `<think>`, so that
 a response begins inside the reasoning; `rollout.grading` grades what is behind it.
@@ -162,8 +162,8 @@ class ChatTemplate:
             names = [str(each["name"]) for each in named] + names
         if text is None and names:
             raise ValueError(
-                f"{self.folder} has the chat templates {', '.join(names)} and none named "
-                "default: save the one for chats as chat_template.jinja"
+                f"{self.folder} has the chat templates {', '.join(names)} and none "
+                "named default: save the one for chats as chat_template.jinja"
             )
         if text is not None and not isinstance(text, str):
             raise self._refusal(f"chat_template={text} is no text")

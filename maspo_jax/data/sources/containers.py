@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from maspo_jax import storage
-from maspo_jax.data.sources import fields
+from maspo_jax.data.sources import chats
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"  # and the mark of UTF-8
 
@@ -58,7 +58,7 @@ def _begins_array(line: bytes) -> bool:
     if line.lstrip(_BLANK)[:1] != b"[":
         return False
     try:
-        return not fields.is_chat(json.loads(line.decode("utf-8-sig")))
+        return not chats.is_chat(json.loads(line.decode("utf-8-sig")))
     except (ValueError, RecursionError):
         return True
 
@@ -96,7 +96,7 @@ def _parse(data: bytes, place: str) -> Any:
 
 
 def _object(row: Any, place: str) -> dict:
-    if fields.is_chat(row):  # Open-Reasoner-Zero: named as ShareGPT names it
+    if chats.is_chat(row):  # Open-Reasoner-Zero: named as ShareGPT names it
         return {"conversations": row}
     if not isinstance(row, dict):
         raise ValueError(

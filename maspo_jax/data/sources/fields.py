@@ -11,38 +11,11 @@ from typing import Any
 
 from maspo_jax.data.prompts import markup, templates
 from maspo_jax.data.prompts.chat import THINK, THOUGHT
+from maspo_jax.data.sources import chats, golds
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _HASHES = templates.HASHES
-# Who speaks, and what is said: as OpenAI writes a chat, and as ShareGPT does.
-_ROLE, _SAID = ("role", "from"), ("content", "value")
-_USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model")
 # The beginning of a chat that Python, not JSON, has written.
 _REPR = re.compile(r"(?:array\()?\[?\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
-
-# Words that sets have in the place of an answer: NuminaMath the first two.
-_NO_ANSWER = frozenset(
-    {"proof", "notfound", "not found", "n/a", "nan", "null", "no answer", "unanswered"}
-)
-_CODE = re.compile(
-    r"```|^\s*(?:def |class |import \w|from \w+ import |#include|assert )", re.MULTILINE
-)
-_WORD = re.compile(r"[^\W\d_]{2,}")
-_MATH = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\[A-Za-z]+", re.DOTALL)
-_SENTENCE_ENDS = re.compile(
-    r"[a-z)]{2}(?<!\b(?:Mr|Dr|St|vs|no|No|sq|cu|ft|in|yr|hr|lb|oz))"
-    r"[.!?][\"')]?\s+[\"'(]?[A-Z$\\]"
-)
-_LONGEST = 20  # words of a final answer; of 20,000 real ones the longest has 12
-_SHORT = 3  # of what a turn may say without a box; one of those has more
-
-
-class Unanswered(ValueError):
-    """A row has no answer: its field is missing, null, blank or says so."""
-
-
-class SeveralAnswers(ValueError):
-    """A field lists several answers, which may be forms of one."""
 
 
 def text(value: Any, field: str) -> str:
@@ -96,9 +69,10 @@ def question(value: Any, field: str) -> str:
 
 def _asked(value: Any, field: str) -> Any:
     """Returns what the user of a chat says; anything else as it is."""
-    if isinstance(value, str):
-        return said(value, field, _USERS)[0] if _is_chat_text(value) else value
-    return said(value, field, _USERS)[0] if isinstance(value, list) else value
+    is_chat = isinstance(value, list) or (
+        isinstance(value, str) and _is_chat_text(value)
+    )
+    return chats.said(value, field, chats.USERS)[0] if is_chat else value
 
 
 def _is_chat_text(value: str) -> bool:
@@ -111,61 +85,6 @@ def _is_chat_text(value: str) -> bool:
     return True
 
 
-def said(value: Any, field: str, roles: tuple[str, ...] = _ASSISTANTS) -> list:
-    """Returns what some speakers say in a chat, or JSON text of one.
-
-    Raises:
-        ValueError: it is no chat, or has not one turn of a user.
-    """
-    chat = value
-    if isinstance(chat, str):
-        try:
-            chat = json.loads(chat)
-        except ValueError:
-            chat = None
-    if not isinstance(chat, list):
-        raise ValueError(f"`{field}` is not a chat")
-    turns = [turn for turn in chat if isinstance(turn, dict)]
-    if chat and not turns:
-        raise ValueError(
-            f"`{field}` is a list of {len(chat)} values, neither a question nor a chat: "
-            "a file has one object per row, not columns in lists"
-        )
-    users = [turn for turn in turns if _of(turn, _ROLE) in _USERS]
-    if len(users) != 1:
-        raise ValueError(f"`{field}` has {len(users)} user turns instead of one")
-    found = users if roles == _USERS else turns
-    return [_content(turn, field) for turn in found if _of(turn, _ROLE) in roles]
-
-
-def is_chat(value: Any) -> bool:
-    """Returns whether a value is a list of turns, one of them of a user."""
-    if not isinstance(value, list) or not all(isinstance(t, dict) for t in value):
-        return False
-    speaks = [turn for turn in value if turn.keys() & {*_SAID, "ground_truth"}]
-    roles = [_of(turn, _ROLE) for turn in speaks]
-    return len(speaks) == len(value) and any(role in _USERS for role in roles)
-
-
-def _of(turn: dict, names: tuple[str, ...]) -> Any:
-    return next((turn[name] for name in names if turn.get(name) is not None), None)
-
-
-def _content(turn: dict, field: str) -> Any:
-    """Returns what a turn says: its answer where it has one apart, else its content."""
-    if _of(turn, _ROLE) not in _USERS and "ground_truth" in turn:  # Open-Reasoner-Zero
-        gold = turn["ground_truth"]
-        return gold.get("value") if isinstance(gold, dict) else gold
-    content = _of(turn, _SAID)
-    if not isinstance(content, list):
-        return content
-    parts = [part if isinstance(part, dict) else {} for part in content]
-    if len(parts) != 1 or parts[0].get("type") != "text":
-        kinds = ", ".join(str(part.get("type")) for part in parts)
-        raise ValueError(f"`{field}` has a turn of parts ({kinds}) instead of one text")
-    return parts[0].get("text")
-
-
 def answer(value: Any, field: str) -> str:
     """Returns a gold answer as text.
 
@@ -173,9 +92,9 @@ def answer(value: Any, field: str) -> str:
     numbers and target of Countdown are JSON. JSON text of a list of texts, or of one
     text, is what it holds. Any other text stays as it is written.
     """
-    value = _unwrapped(value, field)
+    value = golds.unwrapped(value, field)
     if isinstance(value, list) and len(value) > 1:
-        raise SeveralAnswers(
+        raise golds.SeveralAnswers(
             f"`{field}` is a list of {len(value)} answers, expected one"
         )
     if isinstance(value, dict) and "target" in value:
@@ -185,90 +104,12 @@ def answer(value: Any, field: str) -> str:
     elif isinstance(value, int) and not isinstance(value, bool):
         value = repr(value)
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        raise Unanswered(f"`{field}` is missing, null or empty")
+        raise golds.Unanswered(f"`{field}` is missing, null or empty")
     gold = text(value, field).strip()
     if _HASHES in gold:
         raise ValueError(f"`{field}` is a worked solution, not a final answer")
-    gold = final(gold, field)
+    gold = golds.final(gold, field)
     return str(int(gold)) if re.fullmatch(r"0[0-9]{2}", gold) else gold
-
-
-def _unwrapped(value: Any, field: str) -> Any:
-    """Returns the element of a list of one, which may be JSON text of such a list."""
-    held = _decoded(value.strip(), field) if isinstance(value, str) else value
-    if not isinstance(held, list) or len(held) != 1:
-        return held
-    return _unwrapped(held[0], field) if _is_text(held[0]) else held[0]
-
-
-def _decoded(gold: str, field: str) -> Any:
-    """Returns what JSON text stands for, and any other text as it is.
-
-    `[0, 1]` and `{1, 2}` are mathematics: JSON is what has a text or a name in it.
-    """
-    if not re.match(r"\"|[\[\s]*\[\s*[\"'{\]]|\{\s*[\"']", gold):
-        return gold
-    try:
-        value = json.loads(gold)
-    except ValueError as error:
-        if re.match(r"\[\s*[\"']|\[?\s*\{\s*[\"'][^\"']*[\"']\s*:", gold):
-            raise ValueError(
-                f"`{field}` looks like a list or an object and is no JSON "
-                f"({gold[:40]!r}): write the answer alone"
-            ) from error
-        return gold
-    if isinstance(value, dict) and "target" in value:
-        return value
-    objects = value if isinstance(value, list) else [value]
-    if objects and all(isinstance(each, dict) for each in objects):
-        names = {name for each in objects for name in each}
-        raise ValueError(
-            f"`{field}` is no final answer but JSON with {', '.join(sorted(names)[:5])}"
-            ", such as the tests of a program"
-        )
-    if re.search(r"[\x00-\x1f]", "".join(filter(_is_text, objects))):
-        raise ValueError(
-            f"`{field}` is JSON text whose backslashes are not doubled ({gold[:40]!r}): "
-            "write the answer alone"
-        )
-    return value
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def final(gold: str, field: str) -> str:
-    """Returns a final answer; refuses what marks its absence, code and prose.
-
-    Raises:
-        Unanswered: it is a word such as `proof` or `notfound`.
-        ValueError: it is the source of a program, reasoning or several sentences.
-    """
-    bare = re.sub(r"\\(?:text|mbox|mathrm|textbf|boxed)\b|[${}\\()\[\]]", "", gold)
-    if bare.strip(" .").casefold() in _NO_ANSWER:
-        raise Unanswered(f"`{field}` is {gold[:40]!r}, which is no answer")
-    if _CODE.search(gold):
-        raise ValueError(f"`{field}` is code, not a final answer: {gold[:40]!r}")
-    if THINK in gold or THOUGHT in gold or is_prose(gold):
-        raise ValueError(f"`{field}` is prose, not a final answer: {gold[:60]!r}")
-    return gold
-
-
-def is_prose(gold: str) -> bool:
-    """Returns whether a text is sentences, and not an answer in words.
-
-    One that boxes its answer says where it is.
-    """
-    words = _words(gold)
-    if words < _SHORT or _BOX.search(gold):
-        return False
-    return words > _LONGEST or bool(_SENTENCE_ENDS.search(gold))
-
-
-def _words(gold: str) -> int:
-    """Returns the number of words outside of formulas."""
-    return len(_WORD.findall(_MATH.sub(" ", gold)))
 
 
 def turn(value: Any, field: str) -> tuple[str, str | None]:
@@ -278,11 +119,15 @@ def turn(value: Any, field: str) -> tuple[str, str | None]:
     final answer: a gold of many words would be one that nobody can give.
     """
     if isinstance(value, str) and value.strip():
-        if THINK in value or _BOX.search(value):
+        if THINK in value or golds.BOX.search(value):
             return last_box(value, field), value
         if _HASHES in value:
             return after_hashes(value, field), value
-        if "\n" in value.strip() or _words(value) > _SHORT or is_prose(value):
+        if (
+            "\n" in value.strip()
+            or golds.words_of(value) > golds.SHORT
+            or golds.is_prose(value)
+        ):
             raise ValueError(
                 f"`{field}` holds a solution without a complete \\boxed{{}} around its "
                 f"answer: {value[:40]!r}"
@@ -322,7 +167,7 @@ def after_hashes(value: Any, field: str) -> str:
     gold = re.sub(r"(?<=\d),(?=\d{3})", "", gold).strip()
     if not (marker and gold and "\n" not in gold):
         raise ValueError(f"`{field}` does not end in `#### N`")
-    return final(gold, field)
+    return golds.final(gold, field)
 
 
 def last_box(value: Any, field: str) -> str:
@@ -335,11 +180,11 @@ def last_box(value: Any, field: str) -> str:
     _, closed, solution = whole.rpartition(THOUGHT)
     if THINK in solution:
         raise ValueError(f"`{field}` ends within its reasoning: {THINK} never closes")
-    for start in reversed([match.end() for match in _BOX.finditer(solution)]):
+    for start in reversed([match.end() for match in golds.BOX.finditer(solution)]):
         rest = solution[start:]
         content = _braced(rest) if rest[:1] == "{" else re.match(r"[^\s$}]*", rest)[0]
         if content is not None and content.strip():
-            return final(content.strip(), field)
+            return golds.final(content.strip(), field)
     behind = f" behind {THOUGHT}" if closed else ""
     raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer{behind}")
 
@@ -374,7 +219,7 @@ def check_row(row: dict) -> None:
     for name, value in row.items():
         if _PICTURES.fullmatch(name.lower()) and _holds(value):
             raise ValueError(
-                f"the row has pictures in `{name}`, which a question in text cannot show"
+                f"the row has pictures in `{name}`, which text cannot show"
             )
     for name in _SUBJECTS:
         about = worked(row.get(name)) or ""

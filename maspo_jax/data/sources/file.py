@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from maspo_jax import storage
 from maspo_jax.data.sources import containers, fields, schemas
-from maspo_jax.data.sources.fields import Unanswered
+from maspo_jax.data.sources.golds import SeveralAnswers, Unanswered
 from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
@@ -91,7 +91,7 @@ def parse_rows(
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
-        except fields.SeveralAnswers as error:
+        except SeveralAnswers as error:
             raise ValueError(
                 f"{place}: {error} (read as schema {schema!r}). Write them as one"
                 f"{_remedy_for_forms(row)}"

@@ -9,7 +9,7 @@ columns with `Columns`.
 import dataclasses
 from collections.abc import Callable
 
-from maspo_jax.data.sources import fields
+from maspo_jax.data.sources import chats, fields
 
 # Question, gold answer and, where known, a worked solution.
 Parts = tuple[str, str, str | None]
@@ -93,7 +93,7 @@ def _parse_dialog(column: str) -> Callable[[dict], Parts]:
     """A chat whose assistant says the gold: alone, or in the box of a solution."""
 
     def parse(row):
-        said = fields.said(row.get(column), column)
+        said = chats.said(row.get(column), column)
         asked = fields.question(row.get(column), column)
         if len(said) != 1:
             raise ValueError(
@@ -171,7 +171,7 @@ def _ends_in_hashes(*columns: str) -> Callable[[dict], bool]:
 
 
 def _is_dialog(column: str) -> Callable[[dict], bool]:
-    return lambda row: fields.is_chat(row.get(column))
+    return lambda row: chats.is_chat(row.get(column))
 
 
 def _never(row: dict) -> bool:

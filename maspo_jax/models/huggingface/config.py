@@ -154,8 +154,8 @@ def _refuse_quantized(values):
         if given is not None:
             how = given.get("quant_method") if isinstance(given, dict) else given
             raise ValueError(
-                f"{name}: the weights are quantized ({how}), which cannot be read; take "
-                "the checkpoint that is not, or write its weights in bfloat16 first"
+                f"{name}: the weights are quantized ({how}), which cannot be read; "
+                "take the checkpoint that is not, or write them in bfloat16 first"
             )
 
 
