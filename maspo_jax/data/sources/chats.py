@@ -1,7 +1,9 @@
 """Chats as rows hold them: who speaks, and what is said.
 
-{"role": "user", "content": ...}   as OpenAI writes a turn
-{"from": "human", "value": ...}    as ShareGPT does
+    {"role": "user", "content": ...}   as OpenAI writes a turn
+    {"from": "human", "value": ...}    as ShareGPT does
+
+A turn of an assistant in Open-Reasoner-Zero has its answer apart, as `ground_truth`.
 """
 
 import json
@@ -53,9 +55,10 @@ def _of(turn: dict, names: tuple[str, ...]) -> Any:
 
 def _content(turn: dict, field: str) -> Any:
     """Returns what a turn says: its answer where it has one apart, else its content."""
-    if _of(turn, _ROLE) not in USERS and "ground_truth" in turn:  # Open-Reasoner-Zero
-        gold = turn["ground_truth"]
-        return gold.get("value") if isinstance(gold, dict) else gold
+    gold = turn.get("ground_truth")
+    gold = gold.get("value") if isinstance(gold, dict) else gold
+    if gold is not None and _of(turn, _ROLE) not in USERS:
+        return gold
     content = _of(turn, _SAID)
     if not isinstance(content, list):
         return content
