@@ -50,6 +50,29 @@ def recognize(row: dict) -> str | None:
     return next((name for name, known in SCHEMAS.items() if known.detect(row)), None)
 
 
+def columns_read(row: dict, parser: "Schema | Columns") -> list[str]:
+    """Returns the columns of a row that its parts are read from, in its order."""
+    asked = _Asked(row)
+    parser.parse(asked)
+    return [column for column in row if column in asked.names]
+
+
+class _Asked(dict):
+    """A row that remembers which of its columns were asked for."""
+
+    def __init__(self, row: dict):
+        super().__init__(row)
+        self.names = set()
+
+    def __getitem__(self, column):
+        self.names.add(column)
+        return super().__getitem__(column)
+
+    def get(self, column, default=None):
+        self.names.add(column)
+        return super().get(column, default)
+
+
 def _has(*columns: str) -> Callable[[dict], bool]:
     return lambda row: row.keys() >= set(columns)
 
