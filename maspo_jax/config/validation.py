@@ -190,7 +190,8 @@ def check_grader(template, grader, problems, name_of_problems):
 
 def _try_grader(grader, name, gold):
     """Refuses a grader that fails, or returns no reward, on what any policy writes."""
-    for response in ("", gold):
+    forms = [f"\\boxed{{{gold}}}", "\\boxed{?}", "Answer: ?", "#### ?"]
+    for response in ("", gold, *forms):
         try:
             declaration.as_verdict(grader(response, gold))
         except Exception as fault:

@@ -244,6 +244,8 @@ def test_structs_may_be_json_text(write):
         str(user()),
         "[{'content': 'a', 'role': 'system'}\n {'content': 'b', 'role': 'user'}]",
         json.dumps([user()])[:-3],
+        json.dumps(user()),
+        json.dumps({"messages": [user()]}),
     ],
 )
 def test_chats_that_are_no_json_are_refused(write, prompt):
@@ -299,6 +301,9 @@ def test_rendered_prompts_are_their_question(write, form, style):
         ("[INST] What is it? [/INST]", "[INST]"),
         ("<|user|>\nWhat is it?<|end|>\n<|assistant|>", "<|user|>"),
         ("What is it?<|endoftext|>", "<|endoftext|>"),
+        ("<|User|>What is it?<|Assistant|>", "<|User|>"),
+        ("User: What is it?\nAssistant: <think>\n", "Assistant:"),
+        ("They talk.\n\nHuman: What is it?\n\nAssistant:", "Assistant:"),
     ],
 )
 def test_other_rendered_prompts_are_refused(write, prompt, mark):
@@ -310,7 +315,8 @@ def test_other_rendered_prompts_are_refused(write, prompt, mark):
 
 
 def test_what_is_no_markup_is_left_as_it_is():
-    for text in ("", ASKED, " a\n", "<|x|> and <｜>", "a [INT] b", "<think> x"):
+    spoken = "User: 1. Assistant: 2. Who is right?"
+    for text in ("", ASKED, " a\n", "<|x|> and <｜>", "a [INT] b", "<think> x", spoken):
         assert markup.strip_markup(text) == text and markup.find_markup(text) is None
 
 
@@ -347,7 +353,10 @@ def test_pictures_are_refused(write, columns):
 @pytest.mark.parametrize(
     "asked, fault",
     [
-        ("<image>What is x?", "`prompt` asks about an `<image>`"),
+        ("<image>What is x?", "`prompt` asks about `<image>`, which text cannot show"),
+        ("What is x in <image_1>?", "`prompt` asks about `<image_1>`"),
+        ("<|vision_start|><|image_pad|>x?", "`prompt` asks about `<|vision_start|>`"),
+        ('x in <img src="a.png">?', "`prompt` asks about `<img`"),
         (
             [user([{"type": "image"}, {"type": "text", "text": "x?"}])],
             "`prompt` has a turn of parts (image, text) instead of one text",
@@ -356,6 +365,13 @@ def test_pictures_are_refused(write, columns):
 )
 def test_pictures_within_a_question_are_refused(write, asked, fault):
     assert fault in refusal(write({"prompt": asked, "answer": "4"}))
+
+
+def test_questions_that_link_to_a_picture_are_counted(write, caplog):
+    row = {"problem": "Find x: ![](https://x.org/a.png)", "answer": "4"}
+    plain = {"problem": "Is it [x](y), or 5! [a](b)?", "answer": "4"}
+    assert len(ProblemFile(write(row, plain, row))) == 3
+    assert "2 questions link to a picture" in caplog.text
 
 
 @pytest.mark.parametrize(

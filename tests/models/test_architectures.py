@@ -136,6 +136,7 @@ def test_a_scaling_said_twice_is_one():
             {"rope_scaling": YARN | {"original_max_position_embeddings": "16"}},
             "'yarn': original_max_position_embeddings='16': must be a whole number",
         ),
+        ({"max_position_embeddings": "128"}, "^max_position_embeddings='128': must be"),
         ({"attention_bias": 0}, "^attention_bias=0: the decoder has only False"),
         ({"use_sliding_window": "false"}, "^use_sliding_window='false'"),
         (

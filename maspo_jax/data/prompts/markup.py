@@ -65,9 +65,12 @@ _MARKUP = re.compile(
     r"<\|(?:im_start|im_end|start_header_id|end_header_id|eot_id|begin_of_text"
     r"|system|user|assistant|endoftext|end|start|message|channel)\|>"
     r"|<｜[^｜\s]{1,30}｜>"
-    r"|</?(?:start|end)_of_turn>|<(?:start|end)_of_turn>"
-    r"|\[/?INST\]|<</?SYS>>"
+    r"|</?(?:start|end)_of_turn>"
+    r"|\[/?INST\]|<</?SYS>>",
+    re.IGNORECASE,
 )
+# Without tokens of its own, a chat shows by who is to speak at its end.
+_SPEAKER = re.compile(r"(?:User|Human):.*(Assistant:)\s*(?:<think>\s*)?\Z", re.DOTALL)
 
 
 def strip_markup(prompt: str) -> str:
@@ -85,4 +88,5 @@ def strip_markup(prompt: str) -> str:
 def find_markup(text: str) -> str | None:
     """Returns the first markup of a chat format in a text, None where there is none."""
     found = _MARKUP.search(text)
-    return found and found[0]
+    speaks = _SPEAKER.search(text)
+    return found[0] if found else speaks and speaks[1]

@@ -18,6 +18,12 @@ _HASHES = templates.HASHES
 _REPR = re.compile(r"(?:array\()?\[?\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
 
 
+# The place of a picture in a text.
+_PICTURE = re.compile(
+    r"<(?:image|video)(?:_?\d+)?>|<\|(?:image|video)[a-z_]*\|>|<\|vision_start\|>|<img\b"
+)
+
+
 def text(value: Any, field: str) -> str:
     """Returns the text of a field; refuses null, blank and anything but text."""
     if value is None:
@@ -50,7 +56,7 @@ def question(value: Any, field: str) -> str:
     confuses a policy.
     """
     asked = text(_asked(value, field), field)
-    if _REPR.match(asked.lstrip()):
+    if _REPR.match(asked.lstrip()) or _is_json_object(asked):
         raise ValueError(
             f"`{field}` is text that looks like a chat and is no JSON list of "
             f"turns ({asked[:40]!r}): write it with json.dumps, or the question alone"
@@ -62,8 +68,9 @@ def question(value: Any, field: str) -> str:
             f"`{field}` holds `{mark}` of a rendered chat, which a template would "
             "render again: give the bare question"
         )
-    if "<image>" in bare:
-        raise ValueError(f"`{field}` asks about an `<image>`, which text cannot show")
+    picture = _PICTURE.search(bare)
+    if picture:
+        raise ValueError(f"`{field}` asks about `{picture[0]}`, which text cannot show")
     return bare
 
 
@@ -83,6 +90,13 @@ def _is_chat_text(value: str) -> bool:
     except ValueError:
         return False  # text that only looks like a chat
     return True
+
+
+def _is_json_object(asked: str) -> bool:
+    try:
+        return asked.lstrip()[:1] == "{" and isinstance(json.loads(asked), dict)
+    except ValueError:
+        return False
 
 
 def answer(value: Any, field: str) -> str:

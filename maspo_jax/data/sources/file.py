@@ -5,6 +5,7 @@ import functools
 import logging
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 
 from maspo_jax import storage
@@ -14,6 +15,7 @@ from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 _log = logging.getLogger(__name__)
+_LINK = re.compile(r"!\[[^\]]*\]\([^)]+\)")  # to a picture, in Markdown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,9 @@ def parse_rows(
     _account(found.unanswered, source.unanswered, name, found.schema)
     if not found.problems:
         raise ValueError(f"{name} is empty: it holds no problem")
+    linked = sum(bool(_LINK.search(problem.question)) for problem in found.problems)
+    if linked:
+        _log.warning("%s: %d questions link to a picture, unseen in text", name, linked)
     return tuple(found.problems)
 
 

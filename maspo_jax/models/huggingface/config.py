@@ -69,6 +69,7 @@ def read_config(values, dtype="float32", **settings):
             f"layer_types has {len(kinds)} entries and num_hidden_layers={depth}: "
             "restore config.json, or fetch it again"
         )
+    _size(values, "max_position_embeddings", 1)  # which an export goes by
     theta, scaling = _read_rope(values)
     heads, width = _size(values, "num_attention_heads"), _size(values, "hidden_size")
     return DecoderConfig(
