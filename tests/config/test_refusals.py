@@ -323,3 +323,34 @@ def test_a_grader_that_returns_no_reward_is_named(graded, returned):
 def test_a_grader_may_return_a_bool_or_a_number(reward):
     problems = [Problem("1", "1+1=?", "2")]
     check_grader(templates.PLAIN, lambda response, gold: reward, problems, "train_set")
+
+
+def test_answers_that_the_checker_cannot_read_are_refused_above_a_share(
+    tmp_path, write
+):
+    answers = ["2 \\div", *["4"] * 7]
+    rows = [{"problem": f"{n}+0=?", "answer": each} for n, each in enumerate(answers)]
+    change = f"train_set=ProblemFile({write(*rows)!r}), sft=None"
+    experiment = lambda more: altered(
+        tmp_path, f"{change}{more}", "from maspo_jax.data.sources import ProblemFile"
+    )
+    found = refusal(experiment(""))
+    assert found.startswith("train_set: the checker cannot read 1 of 8 answers (12.5%)")
+    assert "such as '2 \\\\div' of some.jsonl:1 (" in found
+    assert "grading.unreadable=0.1: " in found and "`maspo data FILE`" in found
+    path = experiment(", grading=Grading(unreadable=0.2)")
+    assert check_experiment(loading.load(path, []), "run") == [
+        "train_set: the checker cannot read 1 of 8 answers (12.5%)",
+        "validation.source: the checker cannot read 0 of 256 answers (0.0%)",
+    ]
+    path = experiment(", grading=Grading(graders.hendrycks)")
+    assert check_experiment(loading.load(path, []), "run") == []
+
+
+def test_training_says_the_share(tmp_path):
+    status, output = command(
+        TINY, "--run", tmp_path / "run", "--steps", 0, "--sft", "off"
+    )
+    assert status == 0
+    said = "train_set: the checker cannot read 0 of 256 answers (0.0%)"
+    assert said in " ".join(output.split())
