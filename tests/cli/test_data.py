@@ -115,27 +115,3 @@ def test_what_cannot_be_shown_is_one_line(write, words, error, monkeypatch, tmp_
     status, output = run(data, *[word.format(path) for word in words])
     assert status == 2 and output.count("\n") == 1
     assert output.startswith("error: ") and error in output
-
-
-READ = [
-    ("72", "72"),
-    ("\\frac12", "1/2"),
-    ("1,234", "1234"),
-    ("x", "x"),
-    ("Softball", "Text(Softball)"),
-    ("#### 5", "5"),
-    ("\\boxed{5}", "5"),
-]
-
-
-@pytest.mark.parametrize("gold, reading", READ)
-def test_answers_are_written_as_they_are_read(gold, reading):
-    assert golds.fault(gold) is None
-    assert golds.shown(gold) == reading
-
-
-@pytest.mark.parametrize("gold", ["(1, 2)", "x=2,3", "17\\text{ meters}", "\\{1, 2\\}"])
-def test_structure_is_told_by_its_name(gold):
-    assert golds.fault(gold) is None
-    told = golds.shown(gold)
-    assert told[0].isupper() and told.endswith(")") and "value=" not in told

@@ -234,6 +234,9 @@ def test_structs_may_be_json_text(write):
     for column in ("reward_model", "extra_info"):
         message = refusal(write({**row, column: str({"ground_truth": "4"})}))
         assert f"`{column}` is text that is no JSON object" in message
+    for extra in ("train", "", None, 5, [1]):  # which need not be there
+        assert ProblemFile(write({**row, "extra_info": extra}))[0].answer == "4"
+    assert "`reward_model` is text" in refusal(write({**row, "reward_model": "rule"}))
 
 
 @pytest.mark.parametrize(
@@ -297,6 +300,7 @@ def test_rendered_prompts_are_their_question(write, form, style):
         (CHATML + "Let me think.\n<think>", "<|im_start|>"),
         (CHATML + CHATML, "<|im_start|>"),
         ("<｜User｜>a<｜Assistant｜>b<｜User｜>c<｜Assistant｜>", "<｜User｜>"),
+        ("<|im_start|>a<｜User｜>b<｜Assistant｜>", "<|im_start|>"),
         (LLAMA3.replace("user", "tool"), "<|begin_of_text|>"),
         ("[INST] What is it? [/INST]", "[INST]"),
         ("<|user|>\nWhat is it?<|end|>\n<|assistant|>", "<|user|>"),

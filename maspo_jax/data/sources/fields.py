@@ -36,9 +36,13 @@ def text(value: Any, field: str) -> str:
     return value
 
 
-def record(value: Any, field: str) -> dict:
-    """Returns a struct, which may be JSON text; {} where there is none."""
-    if isinstance(value, str) and value.strip():
+def record(value: Any, field: str, needed: bool = True) -> dict:
+    """Returns a struct, which may be JSON text; {} where there is none.
+
+    Text that is no struct is refused, unless it need not be one.
+    """
+    is_text = isinstance(value, str) and value.strip()
+    if is_text and (needed or value.lstrip()[0] == "{"):
         try:
             value = json.loads(value)
         except ValueError as error:

@@ -85,7 +85,7 @@ def _follows(first: str, second: str) -> Schema:
 def _parse_verl(row: dict) -> Parts:
     """Rows prepared for verl: a chat, and the gold of a rule."""
     rule = fields.record(row.get("reward_model"), "reward_model")
-    extra = fields.record(row.get("extra_info"), "extra_info")
+    extra = fields.record(row.get("extra_info"), "extra_info", needed=False)
     written = extra.get("raw_problem") or extra.get("question")
     if written:
         asked = fields.question(written, "extra_info.question")

@@ -153,7 +153,9 @@ def _refuse_quantized(values):
     for name in ("quantization_config", "compression_config"):
         given = values.get(name)
         if given is not None:
-            how = given.get("quant_method") if isinstance(given, dict) else given
+            how = given
+            if isinstance(given, dict):
+                how = given.get("quant_method") or ", ".join(given)
             raise ValueError(
                 f"{name}: the weights are quantized ({how}), which cannot be read; "
                 "take the checkpoint that is not, or write them in bfloat16 first"
