@@ -7,6 +7,8 @@ import json
 import os
 import pathlib
 
+_LFS = b"version https://git-lfs.github.com/spec/"  # how each of its pointers begins
+
 
 def read_json_object(file):
     """Returns the JSON object that a file holds, a dict.
@@ -19,6 +21,8 @@ def read_json_object(file):
         ValueError: it holds something else.
     """
     remedy = "restore it, or fetch it again"
+    if file.is_file():
+        check_no_pointer(file)
     try:
         found = json.loads(file.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -28,6 +32,20 @@ def read_json_object(file):
     if not isinstance(found, dict):
         raise ValueError(f"{file} holds no JSON object: {remedy}")
     return found
+
+
+def check_no_pointer(file):
+    """Refuses a file that Git LFS has left a pointer in the place of.
+
+    Raises:
+        ValueError: it holds where the content is, not the content.
+    """
+    with open(file, "rb") as opened:
+        if opened.read(len(_LFS)) == _LFS:
+            raise ValueError(
+                f"{file} is a pointer of Git LFS, not the file it stands for: run "
+                "`git lfs pull` in its repository, or download the file itself"
+            )
 
 
 def digest_files(name, folder, files):

@@ -18,6 +18,7 @@ COMMANDS = {
         "figures": "draws the gates, or the learning curves of runs",
     },
     "Problems and answers": {
+        "data": "shows what is understood of a file of problems",
         "grade": "grades one answer and says which rule decided",
         "contamination": "finds benchmark problems in training data",
     },

@@ -142,6 +142,9 @@ class Grading:
     grader: tyro.conf.Fixed[Callable] = grade
     workers: int = setting(2, "[1, inf)")  # processes
     deadline: float = setting(1.0, "(0, inf)")  # seconds for one answer
+    # Share of reference answers that our checker may be unable to read: only their own
+    # spelling earns a reward. More than that are refused before a run.
+    unreadable: float = setting(0.1, "[0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ from maspo_jax.config import serialization
 from maspo_jax.data.prompts import FileTokenizer, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
-from maspo_jax.rewards import declaration, graders
+from maspo_jax.rewards import declaration, golds, graders
 from maspo_jax.settings import check_intervals, settings_in
 
 PADDING = 1024  # rows of an embedding that stand for no token, at most
@@ -131,13 +131,49 @@ def check_vocabulary(rows, tokenizer):
         )
 
 
-def _check_graders(experiment):
-    for name, source in (
+def _graded_sources(experiment):
+    return (
         ("train_set", experiment.train_set),
         ("validation.source", experiment.validation.source),
-    ):
+    )
+
+
+def _check_graders(experiment):
+    for name, source in _graded_sources(experiment):
         problems = problems_to_check(source)
         check_grader(experiment.template, experiment.grading.grader, problems, name)
+
+
+def check_answers(experiment):
+    """Refuses problems too many of whose answers our checker cannot read.
+
+    Another grader, which need not read them by value, is trusted with all.
+
+    Returns:
+        A line for each source of problems: how many there are, in words.
+    """
+    grading, lines = experiment.grading, []
+    if getattr(grading.grader, "amend", None) is None:
+        return lines
+    for name, source in _graded_sources(experiment):
+        problems = list(problems_to_check(source))
+        unread = [each for each in problems if golds.fault(each.answer) is not None]
+        share = len(unread) / len(problems)
+        line = (
+            f"{name}: the checker cannot read {len(unread)} of {len(problems)} answers "
+            f"({share:.1%})"
+        )
+        if share > grading.unreadable:
+            first = unread[0]
+            raise ValueError(
+                f"{line}, such as {first.answer!r:.60} of {first.id} "
+                f"({golds.fault(first.answer)}), and grading.unreadable="
+                f"{grading.unreadable:g}: only their own spelling would earn a reward. "
+                "Name the column of the answers, leave those problems out, or raise "
+                "it; `maspo data FILE` shows them"
+            )
+        lines.append(line)
+    return lines
 
 
 def check_grader(template, grader, problems, name_of_problems):
@@ -190,7 +226,8 @@ def check_grader(template, grader, problems, name_of_problems):
 
 def _try_grader(grader, name, gold):
     """Refuses a grader that fails, or returns no reward, on what any policy writes."""
-    for response in ("", gold):
+    forms = [f"\\boxed{{{gold}}}", "\\boxed{?}", "Answer: ?", "#### ?"]
+    for response in ("", gold, *forms):
         try:
             declaration.as_verdict(grader(response, gold))
         except Exception as fault:

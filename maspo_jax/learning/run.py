@@ -36,11 +36,11 @@ def run(experiment, folder, display):
         keep_freed_memory()
     with contextlib.ExitStack() as held:
         display.stage("checking the experiment and its problems")
-        check_experiment(experiment, folder)
+        remarks = check_experiment(experiment, folder)
         held.enter_context(run_folder.opened(folder, experiment))
         folder = pathlib.Path(folder)
         verifier = held.enter_context(make_verifier(experiment.grading))
-        introduce(experiment, folder, display)
+        introduce(experiment, folder, display, remarks)
         evaluate = functools.partial(measure, experiment, verifier)
         loop.train(experiment, folder, verifier, evaluate, display)
 
@@ -62,16 +62,22 @@ def keep_freed_memory():
 
 
 def check_experiment(experiment, folder):
-    """Refuses what cannot run, before anything is compiled or written."""
+    """Refuses what cannot run, before anything is compiled or written.
+
+    Returns:
+        What was found of its problems, in lines.
+    """
     with distributed.raise_on_all_hosts():
         validation.validate(experiment, jax.device_count())
         if isinstance(experiment.policy, Checkpoint):
             verify(experiment.policy.folder, experiment.decoder)
         check_problems(experiment)
+        remarks = validation.check_answers(experiment)
         made_of = run_folder.record(experiment)
     distributed.assert_equal_across_hosts(
         f"{made_of} in {folder}", "the experiment, its files or its folder"
     )
+    return remarks
 
 
 def check_problems(experiment):
@@ -120,7 +126,7 @@ def measure(experiment, verifier, policy, mesh):
     return accuracy(responder, policy, problems)
 
 
-def introduce(experiment, folder, display):
+def introduce(experiment, folder, display, remarks):
     """Says what is about to run, in the field's terms, and what to beware of."""
     sampling, updates = experiment.sampling, experiment.updates
     display.note(
@@ -130,6 +136,8 @@ def introduce(experiment, folder, display):
         f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
         f"step, {sampling.prompts // updates.minibatches} prompts each"
     )
+    for remark in remarks:
+        display.note(remark)
     if experiment.updates_per_step == 1:
         display.note(
             "warning: with one update per step the ratio never leaves 1 and all gates "

@@ -5,8 +5,10 @@ import tokenizers
 from conftest import EXPERIMENTS, TINY, command
 
 from maspo_jax.config import loading
-from maspo_jax.config.validation import check_vocabulary
+from maspo_jax.config.validation import check_grader, check_vocabulary
+from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
+from maspo_jax.data.sources import Problem
 from maspo_jax.learning.run import check_experiment
 
 
@@ -284,3 +286,71 @@ def test_a_broken_config_is_named(tmp_path):
     (tmp_path / "config.json").write_text("{")
     status, output = command(TINY, "--run", tmp_path)
     assert status == 2 and "config.json is not JSON" in output
+
+
+def forgets(response, gold):
+    """Returns nothing for a wrong answer in a box, as a function without a last line.
+
+    A right one, and a response without a box, have their reward.
+    """
+    if "\\boxed" not in response:
+        return 0.0
+    if f"\\boxed{{{gold}}}" in response:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    "graded, returned",
+    [
+        (forgets, "None"),
+        (lambda response, gold: None, "None"),
+        (lambda response, gold: "1.0", "'1.0'"),
+        (lambda response, gold: {"score": 1.0}, "{'score': 1.0}"),
+        (lambda response, gold: (1.0, "right"), "(1.0, 'right')"),
+        (lambda response, gold: float("nan"), "nan"),
+    ],
+)
+def test_a_grader_that_returns_no_reward_is_named(graded, returned):
+    problems = [Problem("1", "1+1=?", "2")]
+    with pytest.raises(ValueError) as caught:
+        check_grader(templates.PLAIN, graded, problems, "train_set")
+    name = graded.__name__
+    assert f"grading.grader={name} fails on response" in str(caught.value)
+    assert f"returned {returned}: must be" in str(caught.value)
+
+
+@pytest.mark.parametrize("reward", [True, 1, 0.25, -1.0])
+def test_a_grader_may_return_a_bool_or_a_number(reward):
+    problems = [Problem("1", "1+1=?", "2")]
+    check_grader(templates.PLAIN, lambda response, gold: reward, problems, "train_set")
+
+
+def test_answers_that_the_checker_cannot_read_are_refused_above_a_share(
+    tmp_path, write
+):
+    answers = ["2 \\div", *["4"] * 7]
+    rows = [{"problem": f"{n}+0=?", "answer": each} for n, each in enumerate(answers)]
+    change = f"train_set=ProblemFile({write(*rows)!r}), sft=None"
+    experiment = lambda more: altered(
+        tmp_path, f"{change}{more}", "from maspo_jax.data.sources import ProblemFile"
+    )
+    found = refusal(experiment(""))
+    assert found.startswith("train_set: the checker cannot read 1 of 8 answers (12.5%)")
+    assert "such as '2 \\\\div' of some.jsonl:1 (" in found
+    assert "grading.unreadable=0.1: " in found and "`maspo data FILE`" in found
+    path = experiment(", grading=Grading(unreadable=0.2)")
+    assert check_experiment(loading.load(path, []), "run") == [
+        "train_set: the checker cannot read 1 of 8 answers (12.5%)",
+        "validation.source: the checker cannot read 0 of 256 answers (0.0%)",
+    ]
+    path = experiment(", grading=Grading(graders.hendrycks)")
+    assert check_experiment(loading.load(path, []), "run") == []
+
+
+def test_training_says_the_share(tmp_path):
+    status, output = command(
+        TINY, "--run", tmp_path / "run", "--steps", 0, "--sft", "off"
+    )
+    assert status == 0
+    said = "train_set: the checker cannot read 0 of 256 answers (0.0%)"
+    assert said in " ".join(output.split())

@@ -1,5 +1,6 @@
 """Chat templates render what `transformers` renders, and nothing escapes from them."""
 
+import dataclasses
 import gzip
 import json
 
@@ -7,7 +8,12 @@ import pytest
 import tokenizers as library
 
 from maspo_jax.config import serialization
-from maspo_jax.data.prompts import ChatTemplate, FileTokenizer, templates
+from maspo_jax.data.prompts import (
+    ChatTemplate,
+    FileTokenizer,
+    template_of,
+    templates,
+)
 
 # Written for these tests, after what the checkpoints are known to render: the default
 # system turn of Qwen2.5, the reasoning of earlier turns and the switch of Qwen3, the
@@ -288,3 +294,73 @@ def test_settings_of_another_kind_are_refused(tmp_path, settings, message):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(ValueError, match=message):
         ChatTemplate(str(tmp_path)).render("Why?")
+
+
+LLAMA_DATE = "{{ strftime_now('%d %b %Y') }}|{{ messages[0].content }}"
+
+
+def test_a_template_is_told_the_day_of_its_settings(make, caplog):
+    chat = ChatTemplate(make(LLAMA_DATE), templates.PLAIN)
+    assert chat.render("Why?") == chat.render("Why?") == "26 Jul 2024|Why?"
+    assert caplog.text.count("writes today's date, which is 2024-07-26 at any") == 1
+    later = dataclasses.replace(chat, date="2026-02-03")
+    assert later.render("Why?") == "03 Feb 2026|Why?"
+    # As Llama 3 asks for the day where it has no clock: the same prompt.
+    clockless = (
+        "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% else %}"
+        "26 Jul 2024{% endif %}|{{ messages[0].content }}"
+    )
+    assert ChatTemplate(make(clockless), templates.PLAIN).render("Why?") == (
+        "26 Jul 2024|Why?"
+    )
+
+
+def test_the_hour_is_not_known(make):
+    text = "{{ strftime_now('%H:%M:%S.%f') }}"
+    assert ChatTemplate(make(text)).render("Why?") == "00:00:00.000000"
+
+
+def test_the_day_is_recorded_and_may_not_change(make):
+    chat = ChatTemplate(make(LLAMA_DATE))
+    recorded = serialization.to_json(chat)
+    assert recorded["date"] == "2024-07-26"
+    before = {name: item for name, item in recorded.items() if name != "date"}
+    assert serialization.upgraded(before) == recorded
+    other = serialization.to_json(dataclasses.replace(chat, date="2026-02-03"))
+    assert serialization.differences(other, recorded) == [
+        "date: '2024-07-26' in the run, '2026-02-03' here"
+    ]
+
+
+@pytest.mark.parametrize("date", ["today", "26 Jul 2024", "2024-13-01", "", None, 2024])
+def test_a_day_that_is_none_is_refused(date):
+    with pytest.raises(ValueError, match="^date=.*: give a day as YYYY-MM-DD"):
+        ChatTemplate("folder", date=date)
+
+
+@pytest.mark.parametrize("text", ["{{ [1, 2, 3] | random }}", "{{ lipsum() }}"])
+def test_nothing_in_a_template_is_left_to_chance(make, text):
+    with pytest.raises(ValueError, match="random|lipsum"):
+        ChatTemplate(make(text)).render("Why?")
+
+
+@pytest.mark.parametrize("asked", [lambda f: ChatTemplate(f).render("?"), template_of])
+def test_templates_of_which_none_is_for_chats_are_refused(make, tmp_path, asked):
+    named = [{"name": "rag", "template": "R"}, {"name": "tool_use", "template": "X"}]
+    folder = make(named, False)
+    with pytest.raises(ValueError, match="templates rag, tool_use and none named def"):
+        asked(folder)
+    beside = tmp_path / "additional_chat_templates"
+    beside.mkdir()
+    (beside / "vision.jinja").write_text("V")
+    for text in (None, named):
+        make(text, False)
+        with pytest.raises(ValueError, match="vision and none named default: save"):
+            asked(folder)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert template_of(folder, templates.PLAIN).render("Why?") == "Why?"
+
+
+def test_a_folder_without_any_template_is_asked_in_the_bare_style(make):
+    for text in (None, []):
+        assert template_of(make(text, False), templates.DAPO) == templates.DAPO

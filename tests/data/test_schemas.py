@@ -68,6 +68,52 @@ ROWS = [
         "42",
         None,
     ),
+    (
+        "nemo_dialog",
+        {"messages": [*turns(QUESTION), {"role": "assistant", "content": BOXED}]},
+        HALF,
+        BOXED,
+    ),
+    (
+        "nemo_dialog",
+        {"messages": [*turns(QUESTION), {"role": "assistant", "content": WORKED}]},
+        "1250",
+        WORKED,
+    ),
+    (
+        "sharegpt",
+        {
+            "conversations": [
+                {"from": "human", "value": QUESTION},
+                {"from": "gpt", "value": BOXED},
+            ]
+        },
+        HALF,
+        BOXED,
+    ),
+    (
+        "open_instruct",
+        {"messages": turns(QUESTION), "ground_truth": "4", "dataset": "math"},
+        "4",
+        None,
+    ),
+    (
+        "open_reasoner",
+        {"prompt": [{"from": "user", "value": QUESTION}], "final_answer": "4"},
+        "4",
+        None,
+    ),
+    (
+        "math",
+        {
+            "source": "numina",
+            "problem": QUESTION,
+            "solution": BOXED,
+            "messages": [*turns("?"), {"role": "assistant", "content": BOXED}],
+        },
+        HALF,
+        BOXED,
+    ),
     ("slime", chat(QUESTION, label="34"), "34", None),
     ("areal", {"messages": turns(QUESTION), "answer": WORKED}, "1250", WORKED),
     ("messages", {"messages": turns(QUESTION), "answer": "1250"}, "1250", None),
@@ -121,6 +167,9 @@ GOLD = {
     "trl": "solution",
     "nemo": "expected_answer",
     "nemo_dialog": "messages",
+    "open_instruct": "ground_truth",
+    "open_reasoner": "final_answer",
+    "sharegpt": "conversations",
     "slime": "label",
     "areal_boba": "solutions",
     "roll": "ground_truth",
@@ -170,7 +219,7 @@ def test_a_row_without_its_gold_is_refused(write, schema, row, answer, solution)
 
 @every_row
 def test_a_row_without_its_question_is_refused(write, schema, row, answer, solution):
-    columns = ("prompt", "problem", "question", "messages", "Problem")
+    columns = ("prompt", "problem", "question", "messages", "conversations", "Problem")
     field = next(column for column in columns if column in row)
     for value in (None, "", 7):
         # Countdown asks for itself where nobody else does.

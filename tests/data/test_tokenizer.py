@@ -275,3 +275,49 @@ def test_a_plain_prompt_begins_as_in_the_library(tmp_path, begin, chat):
     assert len(Fitting([problem], template, tokenizer, len(got))) == 1
     with pytest.raises(ValueError, match=f"the shortest has {len(got)} tokens"):
         len(Fitting([problem], template, tokenizer, len(got) - 1))
+
+
+SAVED = {
+    "truncated": lambda words: words.enable_truncation(3),
+    "truncated from the left": lambda words: words.enable_truncation(
+        3, direction="left"
+    ),
+    "truncated to the begin token": lambda words: words.enable_truncation(1),
+    "padded": lambda words: words.enable_padding(length=64),
+    "padded from the left": lambda words: words.enable_padding(
+        length=64, direction="left"
+    ),
+    "padded to a multiple": lambda words: words.enable_padding(pad_to_multiple_of=8),
+    "both": lambda words: (
+        words.enable_truncation(3),
+        words.enable_padding(length=3),
+    ),
+}
+
+
+@pytest.mark.parametrize("saved", SAVED)
+def test_what_was_saved_of_another_use_is_off(bpe, tmp_path, saved):
+    """As in `transformers`: a text has its own tokens, all of them, and no others."""
+    kept = library.Tokenizer.from_file(str(bpe / "tokenizer.json"))
+    SAVED[saved](kept)
+    kept.save(str(tmp_path / "tokenizer.json"))
+    configured = {"eos_token": "<eos>", "pad_token": "<pad>", "bos_token": "<bos>"}
+    (tmp_path / "tokenizer_config.json").write_text(
+        json.dumps(configured | {"tokenizer_class": "PreTrainedTokenizerFast"})
+    )
+    tokenizer, own = FileTokenizer(str(tmp_path)), build("file", bpe)
+    for text in (*CORPUS, "3", ""):
+        assert tokenizer.encode(text) == own.encode(text)
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.bos_tokens == own.bos_tokens == (2,)
+    transformers = pytest.importorskip("transformers", reason="an oracle")
+    oracle = transformers.PreTrainedTokenizerFast.from_pretrained(str(tmp_path))
+    for text in CORPUS:
+        assert tokenizer.encode(text) == oracle.encode(text, add_special_tokens=False)
+
+
+def test_a_pointer_of_git_lfs_is_no_tokenizer(tmp_path):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    (tmp_path / "tokenizer.json").write_text(pointer)
+    with pytest.raises(ValueError, match="tokenizer.json is a pointer of Git LFS"):
+        FileTokenizer(str(tmp_path)).encode("a")

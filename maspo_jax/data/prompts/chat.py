@@ -7,12 +7,17 @@ what `transformers` offers it, and renders what `transformers` renders. It write
 begin and role tokens itself, as text that `FileTokenizer` turns into those tokens;
 nothing else adds a begin token, so there is never a second one.
 
+Some templates, such as those of Llama 3, write today's date. Here it is `date`, which
+a run records with its other settings: else it would ask otherwise after midnight.
+
 The template of DeepSeek-R1 and its distillations ends a prompt in `<think>`, so that
 a response begins inside the reasoning; `rollout.grading` grades what is behind it.
 """
 
 import dataclasses
+import datetime
 import functools
+import logging
 import pathlib
 from typing import Any
 
@@ -21,6 +26,8 @@ from maspo_jax.data.prompts.templates import ALL, BOXED, Template
 from maspo_jax.storage import read_json_object
 
 THINK, THOUGHT = "<think>", "</think>"  # around the reasoning of a response
+
+_log = logging.getLogger(__name__)
 
 # Given to a template under their own names, as text.
 _TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -37,6 +44,8 @@ class ChatTemplate:
         system: the system turn; None leaves it to the template, which may add one.
         enable_thinking: of Qwen3; None leaves it to the template.
         revision: of the hub, as that of the `Checkpoint`.
+        date: what a template that writes today's date is told, as YYYY-MM-DD. The
+            default is the day that templates of Llama 3 write where they know none.
     """
 
     folder: str
@@ -44,7 +53,16 @@ class ChatTemplate:
     system: str | None = None
     enable_thinking: bool | None = None
     revision: str | None = None
+    date: str = "2024-07-26"
     add_bos = False  # the checkpoint's template writes what it needs
+
+    def __post_init__(self):
+        try:
+            datetime.date.fromisoformat(self.date)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"date={self.date!r}: give a day as YYYY-MM-DD, such as '2024-07-26'"
+            ) from error
 
     @property
     def answer(self) -> str | None:
@@ -83,8 +101,15 @@ class ChatTemplate:
         # Imported here: most runs of small policies never need it.
         from maspo_jax.data.prompts import sandbox
 
+        if "strftime_now" in self.text:
+            _log.warning(
+                "%s: the chat template writes today's date, which is %s at any time "
+                "(ChatTemplate.date)",
+                self.folder,
+                self.date,
+            )
         try:
-            return sandbox.compiled(self.text)
+            return sandbox.compiled(self.text, datetime.date.fromisoformat(self.date))
         except sandbox.jinja2.TemplateError as error:
             raise ValueError(
                 f"the chat template of {self.folder} is not valid: {error}"
@@ -126,12 +151,20 @@ class ChatTemplate:
         if own.is_file():
             return own.read_text("utf-8")
         text = named = self._config.get("chat_template")
+        others = sorted((self._folder / "additional_chat_templates").glob("*.jinja"))
+        names = [other.stem for other in others]
         if isinstance(named, list):  # several by name, of which one is for chats
             named = [each if isinstance(each, dict) else {} for each in named]
             if not all({"name", "template"} <= each.keys() for each in named):
                 raise self._refusal(f"chat_template={text} has no names and templates")
             found = (each["template"] for each in named if each["name"] == "default")
             text = next(found, None)
+            names = [str(each["name"]) for each in named] + names
+        if text is None and names:
+            raise ValueError(
+                f"{self.folder} has the chat templates {', '.join(names)} and none "
+                "named default: save the one for chats as chat_template.jinja"
+            )
         if text is not None and not isinstance(text, str):
             raise self._refusal(f"chat_template={text} is no text")
         return text

@@ -1,6 +1,11 @@
-"""Where chat templates run: in a sandbox, with what `transformers` offers them."""
+"""Where chat templates run: in a sandbox, with what `transformers` offers them.
+
+Except for what would make a prompt another one at another time: today's date is the one
+that is given, and jinja2's `random` and `lipsum` are not there.
+"""
 
 import datetime
+import functools
 import json
 
 import jinja2
@@ -28,8 +33,12 @@ class Generation(jinja2.ext.Extension):
         return caller()
 
 
-def compiled(text):
+def compiled(text, today):
     """Returns the template of a text, ready to render.
+
+    Args:
+        text: of the template.
+        today: a `datetime.date`, the one that it may write.
 
     Raises:
         jinja2.exceptions.TemplateError: it is not valid.
@@ -40,8 +49,9 @@ def compiled(text):
         extensions=[Generation, jinja2.ext.loopcontrols],
     )
     environment.filters["tojson"] = _to_json
-    environment.globals["strftime_now"] = _now
+    environment.globals["strftime_now"] = functools.partial(_format_date, today)
     environment.globals["raise_exception"] = _raise
+    del environment.filters["random"], environment.globals["lipsum"]
     return environment.from_string(text)
 
 
@@ -56,8 +66,8 @@ def _to_json(value, ensure_ascii=False, indent=None, separators=None, sort_keys=
     )
 
 
-def _now(form):
-    return datetime.datetime.now().strftime(form)
+def _format_date(today, form):
+    return datetime.datetime.combine(today, datetime.time()).strftime(form)
 
 
 def _raise(message):

@@ -8,6 +8,8 @@ grades the other is refused. Report the template together with every number.
 
 import dataclasses
 
+from maspo_jax.data.prompts import markup
+
 # Forms of answers, by what marks them in a response.
 BOX = "\\boxed{}"
 ANSWER_LINE = "Answer:"
@@ -133,23 +135,20 @@ def template_named(name: str) -> Template:
     raise ValueError(f"template={name}: choose one of {names}")
 
 
-# What stands around the one question of a chat that a row holds as rendered text.
-_RENDERED = tuple(
-    Template("rendered", before, after)
-    for before in ("<｜begin▁of▁sentence｜><｜User｜>", "<｜User｜>", "\n<｜User｜>")
-    for after in (
-        "<｜Assistant｜><think>\n",
-        "<｜Assistant｜><think>",
-        "<｜Assistant｜>",
-    )
-)
+def _doubled(template: Template) -> Template:
+    """Returns a template as it is before a format string is filled: `\\boxed{{}}`."""
+    double = lambda text: text.replace("{", "{{").replace("}", "}}")
+    before, after = double(template.before), double(template.after)
+    return dataclasses.replace(template, before=before, after=after)
+
+
+# Some rows were written by a program that forgot to fill it.
+_KNOWN = tuple(template for template in ALL if template is not PLAIN)
+_KNOWN += tuple(filter(lambda each: each not in _KNOWN, map(_doubled, _KNOWN)))
 
 
 def strip_instructions(prompt: str) -> str:
     """Returns a prompt without the markup and the instructions around its question."""
-    return _without(ALL, _without(_RENDERED, prompt))
-
-
-def _without(known: tuple[Template, ...], prompt: str) -> str:
-    found = (template.question(prompt) for template in known if template is not PLAIN)
+    prompt = markup.strip_markup(prompt)
+    found = (template.question(prompt) for template in _KNOWN)
     return next((question for question in found if question), prompt)

@@ -236,12 +236,18 @@ class FileTokenizer:
         # Imported here: most runs of small policies never need it.
         import tokenizers
 
+        storage.check_no_pointer(self.file)
         try:
-            return tokenizers.Tokenizer.from_file(str(self.file))
+            tokenizer = tokenizers.Tokenizer.from_file(str(self.file))
         except Exception as error:  # the library raises nothing narrower
             raise ValueError(
                 f"{self.file} is no tokenizer of the `tokenizers` library: {error}"
             ) from error
+        # Saved with the file by whoever used them last; `transformers` sets them anew
+        # at every call. Left on, prompts would be cut, or padded inside.
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        return tokenizer
 
     @functools.cached_property
     def _size(self) -> int:

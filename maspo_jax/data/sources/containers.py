@@ -9,7 +9,12 @@ import json
 import pathlib
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
+
+from maspo_jax import storage
+from maspo_jax.data.sources import chats
+
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # and the mark of UTF-8
 
 # The place of a row in words, and the row.
 Row = tuple[str, dict]
@@ -19,6 +24,7 @@ def rows(path: str) -> Iterator[Row]:
     """Yields every row of a file, in order."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"no file of problems at {path}: correct the path")
+    storage.check_no_pointer(path)
     return _parquet(path) if path.endswith(".parquet") else _json(path)
 
 
@@ -30,16 +36,47 @@ def _json(path: str) -> Iterator[Row]:
             # Lines of bytes end at "\n" only. A row of GSM8K contains U+2028, which
             # ends a line for `str.splitlines`.
             for number, line in enumerate(file, 1):
-                if number == 1 and line.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"[":
+                if number == 1 and _begins_array(line):
                     yield from _array(line + file.read(), path)
                     return
                 if line.strip():
                     place = f"{path}, line {number}"
-                    yield place, _object(_parse(line, place), place)
+                    try:
+                        row = _parse(line, place)
+                    except ValueError:
+                        _refuse_spread(line, file, place)
+                        raise
+                    yield place, _object(row, place)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path}: damaged gzip file after line {number} ({error}). Copy it again"
         ) from error
+
+
+def _begins_array(line: bytes) -> bool:
+    """Returns whether a file is one array, and not lines of which each is a chat."""
+    if line.lstrip(_BLANK)[:1] != b"[":
+        return False
+    try:
+        return not chats.is_chat(json.loads(line.decode("utf-8-sig")))
+    except (ValueError, RecursionError):
+        return True
+
+
+def _refuse_spread(line: bytes, file: IO[bytes], place: str) -> None:
+    """Refuses an object that a line begins and a later one of the file ends."""
+    if line.lstrip(_BLANK)[:1] != b"{":
+        return
+    try:
+        text = (line + file.read()).decode("utf-8-sig").lstrip()
+        found, _ = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return
+    columns = ", ".join(map(str, found)) or "none"
+    raise ValueError(
+        f"{place}: one JSON object over several lines, with the columns {columns}. "
+        "Write every row as an object on one line (jq -c does), or all in one array"
+    )
 
 
 def _array(data: bytes, path: str) -> Iterator[Row]:
@@ -59,6 +96,8 @@ def _parse(data: bytes, place: str) -> Any:
 
 
 def _object(row: Any, place: str) -> dict:
+    if chats.is_chat(row):  # Open-Reasoner-Zero: named as ShareGPT names it
+        return {"conversations": row}
     if not isinstance(row, dict):
         raise ValueError(
             f"{place}: found a JSON {type(row).__name__}, expected one object per row"

@@ -9,13 +9,19 @@ import math
 import re
 from typing import Any
 
-from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts import markup, templates
+from maspo_jax.data.prompts.chat import THINK, THOUGHT
+from maspo_jax.data.sources import chats, golds
 
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_HASHES = templates.HASHES
+# The beginning of a chat that Python, not JSON, has written.
+_REPR = re.compile(r"(?:array\()?\[?\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
 
 
-class Unanswered(ValueError):
-    """A row has no answer: its field is missing, null or blank."""
+# The place of a picture in a text.
+_PICTURE = re.compile(
+    r"<(?:image|video)(?:_?\d+)?>|<\|(?:image|video)[a-z_]*\|>|<\|vision_start\|>|<img\b"
+)
 
 
 def text(value: Any, field: str) -> str:
@@ -30,43 +36,84 @@ def text(value: Any, field: str) -> str:
     return value
 
 
+def record(value: Any, field: str, needed: bool = True) -> dict:
+    """Returns a struct, which may be JSON text; {} where there is none.
+
+    Text that is no struct is refused, unless it need not be one.
+    """
+    is_text = isinstance(value, str) and value.strip()
+    if is_text and (needed or value.lstrip()[0] == "{"):
+        try:
+            value = json.loads(value)
+        except ValueError as error:
+            raise ValueError(
+                f"`{field}` is text that is no JSON object: {value[:40]!r}"
+            ) from error
+    return value if isinstance(value, dict) else {}
+
+
 def question(value: Any, field: str) -> str:
     """Returns a bare question, from text, a chat, or JSON text of a chat.
 
-    A system turn and the instructions of known templates are left out: how a problem
-    is asked is the experiment's choice, and asking twice confuses a policy.
+    A system turn, the markup of a rendered chat and the instructions of known templates
+    are left out: how a problem is asked is the experiment's choice, and asking twice
+    confuses a policy.
     """
-    return templates.strip_instructions(text(_asked(value, field), field))
+    asked = text(_asked(value, field), field)
+    if _REPR.match(asked.lstrip()) or _is_json_object(asked):
+        raise ValueError(
+            f"`{field}` is text that looks like a chat and is no JSON list of "
+            f"turns ({asked[:40]!r}): write it with json.dumps, or the question alone"
+        )
+    bare = templates.strip_instructions(asked)
+    mark = markup.find_markup(bare)
+    if mark:
+        raise ValueError(
+            f"`{field}` holds `{mark}` of a rendered chat, which a template would "
+            "render again: give the bare question"
+        )
+    picture = _PICTURE.search(bare)
+    if picture:
+        raise ValueError(f"`{field}` asks about `{picture[0]}`, which text cannot show")
+    return bare
 
 
 def _asked(value: Any, field: str) -> Any:
     """Returns what the user of a chat says; anything else as it is."""
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value  # text that only looks like a chat
-    if not isinstance(value, list):
-        return value
-    turns = [turn for turn in value if isinstance(turn, dict)]
-    asked = [turn.get("content") for turn in turns if turn.get("role") == "user"]
-    if len(asked) != 1:
-        raise ValueError(f"`{field}` has {len(asked)} user turns instead of one")
-    return asked[0]
+    is_chat = isinstance(value, list) or (
+        isinstance(value, str) and _is_chat_text(value)
+    )
+    return chats.said(value, field, chats.USERS)[0] if is_chat else value
+
+
+def _is_chat_text(value: str) -> bool:
+    if not value.lstrip().startswith("[{"):
+        return False
+    try:
+        json.loads(value)
+    except ValueError:
+        return False  # text that only looks like a chat
+    return True
+
+
+def _is_json_object(asked: str) -> bool:
+    try:
+        return asked.lstrip()[:1] == "{" and isinstance(json.loads(asked), dict)
+    except ValueError:
+        return False
 
 
 def answer(value: Any, field: str) -> str:
     """Returns a gold answer as text.
 
     The number 27.0 is `27`, a list of one is its element, `025` of AIME is `25`, and
-    numbers and target of Countdown are JSON. Any other text stays as it is written.
+    numbers and target of Countdown are JSON. JSON text of a list of texts, or of one
+    text, is what it holds. Any other text stays as it is written.
     """
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
+    value = golds.unwrapped(value, field)
     if isinstance(value, list) and len(value) > 1:
-        raise ValueError(
-            f"`{field}` is a list of {len(value)} answers, expected one: write them "
-            "as one, or use schema 'forms' if they are forms of the same answer"
+        raise golds.SeveralAnswers(
+            f"`{field}` is a list of {len(value)} answers, expected one"
         )
     if isinstance(value, dict) and "target" in value:
         return countdown(value)
@@ -75,11 +122,35 @@ def answer(value: Any, field: str) -> str:
     elif isinstance(value, int) and not isinstance(value, bool):
         value = repr(value)
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
-        raise Unanswered(f"`{field}` is missing, null or empty")
+        raise golds.Unanswered(f"`{field}` is missing, null or empty")
     gold = text(value, field).strip()
-    if "####" in gold:
+    if _HASHES in gold:
         raise ValueError(f"`{field}` is a worked solution, not a final answer")
+    gold = golds.final(gold, field)
     return str(int(gold)) if re.fullmatch(r"0[0-9]{2}", gold) else gold
+
+
+def turn(value: Any, field: str) -> tuple[str, str | None]:
+    """Returns the gold and the worked solution of what an assistant says.
+
+    It is a worked solution where it has a box or ends `#### N`, and may else only be a
+    final answer: a gold of many words would be one that nobody can give.
+    """
+    if isinstance(value, str) and value.strip():
+        if THINK in value or golds.BOX.search(value):
+            return last_box(value, field), value
+        if _HASHES in value:
+            return after_hashes(value, field), value
+        if (
+            "\n" in value.strip()
+            or golds.words_of(value) > golds.SHORT
+            or golds.is_prose(value)
+        ):
+            raise ValueError(
+                f"`{field}` holds a solution without a complete \\boxed{{}} around its "
+                f"answer: {value[:40]!r}"
+            )
+    return answer(value, field), None
 
 
 def countdown(row: dict) -> str:
@@ -110,26 +181,30 @@ def worked(value: Any) -> str | None:
 
 def after_hashes(value: Any, field: str) -> str:
     """Returns N of a solution that ends `#### N`, without thousands commas."""
-    _, marker, gold = text(value, field).rpartition("####")
+    _, marker, gold = text(value, field).rpartition(_HASHES)
     gold = re.sub(r"(?<=\d),(?=\d{3})", "", gold).strip()
     if not (marker and gold and "\n" not in gold):
         raise ValueError(f"`{field}` does not end in `#### N`")
-    return gold
+    return golds.final(gold, field)
 
 
 def last_box(value: Any, field: str) -> str:
-    r"""Returns what the last complete `\boxed{...}` holds.
+    r"""Returns what the last complete `\boxed{...}` behind any reasoning holds.
 
     A box that is never closed is not complete. TeX lets the braces around a short
     argument be left out, and some solutions of MATH do: `\boxed 3` holds `3`.
     """
-    solution = text(value, field)
-    for start in reversed([match.end() for match in _BOX.finditer(solution)]):
+    whole = text(value, field)
+    _, closed, solution = whole.rpartition(THOUGHT)
+    if THINK in solution:
+        raise ValueError(f"`{field}` ends within its reasoning: {THINK} never closes")
+    for start in reversed([match.end() for match in golds.BOX.finditer(solution)]):
         rest = solution[start:]
         content = _braced(rest) if rest[:1] == "{" else re.match(r"[^\s$}]*", rest)[0]
         if content is not None and content.strip():
-            return content.strip()
-    raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer")
+            return golds.final(content.strip(), field)
+    behind = f" behind {THOUGHT}" if closed else ""
+    raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer{behind}")
 
 
 def _braced(written: str) -> str | None:
@@ -141,3 +216,42 @@ def _braced(written: str) -> str | None:
         if depth == 0 and token[0] == "}":
             return written[1 : token.start()]
     return None
+
+
+# Columns that hold what a text cannot show, and those that say what a row is about.
+_PICTURES = re.compile(r"(?:decoded_)?(?:image|picture|video|audio)s?(?:_\d+)?")
+_SUBJECTS = (
+    "ability", "task", "task_type", "task_name", "domain", "category", "dataset",
+)  # fmt: skip
+_PROGRAMMING = re.compile(
+    r"(?:verifiable[_-])?cod(?:e|ing|egen)(?:[_-]\w+)?|programming"
+)
+
+
+def check_row(row: dict) -> None:
+    """Refuses a row that is no problem of mathematics in text.
+
+    Raises:
+        ValueError: it has pictures, or asks for a program; the message names the field.
+    """
+    for name, value in row.items():
+        if _PICTURES.fullmatch(name.lower()) and _holds(value):
+            raise ValueError(
+                f"the row has pictures in `{name}`, which text cannot show"
+            )
+    for name in _SUBJECTS:
+        about = worked(row.get(name)) or ""
+        if _PROGRAMMING.fullmatch(about.lower()):
+            raise ValueError(
+                f"`{name}` is {about!r}: the row is no math problem, and the tests "
+                "of a program are no answer"
+            )
+
+
+def _holds(value: Any) -> bool:
+    """Returns whether a column of pictures has one."""
+    if isinstance(value, dict):
+        return any(map(_holds, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds, value))
+    return value not in (None, "", b"", False)

@@ -5,15 +5,17 @@ import functools
 import logging
 import os
 import pathlib
+import re
 from collections.abc import Iterable
 
 from maspo_jax import storage
-from maspo_jax.data.sources import containers, schemas
-from maspo_jax.data.sources.fields import Unanswered
+from maspo_jax.data.sources import containers, fields, schemas
+from maspo_jax.data.sources.golds import SeveralAnswers, Unanswered
 from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 _log = logging.getLogger(__name__)
+_LINK = re.compile(r"!\[[^\]]*\]\([^)]+\)")  # to a picture, in Markdown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,28 +83,79 @@ def parse_rows(
         source: has the attributes `schema`, `first` and `unanswered`, as described
             at `ProblemFile`.
     """
-    problems, schema, unanswered = [], source.schema, []
+    found = read_rows(rows, name, source.schema, source.first)
+    _account(found.unanswered, source.unanswered, name, found.schema)
+    if not found.problems:
+        raise ValueError(f"{name} is empty: it holds no problem")
+    linked = sum(bool(_LINK.search(problem.question)) for problem in found.problems)
+    if linked:
+        _log.warning("%s: %d questions link to a picture, unseen in text", name, linked)
+    return tuple(found.problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadRows:
+    """What rows hold.
+
+    Attributes:
+        schema: that all rows were read by; None if there are none.
+        columns: that the schema reads of the first problem.
+        problems: of the rows with an answer, in order.
+        unanswered: places of the other rows, each with what is missing.
+    """
+
+    schema: str | Columns | None
+    columns: list[str]
+    problems: list[Problem]
+    unanswered: list[str]
+
+
+def read_rows(
+    rows: Iterable[containers.Row],
+    name: str,
+    schema: str | Columns | None = None,
+    first: int | None = None,
+) -> ReadRows:
+    """Reads rows one by one; the arguments are as for `parse_rows` and `ProblemFile`.
+
+    Raises:
+        ValueError: a row is at fault; the message names it, the field and a remedy.
+    """
+    problems, unanswered, columns = [], [], []
     for number, (place, row) in enumerate(rows, 1):
         schema = schema or _schema_of(row, place)
         parser = SCHEMAS[schema] if isinstance(schema, str) else schema
         try:
+            fields.check_row(row)
             question, answer, solution = parser.parse(row)
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
+        except SeveralAnswers as error:
+            raise ValueError(
+                f"{place}: {error} (read as schema {schema!r}). Write them as one"
+                f"{_remedy_for_forms(row)}"
+            ) from error
         except ValueError as error:
             raise ValueError(
                 f"{place}: {error} (read as schema {schema!r}). Correct or remove "
                 f"this row, or name another schema: {', '.join(SCHEMAS)}"
             ) from error
         id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
+        columns = columns or schemas.columns_read(row, parser)
         problems.append(Problem(id, question, answer, solution))
-        if len(problems) == source.first:
+        if len(problems) == first:
             break
-    _account(unanswered, source.unanswered, name, schema)
-    if not problems:
-        raise ValueError(f"{name} is empty: it holds no problem")
-    return tuple(problems)
+    return ReadRows(schema, columns, problems, unanswered)
+
+
+def _remedy_for_forms(row: dict) -> str:
+    """Returns the advice to read the first of several forms, where that works."""
+    try:
+        SCHEMAS["forms"].parse(row)
+    except ValueError:
+        return ""
+    return ", or use schema 'forms' if they are forms of the same answer"
 
 
 def _account(unanswered: list[str], expected: int, name: str, schema) -> None:

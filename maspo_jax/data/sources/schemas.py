@@ -7,10 +7,9 @@ columns with `Columns`.
 """
 
 import dataclasses
-import json
 from collections.abc import Callable
 
-from maspo_jax.data.sources import fields
+from maspo_jax.data.sources import chats, fields
 
 # Question, gold answer and, where known, a worked solution.
 Parts = tuple[str, str, str | None]
@@ -51,6 +50,29 @@ def recognize(row: dict) -> str | None:
     return next((name for name, known in SCHEMAS.items() if known.detect(row)), None)
 
 
+def columns_read(row: dict, parser: "Schema | Columns") -> list[str]:
+    """Returns the columns of a row that its parts are read from, in its order."""
+    asked = _Asked(row)
+    parser.parse(asked)
+    return [column for column in row if column in asked.names]
+
+
+class _Asked(dict):
+    """A row that remembers which of its columns were asked for."""
+
+    def __init__(self, row: dict):
+        super().__init__(row)
+        self.names = set()
+
+    def __getitem__(self, column):
+        self.names.add(column)
+        return super().__getitem__(column)
+
+    def get(self, column, default=None):
+        self.names.add(column)
+        return super().get(column, default)
+
+
 def _has(*columns: str) -> Callable[[dict], bool]:
     return lambda row: row.keys() >= set(columns)
 
@@ -62,15 +84,14 @@ def _follows(first: str, second: str) -> Schema:
 
 def _parse_verl(row: dict) -> Parts:
     """Rows prepared for verl: a chat, and the gold of a rule."""
-    rule, extra = row.get("reward_model"), row.get("extra_info")
-    gold = rule.get("ground_truth") if isinstance(rule, dict) else None
-    extra = extra if isinstance(extra, dict) else {}
+    rule = fields.record(row.get("reward_model"), "reward_model")
+    extra = fields.record(row.get("extra_info"), "extra_info", needed=False)
     written = extra.get("raw_problem") or extra.get("question")
     if written:
-        asked = fields.text(written, "extra_info.question")
+        asked = fields.question(written, "extra_info.question")
     else:
         asked = fields.question(row.get("prompt"), "prompt")
-    gold = fields.answer(gold, "reward_model.ground_truth")
+    gold = fields.answer(rule.get("ground_truth"), "reward_model.ground_truth")
     return asked, gold, fields.worked(extra.get("answer"))
 
 
@@ -91,19 +112,20 @@ def _parse_boba(row: dict) -> Parts:
     return fields.question(row.get("prompt"), "prompt"), gold, None
 
 
-def _parse_dialog(row: dict) -> Parts:
-    """NeMo-RL's dialogs: what the assistant says is the gold."""
-    turns = row.get("messages")
-    asked = fields.question(turns, "messages")
-    try:
-        turns = json.loads(turns) if isinstance(turns, str) else turns
-    except ValueError:
-        turns = None
-    if not isinstance(turns, list):
-        raise ValueError("`messages` is not a chat")
-    turns = [turn for turn in turns if isinstance(turn, dict)]
-    said = [turn.get("content") for turn in turns if turn.get("role") == "assistant"]
-    return asked, fields.answer(said, "messages"), None
+def _parse_dialog(column: str) -> Callable[[dict], Parts]:
+    """A chat whose assistant says the gold: alone, or in the box of a solution."""
+
+    def parse(row):
+        said = chats.said(row.get(column), column)
+        asked = fields.question(row.get(column), column)
+        if len(said) != 1:
+            raise ValueError(
+                f"`{column}` has {len(said)} assistant turns instead of one: name the "
+                f"column of the answer with Columns(question={column!r}, answer=...)"
+            )
+        return asked, *fields.turn(said[0], column)
+
+    return parse
 
 
 def _parse_worked(question: str, answer: str) -> Callable[[dict], Parts]:
@@ -147,16 +169,32 @@ def _parse_problem(row: dict) -> Parts:
 
 
 def _parse_forms(row: dict) -> Parts:
-    """The first of several forms of one answer."""
-    forms = row.get("answer")
-    if isinstance(forms, list):
-        row = {**row, "answer": forms[:1]}
-    return Columns("problem", "answer").parse(row)
+    """The first of several forms of one answer, in the columns of any other schema."""
+    name = recognize(row)
+    if name is None:
+        raise ValueError(f"no schema has the columns {', '.join(row)}")
+    first = {column: _first(value) for column, value in row.items()}
+    rule = row.get("reward_model")
+    if isinstance(rule, dict):
+        first["reward_model"] = {key: _first(value) for key, value in rule.items()}
+    return SCHEMAS[name].parse(first)
+
+
+def _first(value):
+    """Returns the first of a list of texts or numbers; anything else as it is."""
+    plain = isinstance(value, list) and all(
+        isinstance(v, str | int | float) for v in value
+    )
+    return value[:1] if plain else value
 
 
 def _ends_in_hashes(*columns: str) -> Callable[[dict], bool]:
     """Other sets keep a final answer in the same two columns."""
     return lambda row: _has(*columns)(row) and "####" in str(row[columns[1]])
+
+
+def _is_dialog(column: str) -> Callable[[dict], bool]:
+    return lambda row: chats.is_chat(row.get(column))
 
 
 def _never(row: dict) -> bool:
@@ -171,14 +209,15 @@ SCHEMAS = {
     "verl": Schema(_has("prompt", "reward_model"), _parse_verl),
     "areal_boba": Schema(_has("prompt", "solutions"), _parse_boba),
     "roll": _follows("prompt", "ground_truth"),
+    "open_reasoner": _follows("prompt", "final_answer"),
     "slime": _follows("prompt", "label"),
     "prompt": _follows("prompt", "answer"),  # TTRL, SimpleRL, verifiers
     "trl": Schema(_has("prompt", "solution"), _parse_trl),
+    "open_instruct": _follows("messages", "ground_truth"),
     "areal": Schema(
         _ends_in_hashes("messages", "answer"), _parse_worked("messages", "answer")
     ),
     "messages": _follows("messages", "answer"),
-    "nemo_dialog": Schema(_has("messages"), _parse_dialog),
     "nemo": _follows("problem", "expected_answer"),
     "gsm8k": Schema(
         _ends_in_hashes("question", "answer"), _parse_worked("question", "answer")
@@ -190,6 +229,10 @@ SCHEMAS = {
     ),
     "olympiadbench": Schema(_has("question", "final_answer"), _parse_olympiad),
     "question": _follows("question", "answer"),  # OpenRLHF, verifiers, Minerva
-    "math": Schema(_has("problem", "solution"), _parse_boxed),  # and Qwen's Minerva
+    "math": Schema(_has("problem", "solution"), _parse_boxed),  # NuminaMath, Minerva
+    # NeMo-RL, Mixture-of-Thoughts, Nemotron.
+    "nemo_dialog": Schema(_has("messages"), _parse_dialog("messages")),
+    # ShareGPT, and rows of Open-Reasoner-Zero, which are chats themselves.
+    "sharegpt": Schema(_is_dialog("conversations"), _parse_dialog("conversations")),
     "forms": Schema(_never, _parse_forms),
 }

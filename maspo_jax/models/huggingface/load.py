@@ -27,6 +27,7 @@ INDEX = "model.safetensors.index.json"
 # Written by old versions beside the weights; the decoder computes it.
 COMPUTED = "rotary_emb.inv_freq"
 HEAD = "lm_head.weight"
+TYPES = ("F64", "F32", "F16", "BF16")  # of tensors, as safetensors names them
 _ROWS = 4096  # of two matrices that are compared, in memory at a time
 
 
@@ -97,8 +98,9 @@ def load(folder, config, shardings):
         shardings: a `NamedSharding` for every leaf of the decoder, as a tree.
 
     Raises:
-        ValueError: a tensor is missing, not known, misshaped or set twice, or a file
-            is damaged; nothing is read then.
+        ValueError: a tensor is missing, not known, misshaped, quantized or set twice,
+            or a file is damaged, and nothing is read then; or a tensor holds a value
+            that is not finite.
     """
     folder = pathlib.Path(folder)
     files, targets = verify(folder, config)
@@ -112,6 +114,11 @@ def load(folder, config, shardings):
                 piece = _piece(
                     tensors.get_slice(name), places[number], layer, transposed
                 )
+                if not _is_finite(piece):
+                    raise ValueError(
+                        f"{folder / file}: {name} holds NaN or infinity, so that every "
+                        "logit would be NaN; fetch it again, or take another checkpoint"
+                    )
                 # Waited for, or reading would run ahead and fill the memory.
                 found[number] = jax.block_until_ready(
                     _put(found[number], piece, leaves[number], places[number], layer)
@@ -205,7 +212,15 @@ def _shapes(folder, files):
                     )
                 if name in shapes:
                     raise ValueError(f"{folder}: {name} is set twice, again in {file}")
-                shapes[name] = tuple(tensors.get_slice(name).get_shape())
+                tensor = tensors.get_slice(name)
+                if tensor.get_dtype() not in TYPES:
+                    raise ValueError(
+                        f"{folder / file}: {name} is of the type {tensor.get_dtype()}; "
+                        f"quantized weights cannot be read, only {', '.join(TYPES)}: "
+                        "take the checkpoint that is not, or write its weights in "
+                        "bfloat16 first"
+                    )
+                shapes[name] = tuple(tensor.get_shape())
             for name in sorted(inside.difference(names)):
                 if not name.endswith(COMPUTED):
                     raise ValueError(
@@ -286,6 +301,11 @@ def _put(whole, piece, leaf, sharding, layer):
     return _set_layer(whole, piece, layer)
 
 
+@jax.jit
+def _is_finite(piece):
+    return jnp.isfinite(piece).all()
+
+
 @functools.cache
 def _begin(sharding, shape, dtype):
     return jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=sharding)
@@ -304,6 +324,8 @@ def _set_layer(whole, piece, layer):
 
 @contextlib.contextmanager
 def _opened(file):
+    if file.is_file():
+        storage.check_no_pointer(file)
     try:
         with safetensors.safe_open(file, framework="numpy") as tensors:
             yield tensors

@@ -1,0 +1,117 @@
+"""`maspo data` shows what is understood of a file, or why it is not."""
+
+import json
+
+import pytest
+from conftest import run
+
+from maspo_jax.cli import data
+from maspo_jax.data.prompts import templates
+from maspo_jax.rewards import golds
+
+ROWS = [
+    {"problem": f"What is ${n}+{n}$?", "answer": f"\\frac{{{n}}}{{3}}", "id": f"p{n}"}
+    for n in range(4, 10)
+]
+UNREADABLE = "2 \\div"
+
+
+def shown(*words):
+    status, output = run(data, *words)
+    assert status == 0, output
+    return output
+
+
+def test_it_shows_schema_columns_prompts_and_answers(write):
+    rows = [*ROWS, {"problem": "?", "answer": UNREADABLE, "solution": "s", "id": "odd"}]
+    lines = shown(write(*rows)).splitlines()
+    assert lines[0].endswith("some.jsonl: 7 problems, 1 of them with a worked solution")
+    assert lines[1] == "schema: problem, reading problem, answer"
+    first = [
+        "p4",
+        "  prompt",
+        "    What is $4+4$?",
+        f"    {templates.BOXED.after.strip()}",
+        "  reference answer",
+        "    \\frac{4}{3}",
+        "  is read as",
+        "    4/3",
+    ]
+    assert lines[3:11] == first
+    assert [line for line in lines if line in {row["id"] for row in rows}] == [
+        *("p4", "p6", "p8"),
+    ]
+    assert lines[-3:] == [
+        "0 of 7 (0.0%) rows have no answer",
+        "1 of 7 (14.3%) answers cannot be read: only their own spelling would earn a "
+        "reward",
+        f"    {UNREADABLE}",
+    ]
+
+
+def test_rows_without_an_answer_are_counted_and_named(write):
+    proof = {"problem": "Prove it.", "answer": "proof"}
+    path = write(ROWS[0], proof, proof, ROWS[1])
+    output = shown(path, "--show", 1)
+    assert "2 of 4 (50.0%) rows have no answer\n" in output
+    assert f"    {path}, line 2: `answer` is 'proof', which is no answer\n" in output
+    assert "line 3" not in output
+
+
+def test_an_answer_that_cannot_be_read_says_why(write):
+    row = {"problem": "?", "answer": UNREADABLE}
+    output = shown(write(row, row))
+    assert f"  cannot be read\n    {golds.fault(UNREADABLE)}\n" in output
+    assert output.endswith(f"    {UNREADABLE} (2 times)\n")
+
+
+def test_columns_a_schema_and_a_template_can_be_named(write):
+    path = write({"input": "1+1=?", "label": ["2"], "more": 1})
+    output = shown(path, "--columns", "input", "label", "--template", "gsm8k_hash")
+    assert "reading input, label" in output
+    assert templates.GSM8K_HASH.render("1+1=?") in output
+    forms = write({"problem": "?", "answer": ["0.5", "1/2"]})
+    assert "schema: forms" in shown(forms, "--schema", "forms")
+
+
+def test_prompts_are_those_of_a_checkpoint(write, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text("<|u|>{{ messages[0].content }}<|a|>")
+    output = shown(write(ROWS[0]), "--checkpoint", tmp_path, "--template", "plain")
+    assert "    <|u|>What is $4+4$?<|a|>\n" in output
+
+
+def test_the_columns_of_other_schemas_are_those_it_reads(write):
+    row = {
+        "data_source": "x",
+        "prompt": [{"role": "user", "content": "?"}],
+        "ability": "math",
+        "reward_model": {"ground_truth": "4"},
+        "extra_info": {"index": 3},
+    }
+    assert "reading prompt, reward_model, extra_info" in shown(write(row))
+    task = {"target": 98, "nums": [44, 19, 35]}
+    output = shown(write(task))
+    assert "0 of 1 (0.0%) answers cannot be read" in output
+    assert json.dumps({"numbers": [44, 19, 35], "target": 98}) in output
+
+
+@pytest.mark.parametrize(
+    "words, error",
+    [
+        (["gone.jsonl"], "no file of problems at gone.jsonl"),
+        (["{}", "--schema", "gsm"], "schema 'gsm' is unknown: give one of"),
+        (["{}", "--schema", "gsm8k"], "line 1: `answer` is missing or null"),
+        (["empty.jsonl"], "empty.jsonl is empty: it holds no problem"),
+        (["{}", "--template", "none"], "template=none: choose one of"),
+        (["{}", "--schema", "nemo", "--columns", "a", "b"], "one of the two"),
+        (["{}", "--show", "-1"], "--show"),
+        (["{}", "--checkpoint", "gone"], "no folder gone"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(write, words, error, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.jsonl").write_text("\n")
+    path = write({"question": "?", "problem": "?", "solution": "4"})
+    status, output = run(data, *[word.format(path) for word in words])
+    assert status == 2 and output.count("\n") == 1
+    assert output.startswith("error: ") and error in output

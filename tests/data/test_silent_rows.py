@@ -1,0 +1,462 @@
+"""Rows that could be read as something they do not say are refused, or read right."""
+
+import json
+
+import pytest
+
+from maspo_jax.data.prompts import markup, templates
+from maspo_jax.data.sources import Columns, ProblemFile
+
+ASKED = "What is $2+2$?"
+SOLVED = "It is $\\boxed{4}$, as $2+2=4$."
+REASONED = f"<think>\nMaybe \\boxed{{5}}? No.\n</think>\n\n{SOLVED}"
+
+
+def user(content=ASKED):
+    return {"role": "user", "content": content}
+
+
+def said(content):
+    return {"role": "assistant", "content": content}
+
+
+def refusal(path, schema=None):
+    with pytest.raises(ValueError) as caught:
+        len(ProblemFile(path, schema))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def verl(gold, **row):
+    return {"prompt": [user()], "reward_model": {"ground_truth": gold}, **row}
+
+
+@pytest.mark.parametrize(
+    "gold, answer",
+    [
+        ('["4"]', "4"),
+        (' [ "4" ] ', "4"),
+        ('["\\\\frac{1}{2}"]', "\\frac{1}{2}"),
+        (['["4"]'], "4"),
+        ('"4"', "4"),
+        ('["025"]', "25"),
+        # What is no JSON, or JSON that is mathematics.
+        ("[0, 1]", "[0, 1]"),
+        ("[4]", "[4]"),
+        ("[[1, 2], [3, 4]]", "[[1, 2], [3, 4]]"),
+        ("{1, 2}", "{1, 2}"),
+        ("{}", "{}"),
+        ("[x, y)", "[x, y)"),
+        ('"a" or "b"', '"a" or "b"'),
+        ('{"a", "b"}', '{"a", "b"}'),
+        ("true", "true"),
+        ('{"target": 54, "numbers": [19, 35]}', '{"numbers": [19, 35], "target": 54}'),
+    ],
+)
+def test_json_text_is_what_it_stands_for(write, gold, answer):
+    assert ProblemFile(write(verl(gold)))[0].answer == answer
+    if isinstance(gold, str):
+        assert ProblemFile(write({"problem": "?", "answer": gold}))[0].answer == answer
+
+
+@pytest.mark.parametrize(
+    "gold, fault",
+    [
+        ('["4", "5"]', "is a list of 2 answers"),
+        ('["4", 5]', "is a list of 2 answers"),
+        ("[]", "is missing, null or empty"),
+        ('[["4"]]', "is not text but"),
+        ("['4']", "looks like a list or an object and is no JSON"),
+        ('["\\sqrt{2}"]', "looks like a list or an object and is no JSON"),
+        ('["\\frac{1}{2}"]', "whose backslashes are not doubled"),
+        ('{"inputs": ["1"], "outputs": ["2"]}', "JSON with inputs, outputs, such as"),
+        (
+            '[{"type": "stdin", "input": "1"}]',
+            "JSON with input, type, such as the tests",
+        ),
+        ("{'inputs': ['1']}", "looks like a list or an object and is no JSON"),
+        ("```python\nprint(4)\n```", "is code, not a final answer"),
+        ("def f(x):\n    return x", "is code, not a final answer"),
+        ("assert f(1) == 2", "is code, not a final answer"),
+    ],
+)
+def test_lists_and_programs_are_no_answer(write, gold, fault):
+    message = refusal(write(verl("4"), verl(gold)))
+    assert "line 2: `reward_model.ground_truth` " in message and fault in message
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        *("proof", "Proof.", "notfound", "not found", "N/A", "NaN", "null"),
+        *("\\text{proof}", "$\\text{notfound}$", "\\boxed{\\text{Proof}}", "no answer"),
+    ],
+)
+def test_words_in_the_place_of_an_answer_are_none(write, gold):
+    good = {"problem": ASKED, "answer": "4", "question_type": "proof"}
+    path = write(good, {**good, "answer": gold})
+    assert "line 2: `answer` is" in refusal(path)
+    assert len(ProblemFile(path, unanswered=1)) == 1
+    for row in ({"solution": f"\\boxed{{{gold}}}"}, {"solution": f"So\n#### {gold}"}):
+        if "####" in row["solution"]:
+            row = {"question": ASKED, "answer": row["solution"]}
+        assert "which is no answer" in refusal(write({"problem": ASKED, **row}))
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        *("None", "none", "True", "No", "no solution", "undefined", "\\emptyset", "A"),
+        *("34\\text{ sq. units}", "9 a.m. Monday", "x = 1. ", "p", "proof by A"),
+        "\\text{All real numbers except } 0 \\text{ and } 1",
+        "$f(x)=ax+b$, where $b$ is an arbitrary integer, and $a$ is a positive integer",
+        "\\[\n\\boxed{\\frac{1}{2}}\n\\]",
+    ],
+)
+def test_answers_in_words_stay(write, gold):
+    assert ProblemFile(write(verl(gold)))[0].answer == gold.strip()
+
+
+@pytest.mark.parametrize(
+    "gold",
+    [
+        "1 is positive. Done.",
+        "We add both sides. The result is $4$.",
+        "Let $x$ be it. $x+1=2$ follows.",
+        "word " * 21,
+        "<think>\nmaybe 4",
+        "so </think> 4",
+    ],
+)
+def test_prose_is_no_answer(write, gold):
+    message = refusal(write(verl("4"), verl(gold)))
+    assert "line 2: `reward_model.ground_truth` is prose" in message
+
+
+CHATS = [
+    ([user(), said("4")], "4", None),
+    ([user(), said("no solution")], "no solution", None),
+    ([user(), said(SOLVED)], "4", SOLVED),
+    ([user(), said(REASONED)], "4", REASONED),
+    ([user(), said("2+2=<<2+2=4>>4\n#### 4")], "4", "2+2=<<2+2=4>>4\n#### 4"),
+]
+every_chat = pytest.mark.parametrize("turns, answer, solution", CHATS)
+
+
+@every_chat
+@pytest.mark.parametrize("schema", ["nemo_dialog", "sharegpt", "row"])
+@pytest.mark.parametrize("name", ["some.jsonl", "some.json"])
+def test_the_gold_of_a_chat_is_what_its_assistant_answers(
+    write, turns, answer, solution, schema, name
+):
+    names = {"user": "human", "assistant": "gpt"}
+    other = [{"from": names[t["role"]], "value": t["content"]} for t in turns]
+    row = {
+        "nemo_dialog": {"messages": [{"role": "system", "content": ""}, *turns]},
+        "sharegpt": {"conversations": other},
+        "row": other,
+    }[schema]
+    problem = ProblemFile(write(row, name=name))[0]
+    assert problem.question == ASKED
+    assert (problem.answer, problem.solution) == (answer, solution)
+
+
+@every_chat
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_ground_truth_beside_a_chat_is_the_gold(
+    write, turns, answer, solution, asked
+):
+    row = {"messages": turns[: 1 if asked else 2], "dataset": ["math"]}
+    for gold in ("7", ["7"], 7):
+        problem = ProblemFile(write({**row, "ground_truth": gold}))[0]
+        assert (problem.question, problem.answer) == (ASKED, "7")
+
+
+def test_a_turn_may_have_its_gold_apart(write):
+    answered = {"from": "assistant", "ground_truth": {"value": "4"}}
+    row = [{"from": "human", "value": ASKED}, answered]
+    for each in (row, {"conversations": row}):
+        problem = ProblemFile(write(each, each, name="some.json"))[1]
+        assert (problem.question, problem.answer) == (ASKED, "4")
+    answered["ground_truth"] = {}
+    assert "is missing" in refusal(write(row))
+
+
+@pytest.mark.parametrize("column", ["from", "role"])
+@pytest.mark.parametrize("value", ["user", "aime", None])
+def test_an_array_of_rows_is_no_chat(write, column, value):
+    row = {"problem": ASKED, "answer": "4", column: value}
+    assert len(ProblemFile(write(row, row, name="some.json"))) == 2
+
+
+@pytest.mark.parametrize(
+    "turns, fault",
+    [
+        ([user()], "0 assistant turns instead of one: name the column"),
+        ([user(), said("4"), said("5")], "2 assistant turns"),
+        ([user(), user(), said("4")], "2 user turns"),
+        (
+            [user(), said("1 is positive. Done.")],
+            "a solution without a complete \\boxed",
+        ),
+        ([user(), said("I think that it is four")], "a solution without a complete"),
+        ([user(), said("So\n4")], "a solution without a complete"),
+        ([user(), said("<think>\nso \\boxed{4}")], "<think> never closes"),
+        ([user(), said("<think>\n\\boxed{4}</think> 4")], "behind </think>"),
+        ([user(), said("")], "is missing, null or empty"),
+        ([user(), said(None)], "is missing, null or empty"),
+    ],
+)
+def test_chats_without_an_answer_are_refused(write, turns, fault):
+    message = refusal(write({"messages": [user(), said("4")]}, {"messages": turns}))
+    assert "line 2: `messages`" in message and fault in message
+
+
+def test_a_solution_beside_a_chat_is_the_one_that_counts(write):
+    row = {"problem": ASKED, "messages": [user(), said("So it is.")]}
+    problem = ProblemFile(write({**row, "solution": SOLVED}))[0]
+    assert (problem.answer, problem.solution) == ("4", SOLVED)
+    message = refusal(write({**row, "solution": "1 is positive. Done."}))
+    assert "`solution` holds no complete \\boxed{}" in message
+    answered = {**row, "solution": SOLVED, "answer": "7"}
+    problem = ProblemFile(write(answered))[0]
+    assert (problem.answer, problem.solution) == ("7", SOLVED)
+
+
+def test_structs_may_be_json_text(write):
+    row = {
+        "prompt": json.dumps([user("?")]),
+        "reward_model": json.dumps({"style": "rule", "ground_truth": "4"}),
+        "extra_info": json.dumps({"question": ASKED, "answer": SOLVED}),
+    }
+    problem = ProblemFile(write(row))[0]
+    assert (problem.question, problem.answer, problem.solution) == (ASKED, "4", SOLVED)
+    for column in ("reward_model", "extra_info"):
+        message = refusal(write({**row, column: str({"ground_truth": "4"})}))
+        assert f"`{column}` is text that is no JSON object" in message
+    for extra in ("train", "", None, 5, [1]):  # which need not be there
+        assert ProblemFile(write({**row, "extra_info": extra}))[0].answer == "4"
+    assert "`reward_model` is text" in refusal(write({**row, "reward_model": "rule"}))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        str([user()]),
+        f"array({[user()]}, dtype=object)",
+        str(user()),
+        "[{'content': 'a', 'role': 'system'}\n {'content': 'b', 'role': 'user'}]",
+        json.dumps([user()])[:-3],
+        json.dumps(user()),
+        json.dumps({"messages": [user()]}),
+    ],
+)
+def test_chats_that_are_no_json_are_refused(write, prompt):
+    message = refusal(write({"prompt": prompt, "answer": "4"}))
+    assert "`prompt` is text that looks like a chat and is no JSON list" in message
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *("[1, 2] is an interval. How long?", "[{1}, {2}] has how many members?"),
+        *("{'a': 1} has how many keys?", "Let $a[i]$ be it. {role: 1}?"),
+        "Is a <|b| and |c|> d?",
+    ],
+)
+def test_questions_that_begin_like_lists_stay(write, asked):
+    assert ProblemFile(write({"prompt": asked, "answer": "4"}))[0].question == asked
+
+
+CHATML = (
+    "<|im_start|>system\nBe brief.<|im_end|>\n"
+    "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
+LLAMA3 = (
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>"
+    "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|>"
+    "<|start_header_id|>assistant<|end_header_id|>\n\n"
+)
+DEEPSEEK = "<｜begin▁of▁sentence｜>Be brief.<｜User｜>{}<｜Assistant｜><think>\n"
+GEMMA = "<bos><start_of_turn>user\n{}<end_of_turn>\n<start_of_turn>model\n"
+RENDERED = [
+    *(CHATML, CHATML + "<think>\n", CHATML.removesuffix("<|im_start|>assistant\n")),
+    *(CHATML.partition("<|im_end|>\n")[2], "\n" + CHATML),
+    *(LLAMA3, LLAMA3.removeprefix("<|begin_of_text|>"), LLAMA3.rstrip()),
+    *(DEEPSEEK, DEEPSEEK.replace("Be brief.", ""), "<｜User｜>{}", GEMMA),
+]
+
+
+@pytest.mark.parametrize("form", RENDERED)
+@pytest.mark.parametrize("style", templates.ALL, ids=lambda style: style.name)
+def test_rendered_prompts_are_their_question(write, form, style):
+    prompt = form.replace("{}", style.render(ASKED))
+    assert ProblemFile(write({"prompt": prompt, "answer": "4"}))[0].question == ASKED
+
+
+@pytest.mark.parametrize(
+    "prompt, mark",
+    [
+        (CHATML + "Let me think.\n<think>", "<|im_start|>"),
+        (CHATML + CHATML, "<|im_start|>"),
+        ("<｜User｜>a<｜Assistant｜>b<｜User｜>c<｜Assistant｜>", "<｜User｜>"),
+        ("<|im_start|>a<｜User｜>b<｜Assistant｜>", "<|im_start|>"),
+        (LLAMA3.replace("user", "tool"), "<|begin_of_text|>"),
+        ("[INST] What is it? [/INST]", "[INST]"),
+        ("<|user|>\nWhat is it?<|end|>\n<|assistant|>", "<|user|>"),
+        ("What is it?<|endoftext|>", "<|endoftext|>"),
+        ("<|User|>What is it?<|Assistant|>", "<|User|>"),
+        ("User: What is it?\nAssistant: <think>\n", "Assistant:"),
+        ("They talk.\n\nHuman: What is it?\n\nAssistant:", "Assistant:"),
+    ],
+)
+def test_other_rendered_prompts_are_refused(write, prompt, mark):
+    message = refusal(write({"prompt": prompt, "answer": "4"}))
+    assert f"`prompt` holds `{mark}` of a rendered chat" in message
+    assert "`extra_info.question` holds" in refusal(
+        write(verl("4", extra_info={"question": prompt}))
+    )
+
+
+def test_what_is_no_markup_is_left_as_it_is():
+    spoken = "User: 1. Assistant: 2. Who is right?"
+    for text in ("", ASKED, " a\n", "<|x|> and <｜>", "a [INT] b", "<think> x", spoken):
+        assert markup.strip_markup(text) == text and markup.find_markup(text) is None
+
+
+@pytest.mark.parametrize(
+    "style",
+    [style for style in templates.ALL if style.answer == templates.BOX],
+    ids=lambda style: style.name,
+)
+def test_instructions_of_a_format_string_are_taken_off(write, style):
+    asked = style.render("@").replace("{", "{{").replace("}", "}}")
+    asked = asked.replace("@", "What is {2}?")
+    row = {"question": asked, "answer": "4"}
+    assert ProblemFile(write(row))[0].question == "What is {2}?"
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"images": ["AAAA"]},
+        {"image": {"bytes": "AAAA", "path": None}},
+        {"Image_2": "a.png"},
+        {"decoded_image": "AAAA"},
+    ],
+)
+def test_pictures_are_refused(write, columns):
+    row = {"problem": ASKED, "answer": "4"}
+    message = refusal(write(row, {**row, **columns}))
+    (name,) = columns
+    assert f"line 2: the row has pictures in `{name}`" in message
+    named = Columns("problem", "answer")
+    assert "has pictures" in refusal(write({**row, **columns}), named)
+
+
+@pytest.mark.parametrize(
+    "asked, fault",
+    [
+        ("<image>What is x?", "`prompt` asks about `<image>`, which text cannot show"),
+        ("What is x in <image_1>?", "`prompt` asks about `<image_1>`"),
+        ("<|vision_start|><|image_pad|>x?", "`prompt` asks about `<|vision_start|>`"),
+        ('x in <img src="a.png">?', "`prompt` asks about `<img`"),
+        (
+            [user([{"type": "image"}, {"type": "text", "text": "x?"}])],
+            "`prompt` has a turn of parts (image, text) instead of one text",
+        ),
+    ],
+)
+def test_pictures_within_a_question_are_refused(write, asked, fault):
+    assert fault in refusal(write({"prompt": asked, "answer": "4"}))
+
+
+def test_questions_that_link_to_a_picture_are_counted(write, caplog):
+    row = {"problem": "Find x: ![](https://x.org/a.png)", "answer": "4"}
+    plain = {"problem": "Is it [x](y), or 5! [a](b)?", "answer": "4"}
+    assert len(ProblemFile(write(row, plain, row))) == 3
+    assert "2 questions link to a picture" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *({"images": []}, {"images": None}, {"image": ""}, {"image": {"path": None}}),
+        *({"ability": "math"}, {"task": "math"}, {"category": "coding theory"}),
+        *({"domain": "decoding"}, {"dataset": ["math"]}, {"imagery": "x"}),
+        {"prompt": [user([{"type": "text", "text": ASKED}])]},
+    ],
+)
+def test_rows_without_pictures_and_programs_stay(write, columns):
+    row = {"prompt": ASKED, "answer": "4", **columns}
+    assert ProblemFile(write(row))[0].question == ASKED
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        *({"ability": "code"}, {"task_type": "verifiable_code"}, {"category": "code"}),
+        *({"domain": "code_sandbox"}, {"task": "Coding"}, {"dataset": ["code"]}),
+    ],
+)
+def test_rows_that_ask_for_a_program_are_refused(write, columns):
+    (name,) = columns
+    message = refusal(write(verl("4", ability="math"), verl("4", **columns)))
+    assert f"line 2: `{name}` is " in message and "no math problem" in message
+
+
+FORMS = [
+    (verl(["0.5", "1/2"]), "verl"),
+    ({"problem": "?", "answer": ["0.5", "1/2"]}, "problem"),
+    ({"question": "?", "final_answer": ["0.5", "1/2"]}, "olympiadbench"),
+    ({"prompt": [user()], "label": [0.5, "1/2"]}, "slime"),
+    ({"messages": [user()], "ground_truth": ["0.5", "1/2"]}, "open_instruct"),
+]
+
+
+@pytest.mark.parametrize("row, schema", FORMS)
+def test_the_remedy_for_several_forms_works_for_their_columns(write, row, schema):
+    path = write(row)
+    for given in (None, schema):
+        message = refusal(path, given)
+        assert "is a list of 2 answers" in message and "schema 'forms'" in message
+    assert ProblemFile(path, "forms")[0].answer == "0.5"
+
+
+def test_no_remedy_is_named_that_does_not_work(write):
+    path = write({"input": "?", "output": ["0.5", "1/2"]})
+    message = refusal(path, Columns("input", "output"))
+    assert "2 answers" in message and "forms" not in message
+    assert "unknown schema" in refusal(path)
+    assert "no schema has the columns input, output" in refusal(path, "forms")
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["some.jsonl", "some.json", "some.jsonl.gz", "some.parquet"]
+)
+def test_a_pointer_of_git_lfs_is_named(tmp_path, name):
+    (tmp_path / name).write_text(POINTER)
+    message = refusal(str(tmp_path / name))
+    assert f"{name} is a pointer of Git LFS" in message and "git lfs pull" in message
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", ["some.jsonl", "some.jsonl.gz"])
+def test_an_object_over_several_lines_is_named(write, rows, name):
+    row = {"problem": ASKED, "answer": "4"}
+    path = write("\n".join([json.dumps(row, indent=1)] * rows), name=name)
+    message = refusal(path)
+    assert "line 1: one JSON object over several lines, with the columns" in message
+    assert "problem, answer" in message and "one line" in message
+
+
+def test_columns_in_lists_are_named(write):
+    columns = {"problem": [ASKED, "?"], "answer": ["4", "5"]}
+    message = refusal(write(columns))
+    assert (
+        "`problem` is a list of 2 values" in message and "columns in lists" in message
+    )
+    assert "over several lines" in refusal(write(json.dumps(columns, indent=1)))
