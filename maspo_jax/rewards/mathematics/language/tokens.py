@@ -368,7 +368,8 @@ class _Scanner:
                 self.spaced = True
                 return
         elif character in lexicon.CIRCLED:
-            self.put("name", character)
+            digit = self.tokens and self.tokens[-1].kind == "num"
+            self.put("odd" if digit else "name", character)  # 4⑥ is no product
             return
         elif character > "\u2e7f":  # Chinese: a counter, or another word
             joined = self.cjk == match.start()
