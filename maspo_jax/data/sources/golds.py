@@ -19,7 +19,7 @@ _NO_ANSWER = frozenset(
 )
 _EMPTY = re.compile(r"(?:\\(?:boxed|text|mbox)\s*\{\s*\}|\$|\\[\[\]()]|\s)*")
 _CODE = re.compile(
-    r"```|^\s*(?:def \w+\(|class \w+[:(]|import [\w.]+(?: as \w+)?$|from \S+ import "
+    r"```|^\s*(?:def \w+\(|class \w+[:(]|import [\w.]+(?: as \w+)?\n|from \S+ import "
     r"|#include|assert |print\(|for \w+ in .*:)",
     re.MULTILINE,
 )
