@@ -78,6 +78,11 @@ def test_json_text_is_what_it_stands_for(write, gold, answer):
         ("```python\nprint(4)\n```", "is code, not a final answer"),
         ("def f(x):\n    return x", "is code, not a final answer"),
         ("assert f(1) == 2", "is code, not a final answer"),
+        ("print(4)", "is code, not a final answer"),
+        ("for i in range(3): print(i)", "is code, not a final answer"),
+        ("\\boxed{}", "which is no answer"),
+        ("$$", "which is no answer"),
+        ("\\[ \\text{ } \\]", "which is no answer"),
     ],
 )
 def test_lists_and_programs_are_no_answer(write, gold, fault):
@@ -90,6 +95,7 @@ def test_lists_and_programs_are_no_answer(write, gold, fault):
     [
         *("proof", "Proof.", "notfound", "not found", "N/A", "NaN", "null"),
         *("\\text{proof}", "$\\text{notfound}$", "\\boxed{\\text{Proof}}", "no answer"),
+        *("See solution.", "Omitted", "QED"),
     ],
 )
 def test_words_in_the_place_of_an_answer_are_none(write, gold):
@@ -111,6 +117,7 @@ def test_words_in_the_place_of_an_answer_are_none(write, gold):
         "\\text{All real numbers except } 0 \\text{ and } 1",
         "$f(x)=ax+b$, where $b$ is an arbitrary integer, and $a$ is a positive integer",
         "\\[\n\\boxed{\\frac{1}{2}}\n\\]",
+        *("\\{\\}", "()", "\\boxed{4}", "class 2", "import tax", "for x in [0, 1]"),
     ],
 )
 def test_answers_in_words_stay(write, gold):
@@ -124,6 +131,8 @@ def test_answers_in_words_stay(write, gold):
         "We add both sides. The result is $4$.",
         "Let $x$ be it. $x+1=2$ follows.",
         "word " * 21,
+        "The answer is four.",
+        "So $x$ must be $4$.",
         "<think>\nmaybe 4",
         "so </think> 4",
     ],
@@ -200,6 +209,7 @@ def test_an_array_of_rows_is_no_chat(write, column, value):
             "a solution without a complete \\boxed",
         ),
         ([user(), said("I think that it is four")], "a solution without a complete"),
+        ([user(), said("The answer is 4.")], "a solution without a complete"),
         ([user(), said("So\n4")], "a solution without a complete"),
         ([user(), said("<think>\nso \\boxed{4}")], "<think> never closes"),
         ([user(), said("<think>\n\\boxed{4}</think> 4")], "behind </think>"),
@@ -332,8 +342,15 @@ def test_what_is_no_markup_is_left_as_it_is():
 def test_instructions_of_a_format_string_are_taken_off(write, style):
     asked = style.render("@").replace("{", "{{").replace("}", "}}")
     asked = asked.replace("@", "What is {2}?")
-    row = {"question": asked, "answer": "4"}
-    assert ProblemFile(write(row))[0].question == "What is {2}?"
+    for prompt in (
+        asked,
+        f"{asked}\n",
+        f" {asked} \n".lstrip(),
+        asked.removesuffix("."),
+    ):
+        row = {"question": prompt, "answer": "4"}
+        question = ProblemFile(write(row))[0].question
+        assert question.rstrip() == "What is {2}?"
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_a_scaling_said_twice_is_one():
             {"quantization_config": {"quant_method": "fp8"}},
             r"the weights are quantized \(fp8\)",
         ),
+        ({"quantization_config": {"load_in_4bit": True}}, r"ed \(load_in_4bit\)"),
         (
             {"compression_config": {"quant_method": "x"}},
             "^compression_config: the",

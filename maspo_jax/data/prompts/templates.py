@@ -150,5 +150,8 @@ _KNOWN += tuple(filter(lambda each: each not in _KNOWN, map(_doubled, _KNOWN)))
 def strip_instructions(prompt: str) -> str:
     """Returns a prompt without the markup and the instructions around its question."""
     prompt = markup.strip_markup(prompt)
-    found = (template.question(prompt) for template in _KNOWN)
+    # Its last sentence may be followed by blanks, or lack its period.
+    bare = prompt.rstrip()
+    written = (prompt, bare, f"{bare}.")
+    found = (template.question(text) for text in written for template in _KNOWN)
     return next((question for question in found if question), prompt)

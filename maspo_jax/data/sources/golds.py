@@ -14,10 +14,14 @@ from maspo_jax.data.prompts.chat import THINK, THOUGHT
 BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 # Words that sets have in the place of an answer: NuminaMath the first two.
 _NO_ANSWER = frozenset(
-    {"proof", "notfound", "not found", "n/a", "nan", "null", "no answer", "unanswered"}
+    "proof,notfound,not found,n/a,nan,null,no answer,unanswered,see solution,see proof,"
+    "omitted,qed,not available,not provided".split(",")
 )
+_EMPTY = re.compile(r"(?:\\(?:boxed|text|mbox)\s*\{\s*\}|\$|\\[\[\]()]|\s)*")
 _CODE = re.compile(
-    r"```|^\s*(?:def |class |import \w|from \w+ import |#include|assert )", re.MULTILINE
+    r"```|^\s*(?:def \w+\(|class \w+[:(]|import [\w.]+(?: as \w+)?\n|from \S+ import "
+    r"|#include|assert |print\(|for \w+ in .*:)",
+    re.MULTILINE,
 )
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _MATH = re.compile(r"\$[^$]*\$|\\\(.*?\\\)|\\[A-Za-z]+", re.DOTALL)
@@ -90,7 +94,7 @@ def final(gold: str, field: str) -> str:
         ValueError: it is the source of a program, reasoning or several sentences.
     """
     bare = re.sub(r"\\(?:text|mbox|mathrm|textbf|boxed)\b|[${}\\()\[\]]", "", gold)
-    if bare.strip(" .").casefold() in _NO_ANSWER:
+    if bare.strip(" .").casefold() in _NO_ANSWER or _EMPTY.fullmatch(gold):
         raise Unanswered(f"`{field}` is {gold[:40]!r}, which is no answer")
     if _CODE.search(gold):
         raise ValueError(f"`{field}` is code, not a final answer: {gold[:40]!r}")
@@ -107,7 +111,8 @@ def is_prose(gold: str) -> bool:
     words = words_of(gold)
     if words < SHORT or BOX.search(gold):
         return False
-    return words > _LONGEST or bool(_SENTENCE_ENDS.search(gold))
+    whole = words >= SHORT and gold.rstrip().endswith((".", "!", "?"))
+    return whole or words > _LONGEST or bool(_SENTENCE_ENDS.search(gold))
 
 
 def words_of(gold: str) -> int:

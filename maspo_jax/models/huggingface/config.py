@@ -57,6 +57,7 @@ def read_config(values, dtype="float32", **settings):
             raise ValueError(
                 f"{name}={values[name]!r}: the decoder has only {known[0]!r}"
             )
+    heads, width = _size(values, "num_attention_heads"), _size(values, "hidden_size")
     depth = _size(values, "num_hidden_layers")
     kinds = values.get("layer_types") or []
     if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
@@ -71,7 +72,6 @@ def read_config(values, dtype="float32", **settings):
         )
     _size(values, "max_position_embeddings", 1)  # which an export goes by
     theta, scaling = _read_rope(values)
-    heads, width = _size(values, "num_attention_heads"), _size(values, "hidden_size")
     return DecoderConfig(
         vocabulary=_size(values, "vocab_size"),
         width=width,
