@@ -20,6 +20,7 @@ Where what is done:
     declaration                                  what a grader states of itself
     graders, countdown                           other graders
     audit                                        case files
+    golds                                        what is made of a reference
 
 The policy, in the order it is applied:
 

@@ -1,6 +1,6 @@
 """Problems with answers that can be checked, and where they come from.
 
-    file --containers--> rows --schemas--> Problem
+    file --containers--> rows --schemas, fields, chats, golds--> Problem
 
 A *source* of problems has a length and gives a `Problem` for every index below it:
 `ProblemFile` reads one from a file, `HubProblems` from the Hugging Face Hub, `Chains`
