@@ -30,7 +30,8 @@ _SIGNS = {
     "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ",
     "、": ",", "。": ".", "\u00a0": " ", "\u2009": " ",
     "\u202f": " ", "\u200b": "", "€": " euros ", "£": " gbp ", "¢": " cents ",
-    "¥": " yen ", "✓": "", "✔": "", "✅": "", "■": "", "□": "", "∎": "", "“": '"',
+    "¥": " yen ", "‘": "'", "「": "", "」": "", "«": "", "»": "", "✓": "", "✔": "",
+    "✅": "", "■": "", "□": "", "∎": "", "“": '"',
     "”": '"', "∖": "\\setminus ", "≡": "\\equiv ", "∀": "\\forall ", "⊤": "\\top ",
     "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
 }  # fmt: skip
@@ -57,7 +58,7 @@ SILENT = frozenset(
     "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
     "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
     "hfill par triangle checkmark huge Huge scriptsize tiny footnotesize "
-    "blacksquare qed".split()
+    "blacksquare qed hline".split()
 )
 
 # Commands that are dropped together with the group after them.
@@ -140,10 +141,33 @@ BOUNDS = frozenset(
     "least most than under over below above up exceeds no less more only".split()
 )
 
+# Words that say of a name only what kind of number it is, and the kinds.
+KINDS = {
+    "real": "R", "reals": "R", "complex": "C", "rational": "Q", "rationals": "Q",
+    "integer": "Z", "integers": "Z", "natural": "N", "naturals": "N", "whole": "Z",
+}  # fmt: skip
+UNRESTRICTING = frozenset(KINDS) | frozenset(
+    "all any every each some arbitrary fixed constant constants number numbers value "
+    "values positive nonnegative a an the is are be and of".split()
+)
+
 # Words that open a remark in brackets: a rounding, or a reason.
 ROUNDINGS = frozenset("about approximately approx around roughly nearly".split())
 REASONS = frozenset(["since", "because"])
 REMARKS = ROUNDINGS | REASONS
+
+# Labels that are a sign.
+OPPOSITES = (
+    ("increase", "decrease"), ("profit", "loss"), ("gain", "loss"), ("left", "right"),
+    ("east", "west"), ("north", "south"), ("odd", "even"), ("up", "down"),
+    ("above", "below"), ("faster", "slower"), ("more", "fewer"), ("more", "less"),
+)  # fmt: skip
+
+# Words behind a value that leave open whether it is the answer.
+DOUBTS = ROUNDINGS | frozenset(
+    "least most guess estimate estimated likely possibly probably uncertain hopefully "
+    "bound fails cannot".split()
+)
 
 # Commands for a number that something has: \deg P, \dim V.
 MEASURES = frozenset(["deg", "dim", "rank"])
@@ -168,7 +192,9 @@ CHINESE = {
     "分米": " dm ", "千米": " km ", "公里": " km ", "米": " m ", "千克": " kg ",
     "公斤": " kg ", "毫克": " mg ", "克": " g ", "吨": " tons ", "毫升": " mL ",
     "升": " L ", "小时": " hours ", "分钟": " minutes ", "秒": " seconds ",
-    "天": " days ", "元": " yuan ", "度": " degrees ", "万": " wan ", "亿": " yi ",
+    "天": " days ", "左右": " approximately ", "以上": " at least ",
+    "以下": " at most ", "折": " tenths ", "有": "", "选": "", "元": " yuan ",
+    "度": " degrees ", "万": " wan ", "亿": " yi ",
     "或": " or ", "和": " and ", "且": " and ", "无解": " no solution ",
     "一共": "", "共有": "", "共": "", "是": "",
 }  # fmt: skip

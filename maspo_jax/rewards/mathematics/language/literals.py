@@ -3,12 +3,14 @@
 Each function takes what it reads from a `parser.Parser` and returns it.
 """
 
+import re
 from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import units
 from maspo_jax.rewards.mathematics.language.tokens import Token, Unreadable
 
+_PERIOD = re.compile(r"(\d)\1\1+$|(\d{2,6}?)\2+$")  # said three times, or twice
 LARGEST_SHIFT = 400  # a larger power of ten is kept as a power
 
 
@@ -108,7 +110,13 @@ def _exponent_of_unit(parser):
 
 def take_number(parser):
     """Takes a number, with the fraction of a mixed number if one follows."""
-    value = literal(parser.take().text)
+    text = parser.take().text
+    if parser.here.text == "..." and "." in text:
+        period = _PERIOD.search(text.partition(".")[2])
+        if period:  # 0.4545...
+            parser.take()
+            return literal(f"{text[: -len(period[0])]}({period[1] or period[2]})")
+    value = literal(text)
     if digits_of(value) is None:
         return value
     fraction = _proper_fraction(parser)

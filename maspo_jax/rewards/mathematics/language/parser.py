@@ -130,27 +130,36 @@ class _Parser:
         return self.here.kind == "cmd" and self.here.text == "forall"
 
     def qualifier(self):
-        """Takes what is said of names. Returns the statements that restrict them."""
+        """Takes what is said of names. Returns the statements it makes of them.
+
+        Without a name it labels what is counted, as in 5 dollars for a ticket.
+        """
         must_state = self.take().text.lower() in lexicon.CONDITIONS
-        said = []
+        words, names, said = [], [], []
         while True:
             if self.here.kind == "word":
-                if self.take().text.lower() in lexicon.HEDGES:
-                    raise Unreadable("a hedge where a qualifier would stand")
+                words.append(self.take().text.lower())
             elif self.here.kind == "name" or self.here.text in lexicon.GREEK:
-                said.append(self.relation())
-            elif self.at(",") and self.peek().kind in ("word", "name"):
+                node = self.relation()
+                if isinstance(node, ex.Quantity):
+                    words += [word.lower() for word in node.words]
+                    node = node.value
+                (said if isinstance(node, ex.Relation) else names).append(node)
+            elif self.here.text in (",", "and") and self.peek().kind in (
+                "word",
+                "name",
+            ):
                 self.take()
             else:
                 break
-        for node in said:
-            words = node.words if isinstance(node, ex.Quantity) else ()
-            if lexicon.HEDGES & {word.lower() for word in words}:
-                raise Unreadable("a hedge where a qualifier would stand")
-        said = [node for node in said if isinstance(node, ex.Relation)]
-        if must_state and not said:
-            raise Unreadable("a condition that states nothing")
-        return [node for node in said if not _is_field(node)]
+        if lexicon.HEDGES & set(words) or (must_state and not said):
+            raise Unreadable("a hedge where a qualifier would stand")
+        if names and not lexicon.UNRESTRICTING.issuperset(words):
+            raise Unreadable("a qualifier that this package does not know")
+        kinds = [lexicon.KINDS[word] for word in words if word in lexicon.KINDS]
+        for name in names if kinds else ():
+            said.append(ex.Relation(("in",), (name, ex.Const(f"field {kinds[0]}"))))
+        return said
 
     def ends_row(self):
         """Whether a comma here ends a row or the text, and separates nothing."""
@@ -238,7 +247,9 @@ class _Parser:
         if self.index:
             return None
         end, named = 0, 0
-        while self.peek(end).kind in ("word", "name"):
+        while self.peek(end).kind in ("word", "name") or (
+            end and self.peek(end).text == "," and self.peek(end + 1).kind == "word"
+        ):
             end += 1
             if self.peek(end - 1).text.lower() in lexicon.COPULAS:
                 named = end
@@ -519,7 +530,8 @@ def _application(parser, symbol):
         named = named or closes  # y(t)
     if symbol.name[:1].isupper():
         number = inner.kind == "num" and closes
-        named = named or number or parser.index in parser.stated  # P(0), P(X = 1)
+        said = inner.kind == "word"  # P(red)
+        named = named or number or said or parser.index in parser.stated  # P(X = 1)
     if not named:
         return symbol
     parser.take()
@@ -542,8 +554,3 @@ def _statements(tokens):
         elif token.text in _STATED and stack and stack[-1] is not None:
             found.add(stack[-1])
     return found
-
-
-def _is_field(node):
-    """Whether a statement says only what kind of number a name is: c in R."""
-    return node.ops == ("in",) and isinstance(node.sides[1], ex.Const)

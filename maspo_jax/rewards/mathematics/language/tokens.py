@@ -35,7 +35,11 @@ class Token:
 #     100^\circ\mathrm{C}, 3{:}30 p.m.  ->  100\text{ celsius}, 3:30 pm
 # Every pattern is linear.
 _DROPPED = ("$$", "\\(", "\\)", "\\[", "\\]")  # delimiters of mathematics
-_ENTITIES = {"&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&amp;": "&"}
+_ENTITIES = {
+    "&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&ne;": "!=", "&amp;": "&",
+    "&deg;": "\\degree ", "&times;": "*", "&minus;": "-", "&pi;": "\\pi ",
+    "&infin;": "\\infty ", "&nbsp;": " ",
+}  # fmt: skip
 _CHINESE = re.compile("|".join(sorted(lexicon.CHINESE, key=len, reverse=True)))
 _SCRIPTS = [
     (sign, table, re.compile(f"[{''.join(table)}]+"))
@@ -61,6 +65,8 @@ _RULES = [
         ("([", r"\b(?:Matrix|matrix|array)\s*(?=\(\[)", ""),  # of Python
         ("**", r"(?<![\w)}\]*])\*\*([^*]+)\*\*(?![\w({\\*])", r"\1"),  # Markdown
         ("*", r"^\s*\*([^*]+)\*\s*$", r"\1"),
+        ("***", r"^\s*\*{3}([^*]+)\*{3}\s*$", r"\1"),
+        ("`", r"`+([^`']*)(?:`+|'')", r"\1"),
         ('"', r'"([^"]*)"', r"\1"),
         ("'", r"^\s*'([^']*)'\s*$", r"\1"),
     )
@@ -302,7 +308,7 @@ class _Scanner:
         last = self.tokens[-2:]
         if len(last) < 2 or not (last[1].text in ("/", "*") or last[1].kind == "num"):
             return False
-        return last[0].kind == "word" and units.is_unit(last[0].text)
+        return last[0].kind == "word" and units.takes_exponent(last[0].text)
 
     def follows_operand(self):
         if not self.tokens:
@@ -383,7 +389,7 @@ class _Scanner:
             self.brackets -= 1
         elif character == "&" and self.aligned:
             return
-        elif character in ".?":
+        elif character == ".":
             if self.drops_stop(match.end()):
                 return
         self.put("op" if character in _SINGLE else "odd", character)

@@ -108,10 +108,9 @@ _ANGLES = {DEGREE.dimensions, RADIAN.dimensions}
 
 def differ_in_size(first, second):
     """Whether values in two units that agree have to be converted."""
-    return first.size != second.size and _UNNAMED not in (
-        first.dimensions[0][0],
-        second.dimensions[0][0],
-    )
+    dimensions = {first.dimensions, second.dimensions}
+    alike = len(dimensions) == 1 or dimensions == _ANGLES
+    return alike and first.size != second.size
 
 
 def agree(first, second):
@@ -120,6 +119,10 @@ def agree(first, second):
     if len(dimensions) == 1 or dimensions == _ANGLES:
         return True
     for unit, other in ((first, second), (second, first)):
+        rest = set(other.dimensions) - set(unit.dimensions)
+        if len(unit.dimensions) == 1 and unit.dimensions[0][0] in _CURRENCIES:
+            if len(rest) < len(other.dimensions) and all(p < 0 for _, p in rest):
+                return True  # $15 per hour
         if unit.dimensions[0][0] == _UNNAMED and len(unit.dimensions) == 1:
             power = unit.dimensions[0][1]
             lengths = len(other.dimensions) == 1 and other.dimensions[0][0] == "length"

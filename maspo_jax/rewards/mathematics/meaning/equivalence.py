@@ -8,6 +8,7 @@ process passes `quick`, a worker passes the full ladder of `proofs`.
 """
 
 import functools
+from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.algebra import normal
 from maspo_jax.rewards.mathematics.algebra.values import VALUES, match_values
@@ -30,7 +31,9 @@ from maspo_jax.rewards.mathematics.meaning.meanings import (
 )
 from maspo_jax.rewards.mathematics.meaning.regions import Region
 
-_NO_UNITS = lexicon.HEDGES | frozenset("is are was were nd st rd th".split())
+_NO_UNITS = (
+    lexicon.HEDGES | lexicon.DOUBTS | frozenset("is are was were nd st rd th".split())
+)
 
 _PUNCTUATION = frozenset(",;:'!")
 _NO_WORD = Token("end", "")
@@ -117,6 +120,11 @@ def _plain_words(tokens):
 
 def _label_of_choice(tokens):
     """Returns the letter if a reference is the label of one choice: B, (B) or (b)."""
+    texts = [token.text for token in tokens]
+    if len(tokens) > 3 and (texts[0], texts[2]) == ("(", ")") and tokens[3].spaced:
+        tokens = tokens[:3]  # (C) 12
+    if len(tokens) > 2 and texts[1] == "." and texts[0] in lexicon.LABELS:
+        tokens = tokens[:1]  # C. 12
     bare = [token for token in tokens if token.text not in "()"]
     if len(bare) != 1 or len(bare[0].text) != 1:
         return None
@@ -141,23 +149,16 @@ def _is_chosen(label, tokens):
             return None
         return texts[0].upper() == label and not _TAKEN_BACK & set(texts)
     if len(texts) > 2 and texts[1] in (":", "."):
-        if any(_is_label(*three) for three in _triples(tokens[1:])):
+        if any(_is_label(*pair) for pair in zip(tokens[1:], tokens[2:], strict=False)):
             return False  # B: 3 or C: 4
         return texts[0].upper() == label
     return None
 
 
-def _triples(tokens):
-    return zip(tokens, tokens[1:], tokens[2:], strict=False)
-
-
-def _is_label(link, letter, mark):
+def _is_label(link, letter):
     """Whether a second choice begins here."""
-    return (
-        link.text in ("or", "and", ",")
-        and letter.text in lexicon.LABELS
-        and mark.text in (":", ".", ")")
-    )
+    joins = link.text in ("or", "and", ",", ";", ":", ".")
+    return joins and letter.text in lexicon.LABELS
 
 
 # Meanings.
@@ -184,6 +185,10 @@ def match(gold, answer, same):
         if isinstance(gold, Equation) and isinstance(answer, Equation):
             return match_equations(gold, answer)
         return False
+    for table, other in ((gold, answer), (answer, gold)):
+        vector = _as_vector(other, _as_table(table))
+        if vector is not None:
+            return _match_tables(table, vector, same)
     if isinstance(gold, ex.Matrix) or isinstance(answer, ex.Matrix):
         return _match_tables(gold, answer, same)
     if isinstance(gold, ex.Bracket) or isinstance(answer, ex.Bracket):
@@ -290,11 +295,22 @@ def _match_many(gold, answer, same):
         return False
     if len(gold.members) != len(answer.members):
         return False
+    labeled, other = _labeled(gold), _labeled(answer)
+    if labeled is not None and other is not None and labeled.keys() == other.keys():
+        return every(match(labeled[key], other[key], same) for key in labeled)
     if _distinctly_named(gold) and not any(
         isinstance(m, Named) for m in answer.members
     ):
         return not answer.braces and _in_order(gold.members, answer.members, same)
     return paired(gold.members, answer.members, functools.partial(match, same=same))
+
+
+def _labeled(many):
+    """Returns {words: member} of a list that says of each what it counts, or None."""
+    if not all(isinstance(member, ex.Quantity) for member in many.members):
+        return None
+    found = {" ".join(m.words).lower(): m for m in many.members}
+    return found if 1 < len(found) == len(many.members) else None
 
 
 def _names_others(many, other):
@@ -366,6 +382,30 @@ def _match_tables(gold, answer, same):
     )
 
 
+def _as_vector(node, table):
+    """Returns 2i + 3j as a column beside one of two or three numbers, or None."""
+    if not isinstance(node, VALUES) or table is None:
+        return None
+    axes = ("i", "j", "k")[: len(table.rows)]
+    column = len(table.rows) > 1 and all(len(row) == 1 for row in table.rows)
+    if not column or len(table.rows) > 3 or not ex.symbols(node) <= set(axes):
+        return None
+
+    def at(axis, size):
+        point = node
+        for name in axes:
+            point = ex.replaced(point, name, ex.Num(Fraction(size * (name == axis))))
+        return point
+
+    parts = [at(axis, 1) for axis in axes]
+    for axis, part in zip(axes, parts, strict=True):
+        if not normal.same(at(axis, 2), ex.Mul((ex.TWO, part))):
+            return None  # no multiple of the unit vector
+    if node == parts[0] or not normal.same(at(None, 1), ex.ZERO):
+        return None
+    return ex.Matrix("pmatrix", tuple((part,) for part in parts))
+
+
 def _as_table(node):
     if isinstance(node, ex.Matrix):
         return node
@@ -400,6 +440,8 @@ def _match_quantities(gold, answer, same):
     """Compares values with units: two that are known must agree, one may lack."""
     gold, answer = _with_letter_unit(gold, answer), _with_letter_unit(answer, gold)
     unit, other = _unit(gold), _unit(answer)
+    if _are_opposite(gold, answer):
+        return False
     value, given = _bare(gold), _bare(answer)
     if unit is not None and other is not None:
         if not units.agree(unit, other):
@@ -410,6 +452,17 @@ def _match_quantities(gold, answer, same):
             value = ex.Mul((unit.size, value))
             given = ex.Mul((other.size, given))
     return match(value, given, same)
+
+
+def _are_opposite(gold, answer):
+    """Whether two labels are a sign: an increase is no decrease."""
+    if not (isinstance(gold, ex.Quantity) and isinstance(answer, ex.Quantity)):
+        return False
+    words, others = ({w.lower() for w in node.words} for node in (gold, answer))
+    return any(
+        (one in words and two in others) or (two in words and one in others)
+        for one, two in lexicon.OPPOSITES
+    )
 
 
 def _congruent(value, given, modulus, same):

@@ -121,6 +121,9 @@ def _expanded(node):
         return ex.Items(tuple(items), ("and",) * (len(items) - 1))
     if not _has_sign(node):
         return node
+    if isinstance(node, ex.SetOp) and isinstance(node.right, ex.Braces):
+        if not _has_sign(node.left):
+            return ex.SetOp(node.op, node.left, _expanded(node.right))
     if isinstance(node, ex.Builder) and not _has_sign(node.element):
         return ex.Builder(node.element, _expanded(node.condition))
     if isinstance(node, ex.Relation) and not any(map(_has_sign, node.sides[:-1])):
@@ -158,10 +161,14 @@ def _members(members):
 def _list(members, links):
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
-    if "or" in links and not set(links) <= {"or"}:
-        groups = _alternatives(members, links)
-        if all(map(_is_system, groups)):
+    mark = "or" if "or" in links else ";"
+    if mark in links and (mark == "or" or "," in links):
+        groups = _alternatives(members, links, mark)
+        if all(map(_is_system, groups)) or (mark == "or" and _is_system(members)):
             return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
+    members = _as_points(members)
+    if all(isinstance(member, Region) for member in members):
+        return _regions(members, links)
     members = _restricted(_members(members))
     if len(members) == 1:
         return members[0]
@@ -188,15 +195,29 @@ def _restricted(members):
         elif isinstance(member, Region) and not _is_line(member):
             about.add(ex.Sym(member.name))
 
+    # Of a region without a name, whatever the name, it would say more.
+    unnamed = any(map(_is_unnamed_region, members))
+
     def restricts(member):
+        if isinstance(member, ex.Quantity) and isinstance(member.value, ex.Sym):
+            kinds = {word.lower() for word in member.words}
+            known = kinds <= lexicon.UNRESTRICTING and kinds & lexicon.KINDS.keys()
+            return not known or member.value in about or unnamed
         if isinstance(member, Region):
             return not (_is_line(member) and member.name)
         kind = isinstance(member, Named) and member.equation.op == "in"
         field = kind and isinstance(member.value, ex.Const)
-        return not field or member.name in about
+        return not field or member.name in about or unnamed
 
     rest = tuple(filter(restricts, members))
     return rest or members
+
+
+def _is_unnamed_region(member):
+    try:
+        return bool(as_region(member)) and not getattr(member, "name", None)
+    except Unreadable:  # a pair of symbols
+        return False
 
 
 def _is_line(region):
@@ -206,7 +227,7 @@ def _is_line(region):
 def _compound(node):
     """Returns 3 hours and 30 minutes as one quantity, or None."""
     quantities = all(isinstance(item, ex.Quantity) for item in node.items)
-    if not quantities or set(node.links) != {"and"}:
+    if not quantities or not set(node.links) <= {"and", ","}:
         return None
     try:
         return meaning(literals.together(node.items))
@@ -214,11 +235,28 @@ def _compound(node):
         return None
 
 
-def _alternatives(members, links):
-    """Splits members where "or" stands between them: x=2, y=3 or x=3, y=2."""
+def _as_points(members):
+    """Returns x = 2 as a region beside another in x: 0 <= x <= 1 or x = 2."""
+    names = {member.name for member in members if isinstance(member, Region)}
+
+    def region(member):
+        if not isinstance(member, Named) or member.equation.op != "=":
+            return member
+        if not isinstance(member.name, ex.Sym) or member.name.name not in names:
+            return member
+        several = isinstance(member.value, Many)
+        found = member.value.members if several else (member.value,)
+        points = [regions.Interval(p, True, p, True) for p in found]
+        return Region(member.name.name, regions.union(points))
+
+    return list(map(region, members)) if names - {None} else members
+
+
+def _alternatives(members, links, mark):
+    """Splits members where a mark stands between them: x=2, y=3 or x=3, y=2."""
     groups = [[members[0]]]
     for link, member in zip(links, members[1:], strict=True):
-        if link == "or":
+        if link == mark:
             groups.append([])
         groups[-1].append(member)
     return groups
@@ -399,6 +437,10 @@ def _builder(node):
     condition = meaning(node.condition)
     if isinstance(condition, Region) and variable == ex.Sym(condition.name):
         return Region(None, condition.intervals)
+    if isinstance(condition, Named | Many) and condition.name == variable:
+        several = isinstance(condition, Many) or isinstance(condition.value, Many)
+        values = condition if isinstance(condition, Many) else condition.value
+        return Many(None, values.members if several else (values,), True)
     return node
 
 
