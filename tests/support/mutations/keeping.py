@@ -752,7 +752,8 @@ def list_with_and(text):
         _, parts, _ = members(text)
         yield ", ".join(parts[:-1]) + r" \text{ and } " + parts[-1]
         yield ", ".join(parts[:-1]) + " and " + parts[-1]
-        yield ", ".join(parts[:-1]) + r" \text{ or } " + parts[-1]
+        if "=" not in text:  # of x = 1 and y = 2 one would do
+            yield ", ".join(parts[:-1]) + r" \text{ or } " + parts[-1]
 
 
 @inside
