@@ -165,7 +165,7 @@ OPPOSITES = (
 
 # Words behind a value that leave open whether it is the answer.
 DOUBTS = ROUNDINGS | frozenset(
-    "least most guess estimate estimated likely possibly probably uncertain hopefully "
+    "least most guess estimate estimated possibly probably uncertain hopefully "
     "bound fails cannot".split()
 )
 
@@ -201,10 +201,14 @@ CHINESE = {
 
 # Words behind a value that change it, and are no label of what it counts.
 ARITHMETIC = frozenset(
-    "squared cubed factorial inverse reciprocal doubled tripled halved half halves "
-    "third thirds quarter fourth fourths fifth fifths tenth tenths hundredth "
-    "hundredths thousandth thousandths times plus minus divided negative below wrong "
-    "incorrect gross".split()
+    "squared cubed factorial inverse reciprocal doubled tripled halved plus minus "
+    "divided zero wrong incorrect".split()
+)
+
+# Words that do so alone, or before "of": 2 thirds of it, but 3 third-graders.
+PARTS = frozenset(
+    "half halves third thirds quarter fourth fourths fifth fifths tenth tenths "
+    "hundredth hundredths thousandth thousandths negative below gross".split()
 )
 
 # Words too short to be told from products of variables otherwise.

@@ -76,9 +76,8 @@ def _quantity(value, words):
         return ex.Percent(value)
     if phrase in ("degrees", "degree"):
         return ex.Degrees(value)
-    if lexicon.ARITHMETIC & set(phrase.split()) or phrase in lexicon.NUMBERS:
-        if units.unit_of(words) is None:  # 5 meters squared
-            raise Unreadable(f"a value that is {phrase!r}")
+    if _calculates(phrase.split()) and units.unit_of(words) is None:
+        raise Unreadable(f"a value that is {phrase!r}")
     scale, words = _scale(words)
     if scale != 1:
         value = ex.Mul((value, ex.Num(scale)))
@@ -87,6 +86,17 @@ def _quantity(value, words):
         members = tuple(ex.Quantity(member, words) for member in inner.members)
         return Many(inner.name, members, inner.braces)
     return ex.Quantity(inner, words) if words else inner
+
+
+def _calculates(words):
+    """Whether words change the value before them: squared, times two, thirds of it."""
+    if not lexicon.ARITHMETIC.isdisjoint(words):
+        return True
+    first, *rest = words
+    if first == "times":  # 3 times, 3 times as likely
+        return bool(rest) and rest[0] in lexicon.NUMBERS
+    changes = first in lexicon.PARTS or first in lexicon.NUMBERS
+    return changes and (not rest or rest[0] == "of")
 
 
 def _scale(words):
@@ -166,7 +176,8 @@ def _list(members, links):
         groups = _alternatives(members, links, mark)
         if all(map(_is_system, groups)) or (mark == "or" and _is_system(members)):
             return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
-    members = _as_points(members)
+    if "or" in links:
+        members = _as_points(members)
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
     members = _restricted(_members(members))
