@@ -158,6 +158,9 @@ def check_answers(experiment):
     for name, source in _graded_sources(experiment):
         problems = list(problems_to_check(source))
         unread = [each for each in problems if golds.fault(each.answer) is not None]
+        if not unread:
+            lines.append(f"{name}: the checker reads all of {len(problems)} answers")
+            continue
         share = len(unread) / len(problems)
         line = (
             f"{name}: the checker cannot read {len(unread)} of {len(problems)} answers "

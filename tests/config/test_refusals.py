@@ -341,7 +341,7 @@ def test_answers_that_the_checker_cannot_read_are_refused_above_a_share(
     path = experiment(", grading=Grading(unreadable=0.2)")
     assert check_experiment(loading.load(path, []), "run") == [
         "train_set: the checker cannot read 1 of 8 answers (12.5%)",
-        "validation.source: the checker cannot read 0 of 256 answers (0.0%)",
+        "validation.source: the checker reads all of 256 answers",
     ]
     path = experiment(", grading=Grading(graders.hendrycks)")
     assert check_experiment(loading.load(path, []), "run") == []
@@ -352,5 +352,5 @@ def test_training_says_the_share(tmp_path):
         TINY, "--run", tmp_path / "run", "--steps", 0, "--sft", "off"
     )
     assert status == 0
-    said = "train_set: the checker cannot read 0 of 256 answers (0.0%)"
+    said = "train_set: the checker reads all of 256 answers"
     assert said in " ".join(output.split())
