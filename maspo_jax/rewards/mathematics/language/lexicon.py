@@ -146,6 +146,10 @@ KINDS = {
     "real": "R", "reals": "R", "complex": "C", "rational": "Q", "rationals": "Q",
     "integer": "Z", "integers": "Z", "natural": "N", "naturals": "N", "whole": "Z",
 }  # fmt: skip
+# Spellings of one kind: whether zero is natural is left open.
+DOMAINS = {
+    f"field {field}": "field N" for field in ("N+", "N*", "Z+", "N_+", "Z_+", "Z_>0")
+}
 UNRESTRICTING = frozenset(KINDS) | frozenset(
     "all any every each some arbitrary fixed constant constants number numbers value "
     "values positive nonnegative a an the is are be and of".split()

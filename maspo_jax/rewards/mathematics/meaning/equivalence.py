@@ -14,6 +14,7 @@ from maspo_jax.rewards.mathematics.algebra import normal
 from maspo_jax.rewards.mathematics.algebra.values import VALUES, match_values
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import lexicon, units
+from maspo_jax.rewards.mathematics.language.parser import parse
 from maspo_jax.rewards.mathematics.language.tokens import (
     Token,
     Unreadable,
@@ -63,8 +64,9 @@ def compare_texts(gold, answer, same):
     if any(token.kind == "word" for token in expected + given):
         if _plain_words(expected) == _plain_words(given):
             return True, "same words"
-    label = _label_of_choice(expected)
-    if label is not None:
+    label, spoken = _label_of_choice(expected)
+    alone = sum(token.text not in "()" for token in given) == 1
+    if label is not None and (alone or not spoken):  # else both have a text
         verdict = _is_chosen(label, given)
         if verdict is not None:
             return verdict, "choice"
@@ -74,6 +76,8 @@ def compare_texts(gold, answer, same):
         return False, f"unparsed: reference: {refusal}"
     try:
         candidate = reading.read_meaning(answer)
+        if _differ_in_domain(gold, expected, answer, given):
+            return False, "value"
         return match(reference, candidate, same), "value"
     except Unreadable as refusal:
         if isinstance(reference, ex.Text):
@@ -82,6 +86,18 @@ def compare_texts(gold, answer, same):
 
 
 # Wording.
+
+
+def _differ_in_domain(gold, expected, answer, given):
+    """Whether two answers say different kinds of one name: k in Z, k in N."""
+    if not all(map(_states_kind, (expected, given))):
+        return False
+    kinds, others = (reading.domains(parse(text)) for text in (gold, answer))
+    return any(others.get(name, kind) != kind for name, kind in kinds.items())
+
+
+def _states_kind(tokens):
+    return any(token.text == "in" or token.text in lexicon.KINDS for token in tokens)
 
 
 def _ungrouped(tokens):
@@ -119,17 +135,17 @@ def _plain_words(tokens):
 
 
 def _label_of_choice(tokens):
-    """Returns the letter if a reference is the label of one choice: B, (B) or (b)."""
-    texts = [token.text for token in tokens]
+    """Returns the letter if a reference is a choice, B or (b), and if it has a text."""
+    texts, size = [token.text for token in tokens], len(tokens)
     if len(tokens) > 3 and (texts[0], texts[2]) == ("(", ")") and tokens[3].spaced:
         tokens = tokens[:3]  # (C) 12
     if len(tokens) > 2 and texts[1] == "." and texts[0] in lexicon.LABELS:
         tokens = tokens[:1]  # C. 12
     bare = [token for token in tokens if token.text not in "()"]
     if len(bare) != 1 or len(bare[0].text) != 1:
-        return None
+        return None, False
     letter = bare[0].text.upper() if len(tokens) == 3 else bare[0].text
-    return letter if letter in lexicon.LABELS else None
+    return letter if letter in lexicon.LABELS else None, len(tokens) < size
 
 
 def _is_chosen(label, tokens):

@@ -224,6 +224,18 @@ def _restricted(members):
     return rest or members
 
 
+def domains(node):
+    """Returns {name: kind} of what a tree says of names: k is whole, or natural."""
+    found = {}
+    for below in ex.walk(node):
+        match below:
+            case ex.Relation(
+                ops=("in",), sides=(ex.Sym(name=name), ex.Const(name=kind))
+            ):
+                found[name] = lexicon.DOMAINS.get(kind, kind)
+    return found
+
+
 def _is_unnamed_region(member):
     try:
         return bool(as_region(member)) and not getattr(member, "name", None)
@@ -451,7 +463,9 @@ def _builder(node):
     if isinstance(condition, Named | Many) and condition.name == variable:
         several = isinstance(condition, Many) or isinstance(condition.value, Many)
         values = condition if isinstance(condition, Many) else condition.value
-        return Many(None, values.members if several else (values,), True)
+        members = values.members if several else (values,)
+        if not any(map(ex.symbols, members)):  # else what k ranges over decides
+            return Many(None, members, True)
     return node
 
 
