@@ -18,7 +18,8 @@ class Data:
 
     Prints the schema and the columns it reads, the number of problems, a few prompts
     as a policy is asked, their reference answers as the checker reads them, and the
-    shares of rows without an answer and of answers that the checker cannot read.
+    shares of rows without an answer, of answers that the checker cannot read, and of
+    those whose spelling has another reading that would earn a reward as well.
     """
 
     file: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="FILE")]
@@ -104,7 +105,19 @@ def report(name, found, template, shown):
     lines += [f"{INDENT}{each}" for each in missing[:shown]]
     what = "answers cannot be read: only their own spelling would earn a reward"
     lines += [_share(unread, len(problems), what)]
-    for answer, times in collections.Counter(unread).most_common(shown):
+    lines += _most_common(unread, shown)
+    read = [problem.answer for problem in problems if not faults[problem.answer]]
+    others = {answer: golds.other_reading(answer) for answer in set(read)}
+    double = [f"{answer}, {others[answer]}" for answer in read if others[answer]]
+    what = "answers have another reading, which would earn as well"
+    lines += [_share(double, len(problems), what), *_most_common(double, shown)]
+    return lines
+
+
+def _most_common(answers, shown):
+    """Returns a line for each of the answers that occur most often."""
+    lines = []
+    for answer, times in collections.Counter(answers).most_common(shown):
         line = " ".join(answer.split())
         lines += [f"{INDENT}{line:.70}" + f" ({times} times)" * (times > 1)]
     return lines

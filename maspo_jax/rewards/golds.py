@@ -5,13 +5,15 @@ that a set with many of them trains a policy to copy.
 """
 
 import dataclasses
+from fractions import Fraction
 
 from maspo_jax.rewards import countdown
 from maspo_jax.rewards.extraction import reference
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.algebra.normal import rational_value
+from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
-from maspo_jax.rewards.mathematics.meaning import reading
+from maspo_jax.rewards.mathematics.meaning import equivalence, reading
 
 
 def fault(gold):
@@ -30,6 +32,37 @@ def shown(gold):
         Unreadable: it cannot be read; the message says why.
     """
     return _written(_meaning(gold))
+
+
+def other_reading(gold):
+    """Returns what else a reference answer may mean that would earn, or None.
+
+    Its spelling leaves both open: (2, 3) is a point and an interval, 50% is 50 and one
+    half, 12 in base three is twelve where the base is left out.
+
+    Raises:
+        Unreadable: it cannot be read; the message says why.
+    """
+    meaning = _meaning(gold)
+    match meaning:
+        case ex.Bracket(open="(", close=")"):
+            other, name = _interval(meaning), "an interval"
+        case ex.Percent(arg=other):
+            name = "without its percent sign"
+        case ex.Based(digits=digits) if digits.isdigit():
+            other, name = ex.Num(Fraction(digits)), "in base ten"
+        case _:
+            return None
+    if other is None or values.quick(meaning, other):  # 0%, or seven in base eight
+        return None
+    return name if equivalence.match(meaning, other, values.quick) else None
+
+
+def _interval(pair):
+    try:
+        return reading.as_region(pair)
+    except Unreadable:  # ends that have no order, (a, a + 1)
+        return None
 
 
 def _meaning(gold):

@@ -41,11 +41,12 @@ def test_it_shows_schema_columns_prompts_and_answers(write):
     assert [line for line in lines if line in {row["id"] for row in rows}] == [
         *("p4", "p6", "p8"),
     ]
-    assert lines[-3:] == [
+    assert lines[-4:] == [
         "0 of 7 (0.0%) rows have no answer",
         "1 of 7 (14.3%) answers cannot be read: only their own spelling would earn a "
         "reward",
         f"    {UNREADABLE}",
+        "0 of 7 (0.0%) answers have another reading, which would earn as well",
     ]
 
 
@@ -62,7 +63,17 @@ def test_an_answer_that_cannot_be_read_says_why(write):
     row = {"problem": "?", "answer": UNREADABLE}
     output = shown(write(row, row))
     assert f"  cannot be read\n    {golds.fault(UNREADABLE)}\n" in output
-    assert output.endswith(f"    {UNREADABLE} (2 times)\n")
+    assert f"    {UNREADABLE} (2 times)\n" in output
+
+
+def test_answers_with_two_readings_are_counted_and_shown(write):
+    rows = [{"problem": "?", "answer": answer} for answer in ("5", "50\\%", "(2,3)")]
+    output = shown(write(*rows, rows[-1], {"problem": "?", "answer": UNREADABLE}))
+    assert output.endswith(
+        "3 of 5 (60.0%) answers have another reading, which would earn as well\n"
+        "    (2,3), an interval (2 times)\n"
+        "    50\\%, without its percent sign\n"
+    )
 
 
 def test_columns_a_schema_and_a_template_can_be_named(write):
