@@ -20,9 +20,14 @@ CLAUSE = 80  # characters of the clause before "answer", or after "answer to"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
-_REASONING_MARK = re.compile(f"{THINK}|{THOUGHT}")
+_REASONING_MARK = re.compile(
+    r"<(?i:(?P<end>/?)(?P<kind>think|thinking|thought|reasoning|seed:think)"
+    r"|\|(?P<side>begin|end)_of_thought\|)>"
+)
 _BLANK = " \t\r\v\f\xa0"  # what is nothing before a mark at the start of a line
-_BARE = re.compile(r"[ \t]+(\d+(?:\.\d+)?|[A-Za-z])(?![\w{^/\\])")
+_BARE = re.compile(
+    r"(?:[ \t]+(?:\d+(?:\.\d+)?|[A-Za-z])|[ \t]*\\[A-Za-z]+)(?![\w{^/\\([])"
+)
 _END_TOKENS = (
     "<|im_end|>",
     "<|endoftext|>",
@@ -42,7 +47,7 @@ _SPACING = (
     "\\(",
 )
 _MARKS = ("*", " ", "_", "\t")  # between "answer" and its verb
-_VERBS = ("is:", "is", ":", "：", "=", "equals", "s are:", "s are", "是", "为")
+_VERBS = ("is:", "is", ":", "：", "=", "equals", "s are:", "s are", "是", "为", "选")
 _HEADINGS = ("", "final", "the final", "my final")  # before "answer", alone on a line
 _ADVERBS = ("thus ", "therefore ", "hence ", "then ", "indeed ", "simply ")
 _HEDGES = frozenset(
@@ -73,24 +78,26 @@ def strip_reasoning(response):
     answer either; the next `</think>` closes it. A `</think>` that nothing in the text
     opened closes the reasoning that the prompt opened: all before it is reasoning. Once
     reasoning was closed, both count at the start of a line alone, and again mean the
-    same: within a line they are quoted, as in an answer about them.
+    same: within a line they are quoted, as in an answer about them. Other tags,
+    `<reasoning>` or `<|begin_of_thought|>`, do the same, each with its own end.
     """
     if isinstance(response, AnswerText):
         return response
-    kept, begin, inside, closed = [], 0, False, False
+    kept, begin, inside, closed = [], 0, None, False
     last, fresh = 0, True  # where the mark before ended, and whether it closes
     for mark in _REASONING_MARK.finditer(response):
-        opens, gap = mark[0] == THINK, response[last : mark.start()].rstrip(_BLANK)
+        gap, kind = response[last : mark.start()].rstrip(_BLANK), mark["kind"] or "of"
+        opens = mark["end"] == "" or (mark["side"] or "").lower() == "begin"
         at_start = gap.endswith("\n") or (fresh and not gap)
         end, last, fresh = last + len(gap), mark.end(), not opens
         if inside:
-            if not opens:
-                inside, closed, begin = False, True, last
+            if not opens and kind.lower() == inside:
+                inside, closed, begin = None, True, last
         elif closed and not at_start:
             fresh = False  # quoted
         elif opens:
             kept += [response[begin:end]] if closed else []
-            inside = True
+            inside = kind.lower()
         else:
             kept, closed, begin = [], True, last
     return AnswerText("" if inside else "".join(kept) + response[begin:])
@@ -130,7 +137,7 @@ def boxes(text, start):
         brace = start + len("\\boxed") if text[start + 1] == "b" else start + 5
         spaced = _BARE.match(text, brace)
         if spaced:  # \boxed 5
-            yield start, spaced[1], spaced.end()
+            yield start, spaced[0].strip(), spaced.end()
         else:
             while text[brace : brace + 1].isspace():
                 brace += 1

@@ -157,6 +157,20 @@ def test_a_megabyte_takes_no_time(piece):
     assert found.text is None or len(found.text) <= LONGEST * 64
 
 
+BARE = {r"\boxed 5.": "5", r"\boxed x": "x", r"\boxed\pi": r"\pi"}
+BARE |= {r"\boxed \infty$": r"\infty", r"\boxed 3.5": "3.5"}
+
+
+@pytest.mark.parametrize("text", BARE)
+def test_a_box_without_braces_holds_what_stands_alone(text):
+    assert extract("So " + text).text == BARE[text]
+
+
+@pytest.mark.parametrize("text", [r"\boxed 5x", r"\boxed\frac12", r"\boxed\sqrt{2}"])
+def test_a_box_without_braces_holds_no_more(text):
+    assert extract("So " + text).text is None
+
+
 def test_only_the_end_of_a_response_is_searched():
     assert extract(r"\boxed{5}" + "a " * 1_000).text == "5"
     assert extract(r"\boxed{5}" + "a " * TAIL).text is None
@@ -200,6 +214,30 @@ REASONING = {
 @pytest.mark.parametrize("text", REASONING, ids=repr)
 def test_what_is_not_reasoning_is_the_answer(text):
     assert strip_reasoning(text) == REASONING[text]
+
+
+TAGS = {
+    **{f"<{kind}>": f"</{kind}>" for kind in ("Think", "thinking", "thought")},
+    **{f"<{kind}>": f"</{kind}>" for kind in ("reasoning", "seed:think", "REASONING")},
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+}
+
+
+@pytest.mark.parametrize("opens", TAGS)
+def test_other_tags_are_around_reasoning_as_think_is(opens):
+    for text, answer in REASONING.items():
+        pair = (("<think>", opens), ("</think>", TAGS[opens]))
+        for think, tag in pair:
+            text, answer = text.replace(think, tag), answer.replace(think, tag)
+        assert strip_reasoning(text) == answer
+    assert strip_reasoning(f"{opens}Hm. 35{TAGS[opens]} 34") == " 34"
+
+
+@pytest.mark.parametrize("opens", [tag for tag in TAGS if tag.lower() != "<think>"])
+def test_reasoning_ends_with_its_own_tag(opens):
+    assert strip_reasoning(f"{opens}Hm.</think> 34") == ""
+    assert strip_reasoning(f"<think>Hm.{TAGS[opens]} 34") == ""
+    assert strip_reasoning(f"<think>Hm. {opens}35{TAGS[opens]}</think> 34") == " 34"
 
 
 def test_reasoning_opened_many_times_takes_no_time():

@@ -35,7 +35,6 @@ TWICE = [
     ("(2, 3)", "an interval", "2 < x < 3", "x = 2, y = 3"),
     ("(-\\frac12, \\pi)", "an interval", "-0.5<x<\\pi", "x=-\\frac12, y=\\pi"),
     ("20\\%", "without its percent sign", "20", "0.2"),
-    ("101_2", "in base ten", "101", "5"),
 ]
 ONCE = ["7", "(3, 2)", "(a, a+1)", "[2, 3]", "(1, 2, 3)", "\\{2, 3\\}", "0\\%", "7_8"]
 ONCE += ["1B_{16}", "1,234", "x = 5", "30^\\circ", "\\emptyset", "5\\text{ cm}"]
@@ -47,6 +46,13 @@ def test_another_reading_is_told_where_both_earn(gold, name, first, second):
     assert is_correct(f"\\boxed{{{first}}}", gold)
     assert is_correct(f"\\boxed{{{second}}}", gold)
     assert not is_correct(f"\\boxed{{{first}}}", second)
+
+
+def test_digits_in_a_base_have_two_readings():
+    assert golds.other_reading("101_2") == "in base ten"
+    assert is_correct(r"\boxed{101}", "101_2")
+    assert is_correct(r"\boxed{101_{2}}", "101_2")
+    assert not is_correct(r"\boxed{5}", "101_2")
 
 
 @pytest.mark.parametrize("gold", ONCE)

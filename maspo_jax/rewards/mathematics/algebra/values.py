@@ -32,7 +32,7 @@ def match_values(gold, answer, same):
             bare = (gold.arg, answer) if marked[0] else (gold, answer.arg)
             return either(same(*pair) for pair in (bare, (gold, answer)))
     if isinstance(gold, ex.Based) or isinstance(answer, ex.Based):
-        return _match_based(gold, answer, same)
+        return _match_based(gold, answer)
     if isinstance(gold, ex.Add | ex.Mul) or isinstance(answer, ex.Add | ex.Mul):
         bare = _without_degrees(gold), _without_degrees(answer)
         if bare != (gold, answer):  # 180° - 2a, a in degrees
@@ -68,14 +68,13 @@ def _match_ratios(gold, answer, same):
     return same(ex.quotient(*ratio.parts), other)
 
 
-def _match_based(gold, answer, same):
+def _match_based(gold, answer):
     if isinstance(gold, ex.Based) and isinstance(answer, ex.Based):
         digits = gold.digits.lower().lstrip("0") == answer.digits.lower().lstrip("0")
         return digits and gold.base == answer.base
+    # What is asked for in a base is its digits: 12 in base three is not answered by 5.
     based, other = (gold, answer) if isinstance(gold, ex.Based) else (answer, gold)
-    if based.digits.isdigit() and other == ex.Num(Fraction(based.digits)):
-        return True
-    return same(gold, answer)
+    return based.digits.isdigit() and other == ex.Num(Fraction(based.digits))
 
 
 def quick(gold, answer):

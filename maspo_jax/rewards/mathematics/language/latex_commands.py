@@ -111,7 +111,7 @@ def environment(parser):
         if parser.at_end():
             raise Unreadable("an environment that never ends")
         if parser.accept("\\\\"):
-            rows.append(tuple(row))
+            rows += [tuple(row)] if row else []  # an empty one is space
             row = []
         elif parser.accept("&"):
             continue

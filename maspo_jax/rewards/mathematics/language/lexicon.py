@@ -30,7 +30,9 @@ _SIGNS = {
     "⌋": "\\rfloor ", "⌈": "\\lceil ", "⌉": "\\rceil ",
     "、": ",", "。": ".", "\u00a0": " ", "\u2009": " ",
     "\u202f": " ", "\u200b": "", "€": " euros ", "£": " gbp ", "¢": " cents ",
-    "¥": " yen ", "‘": "'", "「": "", "」": "", "«": "", "»": "", "✓": "", "✔": "",
+    "¥": " yen ", "₹": " rupees ", "₽": " rubles ", "₩": " krw ",
+    "₱": " pesos ", "₫": " vnd ", "₪": " shekels ", "₺": " lira ", "฿": " baht ",
+    "″": "''", "‘": "'", "「": "", "」": "", "«": "", "»": "", "✓": "", "✔": "",
     "✅": "", "■": "", "□": "", "∎": "", "“": '"',
     "”": '"', "∖": "\\setminus ", "≡": "\\equiv ", "∀": "\\forall ", "⊤": "\\top ",
     "∨": "\\lor ", "∧": "\\land ", "→": "\\to ",
@@ -83,7 +85,7 @@ OPERATORS = {
     "lfloor": "lfloor", "rfloor": "rfloor", "lceil": "lceil", "rceil": "rceil",
     "&": "&", "_": "_", "\\": "\\\\", "|": "|", "to": "to", "rightarrow": "to",
     "choose": "choose", "over": "over", "backslash": "setminus",
-    "smallsetminus": "setminus",
+    "smallsetminus": "setminus", "cr": "\\\\",
 }  # fmt: skip
 
 # Command -> the command it is another size of.
@@ -121,7 +123,14 @@ CIRCLED = frozenset("①②③④⑤⑥⑦⑧⑨⑩")
 CONNECTIVES = {"and": "and", "or": "or", "to": ":", "mod": "mod"}
 
 # Words between a name and its value.
-COPULAS = frozenset(["is", "are", "equals"])
+COPULAS = frozenset(
+    "is are equals was were has have had needs takes costs gets contains".split()
+)
+
+# Words before an answer that say nothing of it.
+ADVERBS = frozenset(
+    "so thus therefore hence then finally indeed exactly precisely ans".split()
+)
 
 # Words that open a condition of a definition by cases.
 CONDITIONALS = frozenset(["if", "for", "when", "where"])
@@ -160,6 +169,11 @@ ROUNDINGS = frozenset("about approximately approx around roughly nearly".split()
 REASONS = frozenset(["since", "because"])
 REMARKS = ROUNDINGS | REASONS
 
+# Words and signs before what a remark says again, in other signs: (which is 6.25).
+RESTATEMENTS = frozenset(
+    "or = which that is equivalently equals equal to namely".split()
+)
+
 # Labels that are a sign.
 OPPOSITES = (
     ("increase", "decrease"), ("profit", "loss"), ("gain", "loss"), ("left", "right"),
@@ -184,7 +198,21 @@ SCALES = {
 }  # fmt: skip
 
 # Commands that are a letter.
-LETTERS = {"imath": "i", "jmath": "j", "top": "T"}
+LETTERS = {"imath": "i", "jmath": "j", "top": "T", "Pr": "P"}
+
+# Commands that are a currency.
+CURRENCIES = {
+    "pounds": "gbp",
+    "textsterling": "gbp",
+    "euro": "euros",
+    "texteuro": "euros",
+    "yen": "yen",
+    "textyen": "yen",
+    "rupee": "rupees",
+    "textdollar": "dollars",
+    "cent": "cents",
+    "textcent": "cents",
+}
 
 # Commands before the name of an angle.
 ANGLES = frozenset(["angle", "measuredangle"])
@@ -197,7 +225,8 @@ CHINESE = {
     "公斤": " kg ", "毫克": " mg ", "克": " g ", "吨": " tons ", "毫升": " mL ",
     "升": " L ", "小时": " hours ", "分钟": " minutes ", "秒": " seconds ",
     "天": " days ", "左右": " approximately ", "以上": " at least ",
-    "以下": " at most ", "折": " tenths ", "有": "", "选": "", "元": " yuan ",
+    "以下": " at most ", "折": " tenths ", "有": "", "选项": "", "故选": "",
+    "选": "", "毛": " jiao ", "元": " yuan ",
     "度": " degrees ", "万": " wan ", "亿": " yi ",
     "或": " or ", "和": " and ", "且": " and ", "无解": " no solution ",
     "一共": "", "共有": "", "共": "", "是": "",
@@ -231,4 +260,4 @@ NUMBERS = dict(
 ) | {"sixteen": 16}
 
 # Environments whose rows are the members of a list, and & merely aligns.
-SYSTEMS = frozenset(["cases", "aligned", "align", "gathered", "split", "eqnarray"])
+SYSTEMS = frozenset("cases aligned align gathered gather split eqnarray".split())

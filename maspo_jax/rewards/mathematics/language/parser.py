@@ -11,6 +11,8 @@ Time is linear in the tokens: no rule is tried twice at one place. What does not
 fit raises `Unreadable`; nothing is guessed and nothing is executed.
 """
 
+from fractions import Fraction
+
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import (
     latex_commands,
@@ -38,6 +40,7 @@ _CLOSERS = frozenset([")", "]", "}", "\\}"])
 _END = Token("end", "")
 _IGNORED = frozenset(["therefore", "implies", "Rightarrow"])
 _LEADING = frozenset(["~=", "="])  # what an answer may begin with: = 5
+_SAID_AGAIN = frozenset(["~=", "=", "or"])  # what a remark may begin with, beside words
 
 
 def parse(text):
@@ -168,34 +171,49 @@ class _Parser:
     def relation(self):
         while self.here.text in _LEADING or self.here.text in _IGNORED:
             self.take()
+        if not self.index and self.here.text.lower() in lexicon.ADVERBS:
+            self.take()
+            if self.here.text in (",", ":", "="):
+                self.take()
         sides, ops = [self.union()], []
         while self.here.kind == "op" and self.here.text in RELATIONS:
             ops.append(self.take().text)
             sides.append(self.union())
         while self.opens_remark():
-            rounded = self.remark(sides)
-            if rounded is not None:
-                ops.append("~=")
-                sides.append(rounded)
+            said = self.remark(sides)
+            if said is not None:
+                ops.append(said[0])
+                sides.append(said[1])
         return ex.Relation(tuple(ops), tuple(sides)) if ops else sides[0]
 
     def opens_remark(self):
         """Whether a remark in brackets stands here: (about 18.9 cards), (ways)."""
         inside = self.peek()
-        return self.at("(") and (inside.kind == "word" or inside.text == "~=")
+        return self.at("(") and (inside.kind == "word" or inside.text in _SAID_AGAIN)
 
     def remark(self, sides):
-        """Takes a remark; a unit goes to the last side. Returns a rounding, or None."""
+        """Takes a remark; a unit goes to the last side.
+
+        Returns:
+            ("~=", value) of a rounding, ("same", value) of what is said again, or None.
+        """
         self.take()
         opener = self.here.text.lower()
         if opener in lexicon.REASONS:
             self.skip_to_close()
             return None
-        if opener in lexicon.ROUNDINGS or opener == "~=":
-            self.take()
-            rounded = self.quantity()
+        rounded = opener in lexicon.ROUNDINGS or opener == "~="
+        again = opener in lexicon.RESTATEMENTS
+        if rounded or again:
+            while self.here.text.lower() in lexicon.RESTATEMENTS or rounded:
+                self.take()
+                self.accept(",")
+                if rounded:
+                    break
+            value = self.quantity()
             self.expect(")")
-            return rounded.value if isinstance(rounded, ex.Quantity) else rounded
+            value = value.value if isinstance(value, ex.Quantity) else value
+            return "~=" if rounded else "same", value
         words = tuple(literals.take_words(self))
         self.expect(")")
         if not isinstance(sides[-1], ex.Quantity):
@@ -264,6 +282,9 @@ class _Parser:
         words = tuple(token.text for token in self.tokens[: named - 1])
         if (lexicon.HEDGES | lexicon.BOUNDS) & {word.lower() for word in words}:
             return None
+        if sign.text == "=" and named > end:
+            self.index, self.here = end, sign
+            return ex.Text(words)  # which the rest of a chain gives a value
         self.index, self.here = named, value
         return ex.Relation(("=",), (ex.Text(words), self.quantity()))
 
@@ -309,7 +330,7 @@ class _Parser:
         self.skip_empty_groups()
         value = self.product()
         if negative:
-            value = ex.negated(value)
+            value = ex.negated(_ungrouped(value))
         return ex.PlusMinus(plus_minus, value) if plus_minus else value
 
     def product(self):
@@ -458,7 +479,7 @@ def _suffixed(parser, node):
             node = ex.Percent(node)
         elif text == "deg":
             parser.take()
-            node = ex.Degrees(node)
+            node = ex.Degrees(_with_minutes(parser, node))
         elif text == "^":
             node = _power(parser, _ungrouped(node))
         elif text == "_":
@@ -475,6 +496,20 @@ def _suffixed(parser, node):
             if isinstance(node.base, ex.Sym) and node.base.name in _FUNCTIONS:
                 return _application(parser, ex.Sym(node.base.name + "^-1"))
     return node
+
+
+def _with_minutes(parser, degrees):
+    """Takes the minutes and seconds of arc behind degrees: 30° 15' 20''."""
+    terms = [degrees]
+    for size, marks in ((60, ["'"]), (3600, ["'", "'"])):
+        behind = [parser.peek(place).text for place in range(1, len(marks) + 2)]
+        if parser.here.kind != "num" or behind[:-1] != marks or behind[-1] == "'":
+            continue
+        part = literals.literal(parser.take().text)
+        terms.append(ex.quotient(part, ex.Num(Fraction(size))))
+        for _ in marks:
+            parser.take()
+    return ex.Add(tuple(terms)) if len(terms) > 1 else degrees
 
 
 def _power(parser, base):
@@ -553,4 +588,8 @@ def _statements(tokens):
             stack.pop()
         elif token.text in _STATED and stack and stack[-1] is not None:
             found.add(stack[-1])
+    for place, (name, verb) in enumerate(zip(tokens[1:], tokens[2:], strict=False)):
+        said = name.kind == "name" and verb.text.lower() in lexicon.COPULAS
+        if said and tokens[place].text == "(":
+            found.add(place)  # (n is an integer)
     return found

@@ -10,6 +10,7 @@ could tell two answers apart.
 
 import dataclasses
 import functools
+import html
 import re
 
 from maspo_jax.rewards.mathematics.language import lexicon, units
@@ -35,21 +36,38 @@ class Token:
 #     100^\circ\mathrm{C}, 3{:}30 p.m.  ->  100\text{ celsius}, 3:30 pm
 # Every pattern is linear.
 _DROPPED = ("$$", "\\(", "\\)", "\\[", "\\]")  # delimiters of mathematics
-_ENTITIES = {
-    "&lt;": "<", "&gt;": ">", "&le;": "<=", "&ge;": ">=", "&ne;": "!=", "&amp;": "&",
-    "&deg;": "\\degree ", "&times;": "*", "&minus;": "-", "&pi;": "\\pi ",
-    "&infin;": "\\infty ", "&nbsp;": " ",
-}  # fmt: skip
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z]{2,31}\d{0,2});")
+_HTML = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"<sup>([^<>]*)</sup>", r"^{\1}"),
+        (r"<sub>([^<>]*)</sub>", r"_{\1}"),
+        (r"<(b|i|em|strong|u|mark|span|p)>([^<>]*)</\1>", r"\2"),
+        (r"(?:<br ?/?>\s*)+$", ""),
+    )
+]
+_CHINESE_PARTS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"百分之\s*(\d+(?:\.\d+)?)", r"\1\\%"),
+        (r"(小时[^\d分]{0,8}\d+[^\d分]{0,8})分(?!钟)", r"\1分钟"),
+        (r"(元[^\d角]{0,8}\d+[^\d角]{0,8})角", r"\1毛"),
+    )
+]
 _CHINESE = re.compile("|".join(sorted(lexicon.CHINESE, key=len, reverse=True)))
 _SCRIPTS = [
     (sign, table, re.compile(f"[{''.join(table)}]+"))
     for sign, table in (("^", lexicon.SUPERSCRIPTS), ("_", lexicon.SUBSCRIPTS))
 ]
-_ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu)\s*\]")
+_ROW_SPACING = re.compile(
+    r"\\\\(?:\*|\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm|in|mu)\s*\])"
+)
+_DISPLAY = re.compile(r"\\(?:begin|end)\s*\{(?:equation|displaymath|math|center)\*?\}")
 _TEMPERATURE = (
     r"(?:\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree)(?![A-Za-z])\s*(?:\\[,;: ]\s*)?"
     r"(?:\\(?:text|mathrm)\s*\{\s*SCALE\s*\}|SCALE(?![A-Za-z]))"
 )
+_MILLIONS = r"(?<=\d)\s*(?:\\(?:text|mathrm)\{\s*(?:SIZE)\s*\}|(?:SIZE)(?![A-Za-z]))"
 # A text without the first string does not match the pattern beside it.
 _RULES = [
     (hint, re.compile(pattern), replacement)
@@ -60,6 +78,13 @@ _RULES = [
         ("F", _TEMPERATURE.replace("SCALE", "F"), r"\\text{ fahrenheit}"),
         (".", r"\b(?:np|numpy|math|sympy)\.(?=[a-z])", ""),  # Minerva: np.arcsin
         ("m", r"\b([aApP])\.\s?m\b\.?|(?<=\d)\s*([aApP])m\b", r" \1\2m"),  # p.m., 3pm
+        ("i", r"\bi\.\s?e\.,?", "="),
+        ("dollars", _MILLIONS.replace("SIZE", "K|k"), r"\\text{ thousand}"),
+        ("dollars", _MILLIONS.replace("SIZE", "M|mn"), r"\\text{ million}"),
+        ("dollars", _MILLIONS.replace("SIZE", "B|bn"), r"\\text{ billion}"),
+        ("prime", r"(?<=\d)\^\s*(?:\{\s*\\prime\s*\}|\\prime(?![A-Za-z]))", "'"),
+        ("prime", r"(?<=\d)\^\s*\{\s*\\prime\s*\\prime\s*\}", "''"),
+        ("_", r"^\s*(_{1,2})([^_]+)\1\s*$", r"\2"),
         ("M", r"\b([aApP])\.\s?M\b\.?|(?<=\d)\s*([aApP])M\b", r" \1\2m"),
         ("x", r"(?<=\d)\s*x\s*(?=10\s*\^)", r"*"),  # 1.23 x 10^4
         ("([", r"\b(?:Matrix|matrix|array)\s*(?=\(\[)", ""),  # of Python
@@ -102,6 +127,7 @@ _SINGLE = frozenset("+-*/^_=<>()[]{},;:|!%'&")
 _ALIGNED = lexicon.SYSTEMS - {"cases"}
 _ROMAN = frozenset("ii iii iv vi vii viii ix II III IV VI VII VIII IX".split())
 _UNIT_LETTERS = frozenset("mgshLlNJWVAKCF")
+_FIELDS = frozenset("CFNQRZ")
 _FUNCTION_HEAD = re.compile("|".join(sorted(lexicon.FUNCTIONS, key=len, reverse=True)))
 
 
@@ -124,18 +150,23 @@ def tokenize(text):
 
 def _rewritten(text):
     """Returns a text in the spellings that the tokenizer knows."""
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    if "</" in text or "<br" in text:
+        for pattern, replacement in _HTML:
+            text = pattern.sub(replacement, text)
     if not text.isascii():
+        for pattern, replacement in _CHINESE_PARTS:
+            text = pattern.sub(replacement, text)
         text = _CHINESE.sub(_translated, text)
         for sign, table, run in _SCRIPTS:
             inside = lambda match, table=table: "".join(table[c] for c in match[0])
             text = run.sub(lambda match, s=sign, i=inside: f"{s}{{{i(match)}}}", text)
         text = text.translate(lexicon.UNICODE)
     text = text.replace("\\$", " dollars ")
-    if "&" in text:
-        for entity, sign in _ENTITIES.items():
-            text = text.replace(entity, sign)
     if "\\begin" in text:
         text = _ROW_SPACING.sub(lambda match: "\\\\", text)
+        text = _DISPLAY.sub("", text)
     for delimiter in _DROPPED:
         text = text.replace(delimiter, "")
     if "\\\\" in text and "\\begin" not in text:  # \\frac, from JSON within JSON
@@ -217,7 +248,11 @@ class _Scanner:
         self.aligned = match["begin"] == "begin" and match["env"] in _ALIGNED
 
     def field(self, match):
-        self.put("cmd", "field " + match[match.lastgroup])
+        letter = match[match.lastgroup]
+        if letter in _FIELDS:
+            self.put("cmd", "field " + letter)
+        else:
+            self.put("name", letter)  # the P of a probability
 
     bold = field
 
@@ -257,6 +292,8 @@ class _Scanner:
         name = lexicon.ALIASES.get(name, name)
         if name in lexicon.LETTERS:
             self.put("name", lexicon.LETTERS[name])
+        elif name in lexicon.CURRENCIES:
+            self.put("word", lexicon.CURRENCIES[name])
         elif name in lexicon.OPERATORS:
             name = lexicon.OPERATORS[name]
             if name in ("\\{", "\\}"):

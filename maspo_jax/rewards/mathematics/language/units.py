@@ -36,7 +36,11 @@ _TABLE = {
     "euro": {"euro eur €": 1},
     "sterling": {"gbp £": 1},
     "yen": {"yen": 1},
-    "rupee": {"rupee rs": 1}, "yuan": {"yuan rmb": 1},
+    "rupee": {"rupee rs": 1},
+    "yuan": {"yuan rmb": 1, "jiao": "1/10", "fen": "1/100"},
+    "ruble": {"ruble rouble": 1}, "krw": {"krw": 1}, "peso": {"peso": 1},
+    "vnd": {"vnd": 1}, "shekel": {"shekel": 1}, "lira": {"lira": 1},
+    "baht": {"baht": 1},
     "angle": {"degree deg": 1}, "radian": {"radian rad": 1},
     "volume": {  # in cubic meters, so that 5 cm^3 is 5 mL
         "liter litre l L": "1/1000", "ml milliliter mL": "1/1000000",
@@ -61,7 +65,9 @@ _TABLE = {
 }  # fmt: skip
 
 _OF_LENGTH = {"volume": ("length", 3), "area": ("length", 2)}
-_CURRENCIES = frozenset(["money", "euro", "sterling", "yen", "rupee", "yuan"])
+_CURRENCIES = frozenset(
+    "money euro sterling yen rupee yuan ruble krw peso vnd shekel lira baht".split()
+)
 
 # Spelling that stands for a whole unit expression.
 _COMPOUND = {

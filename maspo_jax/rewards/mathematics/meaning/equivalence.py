@@ -153,8 +153,14 @@ def _is_chosen(label, tokens):
     if tokens[0].text.lower() in ("option", "choice") and len(tokens) > 1:
         tokens = tokens[1:]
     texts = [token.text for token in tokens]
+    if (len(texts), texts[0], texts[-1]) == (3, "[", "]"):
+        texts = texts[1:2]
     if len(texts) == 1:
         return texts[0].upper() == label
+    if texts[1] == "(" and texts[-1] == ")" and tokens[2].kind == "word":
+        tokens = [tokens[0], *tokens[2:-1]]  # D (none of the above)
+        texts = [token.text for token in tokens]
+        return None if _TAKEN_BACK & set(texts) else texts[0].upper() == label
     if texts[0] == "(":
         tokens, texts = tokens[1:], texts[1:]
     if texts[1:2] == [")"]:  # (B) or B), perhaps with the choice's text after it
@@ -459,6 +465,8 @@ def _match_quantities(gold, answer, same):
     if _are_opposite(gold, answer):
         return False
     value, given = _bare(gold), _bare(answer)
+    if _is_count(gold, value, given) or _is_count(answer, given, value):
+        return False
     if unit is not None and other is not None:
         if not units.agree(unit, other):
             return False
@@ -468,6 +476,13 @@ def _match_quantities(gold, answer, same):
             value = ex.Mul((unit.size, value))
             given = ex.Mul((other.size, given))
     return match(value, given, same)
+
+
+def _is_count(node, value, other):
+    """Whether what is counted meets a percentage: 24 students are not 24%."""
+    counted = isinstance(node, ex.Quantity) and units.unit_of(node.words) is None
+    signed = [isinstance(each, ex.Percent) for each in (value, other)]
+    return counted and signed == [False, True] and not normal.same(value, other)
 
 
 def _are_opposite(gold, answer):

@@ -74,6 +74,8 @@ def _quantity(value, words):
     phrase = " ".join(words).lower()
     if phrase in ("percent", "per cent", "pct", "percents"):
         return ex.Percent(value)
+    if words[0].lower() == "percent":  # 30 percent of the girls
+        return ex.Quantity(ex.Percent(value), words[1:])
     if phrase in ("degrees", "degree"):
         return ex.Degrees(value)
     if _calculates(phrase.split()) and units.unit_of(words) is None:
@@ -171,12 +173,16 @@ def _members(members):
 def _list(members, links):
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
+    if all(isinstance(each, Many) and _is_system(each.members) for each in members):
+        return Many(None, tuple(members), True)
     mark = "or" if "or" in links else ";"
     if mark in links and (mark == "or" or "," in links):
         groups = _alternatives(members, links, mark)
         if all(map(_is_system, groups)) or (mark == "or" and _is_system(members)):
             return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
     if "or" in links:
+        if all(normal.same(members[0], member) for member in members[1:]):
+            return members[0]  # one value, in two spellings
         members = _as_points(members)
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
@@ -310,6 +316,11 @@ def _relation(node):
         sides = node.sides[:-1]
         exact = ex.Relation(node.ops[:-1], sides) if len(sides) > 1 else sides[0]
         return Approximate(meaning(exact), node.sides[-1])
+    if node.ops[-1] == "same":
+        if not normal.same(*node.sides[-2:]):
+            raise Unreadable("a remark with another value")
+        before = ex.Relation(node.ops[:-1], node.sides[:-1])
+        return meaning(before if len(before.sides) > 1 else node.sides[0])
     ops = tuple("=" if op == "~=" else op for op in node.ops)
     sides = node.sides
     if set(ops) <= {"=", "=="}:
