@@ -1,6 +1,7 @@
 """From drawn tokens to verdicts: on the host, each process its own rows."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 from maspo_jax.rewards import Verifier
@@ -63,13 +64,26 @@ def texts_of(tokenizer, sequences):
         tokenizer: of prompts and responses.
         sequences: the `Sequences` of this process, as NumPy.
     """
-    tail = sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:]
-    drawn = *tail, sequences.response, sequences.response_mask
-    texts = []
-    for asked, shown, row, mask in zip(*drawn, strict=True):
-        thinking = tokenizer.decode(asked[shown]).rstrip().endswith(THINK)
-        texts.append(THINK * thinking + tokenizer.decode(row[mask]))
-    return texts
+    ends = _kept(sequences.prompt[:, -_TAIL:], sequences.prompt_mask[:, -_TAIL:])
+    drawn = _kept(sequences.response, sequences.response_mask)
+    thinking = [
+        end.rstrip().endswith(THINK) for end in _each_once(tokenizer.decode_batch, ends)
+    ]
+    texts = tokenizer.decode_batch(drawn)
+    return [THINK * opens + text for opens, text in zip(thinking, texts, strict=True)]
+
+
+def _kept(tokens, mask):
+    """Returns the tokens of each row that a mask keeps, lists of numbers."""
+    return [row[kept].tolist() for row, kept in zip(tokens, mask, strict=True)]
+
+
+def _each_once(function, rows):
+    """Returns what a function of lists says of each row; equal neighbors are one."""
+    groups = [(row, len([*same])) for row, same in itertools.groupby(rows)]
+    values = function([row for row, _ in groups])
+    counts = [count for _, count in groups]
+    return [v for v, count in zip(values, counts, strict=True) for _ in range(count)]
 
 
 def grade_responses(verifier, tokenizer, problems, sequences, eos_tokens):

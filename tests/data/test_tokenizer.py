@@ -73,6 +73,17 @@ def test_decoding_inverts_encoding(kind, text, bpe):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+@every_tokenizer
+def test_a_batch_is_decoded_as_each_row_is(kind, bpe):
+    tokenizer = build(kind, bpe)
+    rows = [tokenizer.encode(text) for text in TEXTS[kind]]
+    rows += [[*rows[-1], tokenizer.eos_token_id, tokenizer.pad_token_id], []]
+    beyond = [] if kind == "bytes" else [tokenizer.size, tokenizer.size + 3]
+    rows += [[*rows[1], *beyond, *rows[-3]]]
+    assert tokenizer.decode_batch(rows) == [tokenizer.decode(row) for row in rows]
+    assert tokenizer.decode_batch([]) == []
+
+
 @every_text
 def test_encoding_adds_no_special_token_and_stays_in_range(kind, text, bpe):
     tokenizer = build(kind, bpe)

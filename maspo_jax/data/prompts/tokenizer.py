@@ -52,6 +52,9 @@ class Tokenizer(Protocol):
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text of tokens, without pad and ends."""
 
+    def decode_batch(self, rows: list[list[int]]) -> list[str]:
+        """Returns the text of each row of tokens, as `decode` does."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PieceTokenizer:
@@ -99,6 +102,10 @@ class PieceTokenizer:
         )
         return "".join(self.pieces[t - 2] if t < self.size else UNKNOWN for t in kept)
 
+    def decode_batch(self, rows: list[list[int]]) -> list[str]:
+        """Returns the joined pieces of each row."""
+        return [self.decode(row) for row in rows]
+
     @functools.cached_property
     def _token(self) -> dict[str, int]:
         return {piece: token for token, piece in enumerate(self.pieces, 2)}
@@ -132,6 +139,10 @@ class ByteTokenizer:
         # 0xFF occurs in no UTF-8 text.
         data = bytes(t if t < 256 else 0xFF for t in kept)
         return data.decode("utf-8", errors="replace")
+
+    def decode_batch(self, rows: list[list[int]]) -> list[str]:
+        """Returns the text of each row."""
+        return [self.decode(row) for row in rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +202,19 @@ class FileTokenizer:
             else:
                 text, kept = text + self._decode(kept) + UNKNOWN, []
         return text + self._decode(kept)
+
+    def decode_batch(self, rows: list[list[int]]) -> list[str]:
+        """Returns the text of each row, as `decode` does, on all cores at once."""
+        silent, size = {self._pad, *self._eos_tokens}, self._size
+        kept = [[token for token in row if token not in silent] for row in rows]
+        texts = self._tokenizer.decode_batch(
+            [row if max(row, default=0) < size else [] for row in kept],
+            skip_special_tokens=False,
+        )
+        for index, row in enumerate(kept):
+            if max(row, default=0) >= size:
+                texts[index] = self.decode(row)
+        return texts
 
     def _decode(self, tokens: list[int]) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=False)
