@@ -232,7 +232,7 @@ def _try_grader(grader, name, gold):
     forms = [f"\\boxed{{{gold}}}", "\\boxed{?}", "Answer: ?", "#### ?"]
     for response in ("", gold, *forms):
         try:
-            declaration.as_verdict(grader(response, gold))
+            declaration.asked(grader, response, gold)
         except Exception as fault:
             reason = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise ValueError(

@@ -11,6 +11,8 @@ bool or a finite number. It is given the response without its reasoning, see
     amend   a function (verdict, gold) -> verdict that has the last word on what the
             answer checker finds: the grader then runs in `Verifier`, with its workers
             and deadline; one without is called in the process that asks
+    steps   True if it rewards parts of a response: it is given the whole response,
+            reasoning included, and returns a `Verdict` with `steps`
 
 On a function they are stated by the decorator `grader`, on a class by its body.
 """
@@ -32,22 +34,26 @@ HASHES = "####"
 ROUNDING = 1e-6  # 0.7 + 0.2 + 0.1 is less than 1, and full marks all the same
 
 
-def grader(*, reads=(), takes=None, amend=None):
-    """Returns a decorator that states what a grader reads, takes and amends.
+def grader(*, reads=(), takes=None, amend=None, steps=False):
+    """Returns a decorator that states what a grader reads, takes, amends and rewards.
 
     Args:
         reads: tuple of forms of answers, `BOX` for example.
         takes: function of a reference answer that returns a bool.
         amend: function (verdict, gold) -> verdict; see this module's docstring.
+        steps: whether it rewards parts of the whole response.
 
     Raises:
         TypeError: `reads` is one text; write a tuple.
+        ValueError: it amends, and so is never asked for steps.
     """
+    if steps and amend is not None:
+        raise ValueError("steps=True beside amend: what amends is not given the text")
     if isinstance(reads, str):
         raise TypeError(f"reads={reads!r}: must be a tuple, such as ({reads!r},)")
 
     def declare(function):
-        function.reads, function.amend = tuple(reads), amend
+        function.reads, function.amend, function.steps = tuple(reads), amend, steps
         if takes is not None:
             function.takes = takes
         return function
@@ -88,13 +94,33 @@ def as_verdict(returned):
     return Verdict(outcome, None, f"reward {reward:g}", reward)
 
 
+def asked(grader, response, gold):
+    """Returns the `Verdict` of a grader on a response; without steps, on its answer.
+
+    Raises:
+        TypeError, ValueError: it returned something else, or steps that it has not
+            declared or that end behind the response.
+    """
+    steps = getattr(grader, "steps", False)
+    text = response if steps else strip_reasoning(response)
+    verdict = as_verdict(grader(text, gold))
+    if verdict.steps and not steps:
+        raise TypeError("returned steps: declare them, @rewards.grader(steps=True)")
+    if verdict.steps and verdict.steps[-1][0] > len(text):
+        raise ValueError(
+            f"returned a step that ends at {verdict.steps[-1][0]} of {len(text)} "
+            "characters"
+        )
+    return verdict
+
+
 def verdict_of(grader, response, gold):
-    """Returns the `Verdict` of a grader on a response without its reasoning.
+    """Returns the `Verdict` of a grader on a response.
 
     A fault of the grader is an outcome of its own.
     """
     try:
-        return as_verdict(grader(strip_reasoning(response), gold))
+        return asked(grader, response, gold)
     except Exception as fault:  # one response must not end a run: it is counted
         return faulted(None, fault)
 

@@ -17,14 +17,20 @@ class Verdict:
     A correct answer earns 1.0 and everything else, undecided included, 0.0, unless a
     grader says otherwise: partial credit is any finite number.
 
+    A grader of steps says what each part of the response earns (process rewards):
+    `steps` are pairs of where a part ends, in characters of the text that was graded,
+    and its reward, in order. Their sum is the reward.
+
     Raises:
-        ValueError: no such outcome, or a reward that is not finite.
+        ValueError: no such outcome, a reward that is not finite, or steps out of order
+            or beside a reward of their own.
     """
 
     outcome: str  # one of OUTCOMES
     answer: str | None
     rule: str
     reward: float | None = None  # None: 1.0 if correct, else 0.0
+    steps: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self):
         """Fills in the usual reward."""
@@ -32,9 +38,19 @@ class Verdict:
             raise ValueError(
                 f"outcome={self.outcome!r}: choose one of {', '.join(OUTCOMES)}"
             )
+        if self.steps:
+            if self.reward is not None:
+                raise ValueError(
+                    f"reward={self.reward} beside steps: leave it out, it is their sum"
+                )
+            ends = [end for end, _ in self.steps]
+            if ends != sorted(ends) or ends[0] < 0:
+                raise ValueError(f"steps end at {ends}: must be in order, from 0 on")
+            total = math.fsum(reward for _, reward in self.steps)
+            object.__setattr__(self, "reward", total)
         if self.reward is None:
             object.__setattr__(self, "reward", float(self.outcome == "correct"))
-        elif not math.isfinite(self.reward):
+        if not math.isfinite(self.reward):
             raise ValueError(f"reward={self.reward}: must be finite")
 
 

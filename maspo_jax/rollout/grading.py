@@ -1,8 +1,11 @@
 """From drawn tokens to verdicts: on the host, each process its own rows."""
 
+import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable
+
+import numpy as np
 
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.declaration import verdict_of
@@ -71,6 +74,33 @@ def texts_of(tokenizer, sequences):
     ]
     texts = tokenizer.decode_batch(drawn)
     return [THINK * opens + text for opens, text in zip(thinking, texts, strict=True)]
+
+
+def step_rewards(tokenizer, sequences, responses):
+    """Returns what each token earned, [n, T] float32: a step on its last token.
+
+    What a grader without steps said stands on the last token of the response. A step
+    that ends within a token counts for it.
+
+    Args:
+        tokenizer: of the responses.
+        sequences: the `Sequences` of this process, as NumPy.
+        responses: the `Response`s to them, in order.
+    """
+    rewards = np.zeros(sequences.response.shape, np.float32)
+    drawn = _kept(sequences.response, sequences.response_mask)
+    for row, (tokens, response) in enumerate(zip(drawn, responses, strict=True)):
+        last = len(tokens) - 1
+        if last < 0:
+            continue
+        if not response.verdict.steps:
+            rewards[row, last] = response.reward
+        before = len(response.text) - len(tokenizer.decode(tokens))  # what was put back
+        written = lambda index, seen=tokens: len(tokenizer.decode(seen[: index + 1]))
+        for end, reward in response.verdict.steps:
+            place = bisect.bisect_left(range(last), end - before, key=written)
+            rewards[row, place] += reward
+    return rewards
 
 
 def _kept(tokens, mask):

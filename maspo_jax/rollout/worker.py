@@ -15,7 +15,7 @@ from maspo_jax import config, distributed
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED
 from maspo_jax.rollout.generate import SamplingParams, sample
-from maspo_jax.rollout.grading import grade_responses
+from maspo_jax.rollout.grading import grade_responses, step_rewards
 from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Rollout, rows_of
@@ -126,6 +126,10 @@ class Worker:
             responses = self.grade(problems[own], sequences)
         with self.clock("writing"):
             reward, correct, metrics = describe(responses, self.sampling.responses)
+            if getattr(self.experiment.grading.grader, "steps", False):
+                tokenizer = self.experiment.tokenizer
+                reward = step_rewards(tokenizer, sequences, responses)
+                reward = distributed.all_gather_hosts(reward)
         origin = np.arange(len(correct), dtype=np.int32) + attempt * len(correct)
         return RewardedRollout(
             problems, rollout, reward, correct, responses, metrics, origin

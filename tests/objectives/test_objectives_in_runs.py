@@ -98,3 +98,31 @@ def test_the_distance_from_the_reference_holds_the_policy_back(tmp_path):
         steps = run_folder.read_metrics(tmp_path / name, "reinforcement")
         moved.append(steps[-1]["kl"])
     assert moved[1] < moved[0] / 2
+
+
+def test_rewards_of_steps_reach_the_tokens_that_earned_them(tmp_path):
+    status, output = command(EXPERIMENTS / "tiny_steps.py", "--run", tmp_path / "run")
+    assert status == 0, output
+    seen = 0
+    for file in sorted((tmp_path / "run" / "rollouts").iterdir()):
+        rows = [json.loads(line) for line in file.read_text().splitlines()]
+        of_tokens = [
+            [0.1 * piece.endswith("=") for piece in row["tokens"]] for row in rows
+        ]
+        for row, earned in zip(rows, of_tokens, strict=True):
+            assert row["reward"] == pytest.approx(
+                sum(earned) + (row["outcome"] == "correct")
+            )
+            if row["outcome"] == "wrong" and sum(earned) > 0:
+                seen += 1
+                to_go = [sum(earned[place:]) for place in range(len(earned))]
+                advantage = row["advantage"]
+                # Whitened over the batch: a rising line of what is still to be earned.
+                pairs = sorted(zip(to_go, advantage, strict=True))
+                low, high = pairs[0], pairs[-1]
+                slope = (high[1] - low[1]) / (high[0] - low[0])
+                assert slope > 0
+                for earned_then, value in pairs:
+                    expected = low[1] + slope * (earned_then - low[0])
+                    assert value == pytest.approx(expected, abs=2e-3)
+    assert seen > 0

@@ -143,6 +143,48 @@ def test_a_grader_without_a_declaration_is_trusted():
             checked(own, problem, template=template)
 
 
+@grader(steps=True)
+def lines(response, gold):
+    """A tenth for each line, the rest for the answer."""
+    ends = [place for place, sign in enumerate(response, 1) if sign == "\n"]
+    right = response.endswith(gold)
+    steps = [*((end, 0.1) for end in ends), (len(response), float(right))]
+    return Verdict("correct" if right else "wrong", None, "lines", steps=tuple(steps))
+
+
+def test_a_grader_of_steps_rewards_parts_of_the_whole_response():
+    checked(lines)
+    text = "<think>\nHm.\n</think>\n34"
+    (found,) = verdicts(lines, text)
+    assert [end for end, _ in found.steps] == [8, 12, 21, 23]
+    assert found.outcome == "correct" and found.reward == pytest.approx(1.3)
+    assert verdicts(lines, "a\nb")[0].reward == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "about, message",
+    [
+        ({"reward": 1.0, "steps": ((1, 1.0),)}, "reward=1.0 beside steps"),
+        ({"steps": ((2, 0.5), (1, 0.5))}, r"steps end at \[2, 1\]: must be in order"),
+        ({"steps": ((-1, 0.5),)}, "must be in order, from 0 on"),
+        ({"steps": ((1, math.inf),)}, "reward=inf: must be finite"),
+    ],
+)
+def test_steps_are_in_order_and_add_up_to_the_reward(about, message):
+    with pytest.raises(ValueError, match=message):
+        Verdict("wrong", None, "", **about)
+
+
+def test_steps_are_declared_and_lie_in_the_response():
+    far = lambda response, gold: Verdict("wrong", None, "", steps=((99, 1.0),))
+    with pytest.raises(ValueError, match="TypeError: returned steps: declare them, @"):
+        checked(far)
+    with pytest.raises(ValueError, match="a step that ends at 99 of 0 characters"):
+        checked(grader(steps=True)(far))
+    with pytest.raises(ValueError, match="steps=True beside amend"):
+        grader(steps=True, amend=lambda verdict, gold: verdict)
+
+
 def test_forms_are_a_tuple():
     with pytest.raises(TypeError, match="reads='####': must be a tuple"):
         grader(reads="####")

@@ -26,9 +26,10 @@ from maspo_jax.rollout.grading import (
     InProcessGrader,
     grade_responses,
     make_verifier,
+    step_rewards,
 )
 from maspo_jax.rollout.responder import Responder, accuracy
-from maspo_jax.types import Sequences
+from maspo_jax.types import Response, Sequences
 
 TOKENIZER, BYTES = arithmetic.tokenizer(), ByteTokenizer()
 THINKING = templates.Template("r1", "<｜User｜>", "<｜Assistant｜><think>\n")
@@ -51,6 +52,47 @@ class Recorder:
         self.asked += zip(texts, golds, strict=True)
         outcomes = ["correct" if gold == self.right else "wrong" for gold in golds]
         return [Verdict(outcome, None, "") for outcome in outcomes]
+
+
+def drawn_rows(texts, tokenizer, width):
+    """Returns `Sequences` of responses that end, and the length of each, in tokens."""
+    rows = [[*tokenizer.encode(text), tokenizer.eos_token_id] for text in texts]
+    mask = np.arange(width) < np.array([len(row) for row in rows])[:, None]
+    response = np.full(mask.shape, tokenizer.pad_token_id, np.int32)
+    response[mask] = np.concatenate(rows)
+    prompt = np.zeros((len(rows), 1), np.int32)
+    return Sequences(prompt, np.zeros((len(rows), 1), bool), response, mask)
+
+
+@pytest.mark.parametrize("before", ["", "<think>"])
+def test_a_step_stands_on_the_token_that_ends_it(before):
+    texts = ["3+8=11. \\boxed{11}", "7é日8", ""]
+    for tokenizer in (TOKENIZER, BYTES):
+        for number, text in enumerate(texts[: 1 + 2 * (tokenizer is BYTES)]):
+            sequences = drawn_rows([text], tokenizer, 40)
+            tokens = tokenizer.encode(text)
+            ends = [len(tokenizer.decode(tokens[: n + 1])) for n in range(len(tokens))]
+            for place in range(len(tokens)):
+                whole = number == 0 or ends[place] > max([0, *ends[:place]])
+                steps = ((len(before) + ends[place], 0.5), (len(before + text), 0.25))
+                verdict = Verdict("wrong", None, "", steps=steps)
+                response = Response(before + text, verdict, 0.75, len(tokens), False)
+                (row,) = step_rewards(tokenizer, sequences, [response])
+                assert row.sum() == 0.75 and (not whole or row[place] >= 0.5)
+                assert (row[: len(tokens)] > 0).sum() <= 2 and row[
+                    len(tokens) :
+                ].sum() == 0
+
+
+def test_without_steps_the_reward_stands_on_the_end_token():
+    sequences = drawn_rows(["11", "345"], TOKENIZER, 6)
+    responses = [
+        Response(text, Verdict("wrong", None, "", reward), reward, 3, False)
+        for text, reward in (("11", 0.5), ("345", -1.0))
+    ]
+    rewards = step_rewards(TOKENIZER, sequences, responses)
+    assert np.argwhere(rewards).tolist() == [[0, 2], [1, 3]]
+    assert rewards[0, 2] == 0.5 and rewards[1, 3] == -1.0
 
 
 def test_responses_meet_their_own_answers_without_padding():
