@@ -67,10 +67,11 @@ class DynamicSampling:
 
     Groups whose responses all earned the same are replaced by groups of the next
     problems. What is left of them after the last round stays in the batch, where it
-    teaches nothing.
+    teaches nothing. A round draws a batch, or a half or a quarter of one where that
+    should be enough.
     """
 
-    rounds: int = setting(10, "[1, inf)")  # rollout batches drawn for one step, at most
+    rounds: int = setting(10, "[1, inf)")  # draws for one step, at most
 
 
 @dataclasses.dataclass(frozen=True)

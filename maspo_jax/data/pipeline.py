@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import grain
+import jax
 import numpy as np
 
 from maspo_jax.data.prompts import render
@@ -54,6 +55,53 @@ def prompts(
         )
 
     return _batches(source, tokenizer, batch, seed, collate)
+
+
+class ProblemStream:
+    """Takes problems off a dataset of `prompts`, a whole batch of P or fewer at a time.
+
+    What is left of a batch comes with the next: no problem is passed over.
+    """
+
+    def __init__(self, dataset: grain.IterDataset):
+        self._iterator = iter(dataset)
+        self._held = None  # the batch that was begun: problems, `Prompts`
+        self._before = None  # the position before it
+        self._taken = 0  # of it
+
+    def take(self, count: int):
+        """Returns the next problems, a list, and their `Prompts`.
+
+        Args:
+            count: how many, at least 1.
+        """
+        problems, parts = [], []
+        while len(problems) < count:
+            if self._held is None:
+                self._before = self._iterator.get_state()
+                self._held, self._taken = next(self._iterator), 0
+            known, prompts = self._held
+            some = slice(self._taken, self._taken + count - len(problems))
+            problems += known[some]
+            parts.append(jax.tree.map(lambda rows, s=some: rows[s], prompts))
+            self._taken += len(known[some])
+            if self._taken == len(known):
+                self._held = None
+        return problems, jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+
+    def get_state(self):
+        """Returns the position, plain data; between batches that of the dataset."""
+        if self._held is None:
+            return self._iterator.get_state()
+        return {"batch": self._before, "taken": self._taken}
+
+    def set_state(self, state):
+        """Goes to a position that `get_state` returned."""
+        begun = state if "taken" in state else {"batch": state, "taken": 0}
+        self._iterator.set_state(begun["batch"])
+        self._held = None
+        if begun["taken"]:
+            self.take(begun["taken"])
 
 
 def demonstrations(

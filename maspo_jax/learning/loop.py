@@ -299,8 +299,8 @@ def timing(run, record, metrics):
 
 
 def problem_stream(experiment, position):
-    """Returns the iterator of (problems, `Prompts`), at a position or at the start."""
-    stream = iter(
+    """Returns the `ProblemStream` of the training set, at a position or the start."""
+    stream = pipeline.ProblemStream(
         pipeline.prompts(
             experiment.train_set,
             experiment.template,

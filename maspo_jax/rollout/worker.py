@@ -37,6 +37,7 @@ class RewardedRollout:
     metrics: dict  # of plain numbers, over all processes and all that was drawn
     # [N] int32: the row each comes from, counted through all draws; None: the only one
     origin: np.ndarray | None = None
+    drawn: tuple[int, ...] = ()  # rows of each draw, of all processes; (): one, of N
 
     @property
     def outcomes(self):
@@ -56,10 +57,15 @@ class RewardedRollout:
         """
         size = len(self.correct)
         origin = np.arange(size) if self.origin is None else self.origin
-        own = distributed.host_slice(size)
-        place = origin // size * (own.stop - own.start) + origin % size - own.start
-        here = (own.start <= origin % size) & (origin % size < own.stop)
-        return {int(row): self.responses[place[row]] for row in np.flatnonzero(here)}
+        found, begin, graded = {}, 0, 0
+        for rows in self.drawn or (size,):
+            own = distributed.host_slice(rows)
+            here = (begin + own.start <= origin) & (origin < begin + own.stop)
+            for row in np.flatnonzero(here):
+                place = origin[row] - begin - own.start
+                found[int(row)] = self.responses[graded + place]
+            begin, graded = begin + rows, graded + own.stop - own.start
+        return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,14 +76,15 @@ class Worker:
     mesh: jax.sharding.Mesh
     verifier: Verifier
     sampling: SamplingParams
-    stream: Any  # an iterator of (problems, `Prompts`)
+    stream: Any  # a `ProblemStream`
     clock: Clock
 
     def collect(self, policy, step):
         """Returns the `RewardedRollout` batch of a step.
 
         With dynamic sampling, groups whose responses all earned the same are replaced
-        by groups of the next problems, until none is left or all rounds are used.
+        by groups of the next problems, until none is left or all rounds are used. A
+        round draws about as many as it takes, by the share that had something to teach.
 
         Args:
             policy: a `Decoder`, which draws.
@@ -87,13 +94,20 @@ class Worker:
         held = self.rewarded(policy, step)
         if dynamic is None:
             return held
-        drawn = [held.metrics]
-        while not informative(held.outcomes).all() and len(drawn) < dynamic.rounds:
-            fresh = self.rewarded(policy, step, attempt=len(drawn))
+        drawn, taught, groups = [held.metrics], 0, 0
+        fresh, prompts = held, len(held.problems)
+        while len(drawn) < dynamic.rounds:
+            missing = int((~informative(held.outcomes)).sum())
+            if not missing:
+                break
+            taught += int(informative(fresh.outcomes).sum())
+            groups += len(fresh.problems)
+            count = draw_size(missing, taught / groups, prompts, self.mesh.size)
+            fresh = self.rewarded(policy, step, len(drawn), count)
             drawn.append(fresh.metrics)
             held = self.fill(held, fresh)
         metrics = {
-            name: float(np.mean([part[name] for part in drawn]))
+            name: float(np.average([part[name] for part in drawn], weights=held.drawn))
             for name in held.metrics
         }
         metrics["tokens"] = sum(part["tokens"] for part in drawn)
@@ -104,17 +118,19 @@ class Worker:
         metrics["frac_groups_informative"] = float(np.mean(informative(held.outcomes)))
         return dataclasses.replace(held, metrics=metrics)
 
-    def rewarded(self, policy, step, attempt=0):
+    def rewarded(self, policy, step, attempt=0, count=None):
         """Returns the `RewardedRollout` of the next problems, drawn once.
 
         Args:
             policy: a `Decoder`.
             step: which.
             attempt: how many batches were drawn for this step before.
+            count: of problems; None for those of a whole batch.
         """
-        own = distributed.host_slice(self.experiment.sampling.prompts)
+        count = count or self.experiment.sampling.prompts
+        own = distributed.host_slice(count)
         with self.clock("reading problems"):
-            problems, prompts = next(self.stream)
+            problems, prompts = self.stream.take(count)
             prompts = jax.tree.map(lambda rows: rows[own], prompts)
         with self.clock("sampling"):
             rollout = self.draw(policy, prompts, step, attempt)
@@ -130,9 +146,9 @@ class Worker:
                 tokenizer = self.experiment.tokenizer
                 reward = step_rewards(tokenizer, sequences, responses)
                 reward = distributed.all_gather_hosts(reward)
-        origin = np.arange(len(correct), dtype=np.int32) + attempt * len(correct)
+        rows = np.arange(len(correct), dtype=np.int32)
         return RewardedRollout(
-            problems, rollout, reward, correct, responses, metrics, origin
+            problems, rollout, reward, correct, responses, metrics, rows, (len(rows),)
         )
 
     def draw(self, policy, prompts, step, attempt=0):
@@ -179,16 +195,17 @@ class Worker:
         groups = np.arange(prompts, dtype=np.int32)
         groups[places[:count]] = prompts + better[:count]
         both = lambda name: np.concatenate([getattr(held, name), getattr(fresh, name)])
+        every = prompts + len(fresh.problems)
+        later = fresh.origin + np.int32(sum(held.drawn))
         return dataclasses.replace(
             held,
             problems=[(held.problems + fresh.problems)[group] for group in groups],
             rollout=merge(held.rollout, fresh.rollout, groups, size, self.mesh),
-            reward=both("reward")
-            .reshape(2 * prompts, -1)[groups]
-            .reshape(held.reward.shape),
+            reward=both("reward").reshape(every, -1)[groups].reshape(held.reward.shape),
             correct=both("correct")[rows_of(groups, size)],
-            origin=both("origin")[rows_of(groups, size)],
+            origin=np.concatenate([held.origin, later])[rows_of(groups, size)],
             responses=held.responses + fresh.responses,
+            drawn=held.drawn + fresh.drawn,
         )
 
 
@@ -219,13 +236,29 @@ def sampling_params(experiment):
     )
 
 
+def draw_size(missing, share, prompts, devices):
+    """Returns how many problems to draw for the groups that are missing.
+
+    One of P, P / 2 and P / 4, so that few programs are compiled.
+
+    Args:
+        missing: groups, at least 1.
+        share: of the groups drawn so far that had something to teach, of [0, 1].
+        prompts: P.
+        devices: their number, which every size is a multiple of.
+    """
+    sizes = [prompts // part for part in (4, 2) if prompts % (part * devices) == 0]
+    enough = [size for size in sizes if size * share >= missing]
+    return enough[0] if enough else prompts
+
+
 def merge(held, fresh, groups, responses, mesh):
     """Returns a `Rollout` of P groups, picked from those of two.
 
     Args:
         held: a `Rollout` of P groups, and
-        fresh: another.
-        groups: [P] int32: of those below P, the ones of `held`, the next P of `fresh`.
+        fresh: another, of as many or fewer.
+        groups: [P] int32: those below P are of `held`, the next ones of `fresh`.
         responses: G.
         mesh: the mesh all of them are split over by rows.
     """

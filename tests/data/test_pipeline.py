@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.streams import SOURCE, TOKENIZER, L, T, ask, demonstrate, take
 
+from maspo_jax.data.pipeline import ProblemStream
 from maspo_jax.data.prompts import FileTokenizer, PieceTokenizer, templates
 from maspo_jax.data.sources import ProblemFile
 
@@ -20,6 +21,37 @@ both = pytest.mark.parametrize("stream", [ask, demonstrate])
 
 def identifiers(dataset, batches):
     return [p.id for problems, _ in take(iter(dataset), batches) for p in problems]
+
+
+@pytest.mark.parametrize("sizes", [[4, 4, 4], [1, 3, 2, 2, 4], [3, 5, 4], [9, 3]])
+def test_problems_are_taken_in_their_order_however_many_at_a_time(sizes):
+    """From any position that was saved, too, through JSON."""
+    expected, rows = [], []
+    for problems, prompts in take(iter(ask()), 6):
+        expected += [problem.id for problem in problems]
+        rows += [*prompts.tokens]
+    stream, found = ProblemStream(ask()), []
+    for size in sizes:
+        problems, prompts = stream.take(size)
+        np.testing.assert_array_equal(
+            prompts.tokens, rows[len(found) : len(found) + size]
+        )
+        found += [problem.id for problem in problems]
+        state = json.loads(json.dumps(stream.get_state()))
+        again = ProblemStream(ask())
+        again.set_state(state)
+        assert again.get_state() == state
+        ahead = [problem.id for problem in again.take(7)[0]]
+        assert ahead == expected[len(found) : len(found) + 7]
+    assert found == expected[: len(found)] and len(found) == sum(sizes)
+
+
+def test_between_batches_a_position_is_that_of_the_dataset():
+    stream, dataset = ProblemStream(ask()), iter(ask())
+    for _ in range(3):
+        assert stream.get_state() == dataset.get_state()
+        stream.take(4)
+        next(dataset)
 
 
 def test_prompts_are_left_padded_and_say_what_their_problems_ask():

@@ -1,7 +1,6 @@
 """What dynamic sampling puts together, and what a step draws with."""
 
 import dataclasses
-import itertools
 import types
 
 import jax
@@ -33,7 +32,6 @@ def graded(drawing, first, reward):
 
     Its number is that of the draw, times 100.
     """
-    attempt = first // 100
     rows = first + np.repeat(np.arange(PROMPTS, dtype=np.int32), RESPONSES)
     wide = lambda width: np.repeat(rows[:, None], width, axis=1)
     mask = np.ones((len(rows), LENGTH), bool)
@@ -47,7 +45,8 @@ def graded(drawing, first, reward):
         reward.reshape(len(rows), -1).sum(axis=1) == 1,
         [f"response {first + n}" for n in np.repeat(np.arange(PROMPTS), RESPONSES)],
         {},
-        attempt * PROMPTS * RESPONSES + np.arange(PROMPTS * RESPONSES),
+        np.arange(PROMPTS * RESPONSES, dtype=np.int32),
+        (PROMPTS * RESPONSES,),
     )
 
 
@@ -153,8 +152,9 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
     half[::2, 0] = 1  # of eight groups, four can be learned from
     asked = []
 
-    def rewarded(self, policy, step, attempt=0):
+    def rewarded(self, policy, step, attempt=0, count=PROMPTS):
         asked.append(attempt)
+        assert count == PROMPTS  # of the first nothing was learned, of the next half
         metrics = {"reward": attempt, "tokens": 10, "response_length/max": 3 + attempt}
         batch = graded(drawing, 100 * attempt, half if attempt else flat)
         return dataclasses.replace(batch, metrics=metrics)
@@ -254,6 +254,56 @@ def test_a_group_of_one_is_not_informative():
     assert not informative(np.array([[1.0]]))
 
 
+@pytest.mark.parametrize("count", [8, 4, 2])
+def test_fewer_groups_than_a_batch_fill_it_up(drawing, count):
+    """Every row of what was filled finds the response that was drawn for it."""
+    mixed = np.tile(np.float32([0, 1, 0, 0]), (PROMPTS, 1))
+    held, fresh = mixed.copy(), mixed.copy()
+    held[[2, 5]], held[7] = 0, 1
+    fresh[0] = 0
+    whole = graded(drawing, 100, fresh)
+    rows = slice(count * RESPONSES)
+    fewer = dataclasses.replace(
+        whole,
+        problems=whole.problems[:count],
+        rollout=jax.tree.map(lambda leaf: leaf[rows], whole.rollout),
+        reward=whole.reward[:count],
+        correct=whole.correct[rows],
+        responses=whole.responses[rows],
+        origin=whole.origin[rows],
+        drawn=(count * RESPONSES,),
+    )
+    filled = drawing.fill(graded(drawing, 0, held), fewer)
+    taken = [101, 102, 103][: count - 1]
+    origin = [0, 1, 2, 3, 4, 5, 6, 7]
+    for place, number in zip([2, 5, 7], taken, strict=False):
+        origin[place] = number
+    assert [int(problem.id) for problem in filled.problems] == origin
+    sequences = distributed.local_rows(filled.rollout).sequences
+    np.testing.assert_array_equal(sequences.prompt[:, 0], np.repeat(origin, RESPONSES))
+    again = drawing.fill(filled, graded(drawing, 200, mixed))
+    left = [place for place in (2, 5, 7) if origin[place] < 100]
+    for number, place in enumerate(left):
+        origin[place] = 200 + number
+    own = again.own_responses()
+    assert [own[row] for row in range(PROMPTS * RESPONSES)] == [
+        f"response {number}" for number in np.repeat(origin, RESPONSES)
+    ]
+    assert again.drawn == (32, count * RESPONSES, 32)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize("prompts", [8, 16, 24, 512])
+def test_a_round_draws_about_as_many_as_it_takes(prompts, devices):
+    for missing in range(1, prompts + 1):
+        for share in (0.0, 0.1, 0.5, 1.0):
+            size = worker.draw_size(missing, share, prompts, devices)
+            fitting = [prompts / 4, prompts / 2, prompts]
+            fitting = [each for each in fitting if each % devices == 0]
+            enough = [each for each in fitting if each * share >= missing]
+            assert size == min(enough, default=prompts)
+
+
 def test_a_row_remembers_the_draw_it_is_of(drawing, monkeypatch):
     quiet = types.SimpleNamespace(stage=lambda name: None)
     rows = graded(drawing, 0, np.zeros((PROMPTS, RESPONSES), np.float32))
@@ -262,9 +312,11 @@ def test_a_row_remembers_the_draw_it_is_of(drawing, monkeypatch):
     monkeypatch.setattr(
         worker.Worker, "grade", lambda *about: [wrong] * (PROMPTS * RESPONSES)
     )
-    stream = itertools.repeat((rows.problems, np.zeros(PROMPTS)))
+    take = lambda count: (rows.problems[:count], np.zeros(count))
+    stream = types.SimpleNamespace(take=take)
     collecting = dataclasses.replace(drawing, stream=stream, clock=Clock(quiet))
-    for attempt in (0, 1, 2):
-        found = collecting.rewarded({}, 1, attempt)
-        expected = attempt * PROMPTS * RESPONSES + np.arange(PROMPTS * RESPONSES)
-        np.testing.assert_array_equal(found.origin, expected)
+    for attempt, count in ((0, None), (1, 8), (2, 4)):
+        found = collecting.rewarded({}, 1, attempt, count)
+        assert len(found.problems) == (count or PROMPTS)
+        np.testing.assert_array_equal(found.origin, np.arange(PROMPTS * RESPONSES))
+        assert found.drawn == (PROMPTS * RESPONSES,)
