@@ -12,6 +12,8 @@ the last number of a text that states none.
 import dataclasses
 import re
 
+from maspo_jax.rewards.mathematics.language import lexicon
+
 # Around the reasoning of a response; the chat templates of `data` write the same.
 THINK, THOUGHT = "<think>", "</think>"
 TAIL = 1 << 16  # characters of the response that are searched for a box
@@ -50,9 +52,7 @@ _MARKS = ("*", " ", "_", "\t")  # between "answer" and its verb
 _VERBS = ("is:", "is", ":", "：", "=", "equals", "s are:", "s are", "是", "为", "选")
 _HEADINGS = ("", "final", "the final", "my final")  # before "answer", alone on a line
 _ADVERBS = ("thus ", "therefore ", "hence ", "then ", "indeed ", "simply ")
-_HEDGES = frozenset(
-    "perhaps maybe possibly probably might may could if whether suppose not".split()
-)
+_HEDGES = lexicon.HEDGES | {"whether", "suppose", "no"}
 _CLAUSES = (", which ", ", because ", ", since ")  # after the value
 _CONNECTORS = frozenset({"", "and", "or", ",", ";"})
 

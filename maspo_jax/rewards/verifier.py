@@ -133,7 +133,10 @@ class Verifier:
 def quick_verdict(response, gold):
     """Returns the `Verdict` if it can be had here and now, else None."""
     gold = _reference(gold)
-    found = _extracted(response, gold)
+    try:
+        found = _extracted(response, gold)
+    except Exception as fault:  # a fault here must not end a run: it is counted
+        return faulted(None, fault)
     if found.text is None:
         return Verdict("no_answer", None, found.rule)
     return _judged(gold, found.text)

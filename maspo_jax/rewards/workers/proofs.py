@@ -4,7 +4,7 @@
     they agree                     -> proved by SymPy, or
                                       accepted as agreeing if the input is small
 
-Two expressions of ordinary size that agree to fifty digits and more, at every
+Two expressions of ordinary size that agree to sixty digits and more, at every
 point tried, are the same; two with huge literals may still differ further out,
 and those count as equal only with a proof.
 """
@@ -24,7 +24,7 @@ from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.meaning import equivalence
 
-DIGITS = 60  # beyond those the input itself needs
+DIGITS = 120  # beyond those the input itself needs; half of them have to agree
 MOST_DIGITS = 15_000
 POINTS = 6
 PROOF_SHARE = 0.4  # of the deadline: after it agreement stands without a proof

@@ -187,6 +187,14 @@ def _root(parser):
         radicand = literals.literal(parser.take().text)
     else:
         radicand = parser.argument()
+    degree = literals.digits_of(index)
+    if degree and int(degree) % 2:  # the real root of a negative number
+        match radicand:
+            case ex.Mul(factors=(ex.MINUS_ONE, ex.Num() as size)):
+                return ex.negated(ex.Pow(size, ex.quotient(ex.ONE, index)))
+            case ex.Num(value=value) if value < 0:
+                size = ex.Num(-value)
+                return ex.negated(ex.Pow(size, ex.quotient(ex.ONE, index)))
     return ex.Pow(radicand, ex.quotient(ex.ONE, index))
 
 

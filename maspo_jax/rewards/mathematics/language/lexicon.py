@@ -141,8 +141,9 @@ CONDITIONS = frozenset(["when", "if", "given"])  # those that have to state some
 
 # Words that take back what they are said of.
 HEDGES = frozenset(
-    "not or maybe if otherwise unless either between perhaps may might could would "
-    "except".split()
+    "not or maybe if otherwise unless either neither nor never between perhaps may "
+    "might could would except but else false untrue wrong incorrect doubt doubtful "
+    "unlikely possibly probably don't doesn't isn't aren't can't cannot".split()
 )
 
 # Words that make a bound of what follows: at least 5, more than 5.
@@ -193,7 +194,8 @@ MEASURES = frozenset(["deg", "dim", "rank"])
 # Words behind a number that multiply it.
 SCALES = {
     "dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6,
-    "billion": 10**9, "trillion": 10**12, "lakh": 10**5, "crore": 10**7,
+    "billion": 10**9, "trillion": 10**12, "mn": 10**6, "mln": 10**6, "bn": 10**9,
+    "lakh": 10**5, "crore": 10**7,
     "wan": 10**4, "yi": 10**8,
 }  # fmt: skip
 
@@ -225,7 +227,7 @@ CHINESE = {
     "公斤": " kg ", "毫克": " mg ", "克": " g ", "吨": " tons ", "毫升": " mL ",
     "升": " L ", "小时": " hours ", "分钟": " minutes ", "秒": " seconds ",
     "天": " days ", "左右": " approximately ", "以上": " at least ",
-    "以下": " at most ", "折": " tenths ", "有": "", "选项": "", "故选": "",
+    "以下": " at most ", "有": "", "选项": "", "故选": "",
     "选": "", "毛": " jiao ", "元": " yuan ",
     "度": " degrees ", "万": " wan ", "亿": " yi ",
     "或": " or ", "和": " and ", "且": " and ", "无解": " no solution ",
@@ -235,13 +237,14 @@ CHINESE = {
 # Words behind a value that change it, and are no label of what it counts.
 ARITHMETIC = frozenset(
     "squared cubed factorial inverse reciprocal doubled tripled halved plus minus "
-    "divided zero wrong incorrect".split()
+    "divided zero recurring repeating".split()
 )
 
 # Words that do so alone, or before "of": 2 thirds of it, but 3 third-graders.
 PARTS = frozenset(
-    "half halves third thirds quarter fourth fourths fifth fifths tenth tenths "
-    "hundredth hundredths thousandth thousandths negative below gross".split()
+    "half halves third thirds quarter fourth fourths fifth fifths sixth sixths seventh "
+    "sevenths eighth eighths ninth ninths tenth tenths eleventh elevenths twelfth "
+    "twelfths hundredth hundredths thousandth thousandths negative below gross".split()
 )
 
 # Words too short to be told from products of variables otherwise.

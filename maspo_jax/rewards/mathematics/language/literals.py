@@ -74,7 +74,7 @@ def together(parts):
         return parts[0]
     known = [units.unit_of(part.words) for part in parts]
     for larger, smaller in zip(known, known[1:], strict=False):
-        if smaller is None or larger.dimensions != smaller.dimensions:
+        if None in (larger, smaller) or larger.dimensions != smaller.dimensions:
             raise Unreadable("a quantity in units of different kinds")
         if smaller.scale >= larger.scale:
             raise Unreadable("a quantity whose units do not fall")
@@ -199,4 +199,6 @@ def based(digits, base):
     """Returns the number with these digits in a base."""
     if not 2 <= base <= 36:
         raise Unreadable("no such base")
+    if any(int(digit, 36) >= base for digit in digits):
+        raise Unreadable("digits that its base does not have")
     return ex.Based(digits, base)

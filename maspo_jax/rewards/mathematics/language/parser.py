@@ -39,6 +39,8 @@ _OPENERS = frozenset(["(", "[", "{", "\\{"])
 _CLOSERS = frozenset([")", "]", "}", "\\}"])
 _END = Token("end", "")
 _IGNORED = frozenset(["therefore", "implies", "Rightarrow"])
+# Words before a value that it is not what is asked for: the least, half of it.
+_TAKE_BACK = lexicon.HEDGES | lexicon.BOUNDS | lexicon.PARTS | lexicon.ARITHMETIC
 _LEADING = frozenset(["~=", "="])  # what an answer may begin with: = 5
 _SAID_AGAIN = frozenset(["~=", "=", "or"])  # what a remark may begin with, beside words
 
@@ -50,6 +52,9 @@ def parse(text):
 
 def parse_tokens(tokens):
     """Returns the tree of a token sequence, or raises `Unreadable`."""
+    parts = _parts(tokens)
+    if parts:
+        return _labeled(parts)
     parser = _Parser(tokens)
     try:
         node = parser.items()
@@ -58,6 +63,54 @@ def parse_tokens(tokens):
     if parser.here.kind != "end":
         raise Unreadable(f"did not expect {parser.here.text!r}")
     return node
+
+
+def _parts(tokens):
+    """Returns (label, tokens) of an answer in parts, (a) 5 (b) 6; else an empty list.
+
+    The labels are a, b, c, ... or A, B, C, ... or 1, 2, 3, ... in their order. Without
+    anything behind them, (1)(3), they are what is named: statements by their number.
+    """
+    places, depth = [], 0
+    for place, token in enumerate(tokens):
+        closes = place + 2 < len(tokens) and tokens[place + 2].text == ")"
+        if token.text == "(" and not depth and closes and _is_label(tokens[place + 1]):
+            places.append(place)
+        depth += {"(": 1, ")": -1, "{": 1, "}": -1}.get(token.text, 0)
+    if len(places) < 2 or places[0]:
+        return []
+    labels = [tokens[place + 1].text for place in places]
+    ends = [*places[1:], len(tokens)]
+    inside = [tokens[a + 3 : b] for a, b in zip(places, ends, strict=True)]
+    inside = [part[:-1] if _ends_part(part) else part for part in inside]
+    if not any(inside):
+        numbers = all(label.isdigit() for label in labels)
+        rising = numbers and labels == sorted(set(labels), key=int)
+        named = rising and (labels[0] == "1" or len(labels) > 2)  # (3)(4) is 12
+        return [(label, ()) for label in labels] if named else []
+    expected = [chr(ord(labels[0]) + step) for step in range(len(labels))]
+    if labels != expected or labels[0] not in "aA1" or not all(inside):
+        return []
+    return [*zip(labels, inside, strict=True)]
+
+
+def _is_label(token):
+    return token.kind in ("name", "num") and len(token.text) == 1
+
+
+def _ends_part(part):
+    return len(part) > 1 and part[-1].text in (",", ";", ".", "and")
+
+
+def _labeled(parts):
+    if not parts[0][1]:
+        nodes = [literals.literal(label) for label, _ in parts]
+    else:
+        nodes = [
+            ex.Relation(("=",), (ex.Text((label,)), parse_tokens(inside)))
+            for label, inside in parts
+        ]
+    return ex.Items(tuple(nodes), (",",) * (len(nodes) - 1))
 
 
 class _Parser:
@@ -280,7 +333,7 @@ class _Parser:
         if sign.text == ":" and value.kind == "word":
             return None  # dogs : cats
         words = tuple(token.text for token in self.tokens[: named - 1])
-        if (lexicon.HEDGES | lexicon.BOUNDS) & {word.lower() for word in words}:
+        if _TAKE_BACK & {word.lower() for word in words}:
             return None
         if sign.text == "=" and named > end:
             self.index, self.here = end, sign
@@ -294,7 +347,9 @@ class _Parser:
         signed = self.starts_operand() or self.here.text in _SIGNS
         if signed and units.unit_of(words) and len(words) == 1:
             return ex.Quantity(self.sum(), (*words, *literals.take_words(self)))
-        if signed and len(words) > 1 and words[-1].lower() in lexicon.COPULAS:
+        told = {word.lower() for word in words}
+        named = len(words) > 1 and words[-1].lower() in lexicon.COPULAS
+        if signed and named and not told & _TAKE_BACK:
             name = ex.Text(tuple(words[:-1]))
             return ex.Relation(("=",), (name, self.quantity()))  # the sum is 5
         while self.here.kind in ("num", "word"):

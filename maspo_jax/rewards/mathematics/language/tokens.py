@@ -50,6 +50,7 @@ _CHINESE_PARTS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"百分之\s*(\d+(?:\.\d+)?)", r"\1\\%"),
+        (r"(\d(?:\.\d)?)(?:折|\\text\{折\})", r"\\frac{\1}{10}"),
         (r"(小时[^\d分]{0,8}\d+[^\d分]{0,8})分(?!钟)", r"\1分钟"),
         (r"(元[^\d角]{0,8}\d+[^\d角]{0,8})角", r"\1毛"),
     )

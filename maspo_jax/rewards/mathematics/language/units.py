@@ -90,6 +90,14 @@ _UNITS = {
 }
 
 
+# Symbols that take a prefix, and the prefixes.
+_SYMBOLS = {name: _UNITS[name] for name in "g s N J W V A Hz m".split()}
+_PREFIXES = {
+    prefix: Fraction(10) ** power
+    for prefix, power in {"n": -9, "μ": -6, "m": -3, "k": 3, "M": 6, "G": 9}.items()
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unit:
     """Sorted (dimension, exponent) pairs, and the size in base units."""
@@ -139,6 +147,15 @@ def agree(first, second):
 
 def lookup(word):
     """Returns (dimension, size) of the unit a word names, or None."""
+    prefixed = _PREFIXES.get(word[:1]), _SYMBOLS.get(word[1:])
+    if None not in prefixed and word not in _UNITS:  # Mg, mW: the case counts
+        size, (dimension, scale) = prefixed
+        return dimension, size * scale
+    return _spelled(word)
+
+
+def _spelled(word):
+    """Returns (dimension, size) of a unit of the table, or None."""
     for spelling in (word, word.lower(), word.lower().removesuffix("s")):
         if spelling in _UNITS:
             return _UNITS[spelling]
@@ -157,9 +174,9 @@ def takes_exponent(word):
 
 
 def is_unit(word):
-    """Whether a word of two letters or more names a unit."""
+    """Whether a word of two letters or more names a unit, were it no product: 2 MN."""
     low = word.lower()
-    return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or lookup(word))
+    return len(word) > 1 and bool(low in _COMPOUND or low in _POWERS or _spelled(word))
 
 
 def unit_of(words):

@@ -38,7 +38,7 @@ _NO_UNITS = (
 
 _PUNCTUATION = frozenset(",;:'!")
 _NO_WORD = Token("end", "")
-_TAKEN_BACK = lexicon.HEDGES | {"is", "wrong", "incorrect", "false"}
+_TAKEN_BACK = lexicon.HEDGES | {"is"}
 _OPENERS = ("-", "{", "[", "\\{")  # what the text of a choice may begin with
 
 
@@ -128,10 +128,17 @@ def _plain_words(tokens):
             # A word too short to be told from symbols, whose case counts.
             words[-1] = (words[-1] + token.text).lower()
         else:
-            words.append(token.text if token.kind == "name" else token.text.lower())
+            words.append(token.text if _case_counts(token) else token.text.lower())
     if len(words) > 1 and words[0] in ("a", "an", "the"):
         del words[0]
     return words
+
+
+def _case_counts(token):
+    """Whether a token is a symbol, or a unit that is another in small letters: Mg."""
+    if token.kind == "name":
+        return True
+    return units.lookup(token.text) != units.lookup(token.text.lower())
 
 
 def _label_of_choice(tokens):
@@ -169,12 +176,28 @@ def _is_chosen(label, tokens):
         factor = rest and not rest[0].spaced and rest[0].kind in ("op", "name")
         if joined or factor or ")" in texts[2:]:
             return None
+        if _names_another(tokens[2:]):
+            return False
         return texts[0].upper() == label and not _TAKEN_BACK & set(texts)
     if len(texts) > 2 and texts[1] in (":", "."):
         if any(_is_label(*pair) for pair in zip(tokens[1:], tokens[2:], strict=False)):
             return False  # B: 3 or C: 4
-        return texts[0].upper() == label
+        if _names_another(tokens[2:]):
+            return False
+        return texts[0].upper() == label and not _TAKEN_BACK & set(texts)
     return None
+
+
+def _names_another(tokens):
+    """Whether a second label stands in the text of a choice: 5 B. 6, 12 C 13."""
+    around = zip((_NO_WORD, *tokens), tokens, (*tokens[1:], _NO_WORD), strict=False)
+    return any(
+        token.text in lexicon.LABELS
+        and (
+            after.text in (".", ":", ")") or (before.kind, after.kind) == ("num", "num")
+        )
+        for before, token, after in around
+    )
 
 
 def _is_label(link, letter):
@@ -276,8 +299,6 @@ def _is_region(meaning):
 
 
 def _match_regions(gold, answer, same):
-    if gold == answer:
-        return True
     first, second = reading.as_region(gold), reading.as_region(answer)
     if first is None or second is None:
         return False
@@ -308,7 +329,7 @@ def _match_many(gold, answer, same):
     if not isinstance(answer, Many):
         return _match_positions(gold, answer, same)
     if not isinstance(gold, Many):
-        if ex.is_point(gold) and not answer.braces:
+        if ex.is_point(gold) and not answer.braces and answer.ordered:
             return _in_order(gold.items, _by_name(answer), same)
         return False
     if gold.name and answer.name and gold.name != answer.name:
@@ -386,6 +407,10 @@ def _is_tree(a, b):
 
 
 def _match_tables(gold, answer, same):
+    for point, other in ((gold, answer), (answer, gold)):
+        row = isinstance(other, ex.Matrix) and len(other.rows) == 1
+        if row and ex.is_point(point):
+            return _in_order(point.items, other.rows[0], same)
     gold, answer = _as_table(gold), _as_table(answer)
     if gold is None or answer is None:
         return False
@@ -425,6 +450,9 @@ def _as_vector(node, table):
             return None  # no multiple of the unit vector
     if node == parts[0] or not normal.same(at(None, 1), ex.ZERO):
         return None
+    along = zip(parts, (ex.Const("i"), ex.Sym("j"), ex.Sym("k")), strict=False)
+    if not normal.same(node, ex.Add(tuple(ex.Mul(pair) for pair in along))):
+        return None  # 2i + 3j + ij
     return ex.Matrix("pmatrix", tuple((part,) for part in parts))
 
 

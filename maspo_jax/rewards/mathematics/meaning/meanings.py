@@ -18,11 +18,15 @@ class Named:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Many:
-    """Members without order; `braces` if a set was written as one."""
+    """Members without order; `braces` if a set was written as one.
+
+    `ordered` unless they are alternatives, 1 or 2: no point has those coordinates.
+    """
 
     name: object
     members: tuple
     braces: bool = False
+    ordered: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

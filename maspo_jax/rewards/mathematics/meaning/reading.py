@@ -11,6 +11,7 @@ import functools
 from fractions import Fraction
 
 from maspo_jax.rewards.mathematics.algebra import balls, normal
+from maspo_jax.rewards.mathematics.algebra.values import VALUES
 from maspo_jax.rewards.mathematics.language import expression as ex
 from maspo_jax.rewards.mathematics.language import lexicon, literals, units
 from maspo_jax.rewards.mathematics.language.parser import parse
@@ -46,6 +47,11 @@ def read_meaning(text):
 def meaning(node):
     """Returns the meaning of a tree without plus-minus."""
     match node:
+        case ex.Items(
+            items=(ex.Relation(ops=("!=",), sides=(left, _)) as first, *others)
+        ) if others and not any(isinstance(o, ex.Relation) for o in others):
+            excluded = [ex.Relation(("!=",), (left, other)) for other in others]
+            return _list([meaning(one) for one in (first, *excluded)], ("and",))
         case ex.Items():
             return _compound(node) or _list(list(map(meaning, node.items)), node.links)
         case ex.Braces():
@@ -176,7 +182,7 @@ def _list(members, links):
     if all(isinstance(each, Many) and _is_system(each.members) for each in members):
         return Many(None, tuple(members), True)
     mark = "or" if "or" in links else ";"
-    if mark in links and (mark == "or" or "," in links):
+    if mark in links:
         groups = _alternatives(members, links, mark)
         if all(map(_is_system, groups)) or (mark == "or" and _is_system(members)):
             return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
@@ -186,7 +192,7 @@ def _list(members, links):
         members = _as_points(members)
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
-    members = _restricted(_members(members))
+    members, ordered = _restricted(_members(members)), "or" not in links
     if len(members) == 1:
         return members[0]
     first = members[0]
@@ -196,8 +202,8 @@ def _list(members, links):
         alike = all(member.name == name for member in others)
         if alike and (len(others) == 1 or len(others) == len(members)):
             bare = [m.value if isinstance(m, Named) else m for m in members]
-            return Many(name, _members(bare))
-    return Many(None, members)
+            return Many(name, _members(bare), ordered=ordered)
+    return Many(None, members, ordered=ordered)
 
 
 def _restricted(members):
@@ -239,6 +245,10 @@ def domains(node):
                 ops=("in",), sides=(ex.Sym(name=name), ex.Const(name=kind))
             ):
                 found[name] = lexicon.DOMAINS.get(kind, kind)
+            case ex.Quantity(value=ex.Sym(name=name), words=words):  # k is real
+                kinds = [k for w in words if (k := lexicon.KINDS.get(w.lower()))]
+                if kinds:
+                    found[name] = f"field {kinds[0]}"
     return found
 
 
@@ -339,7 +349,10 @@ def _relation(node):
 
 
 def _is_rounding(exact, rounded):
-    """Whether a decimal differs from an exact value by less than its last digit."""
+    """Whether a decimal is an exact value rounded or cut off.
+
+    From five digits on, the last may be off by one, as after rounding twice.
+    """
     if any(isinstance(b, ex.Num) and b.digits for b in ex.walk(exact)):
         return False
     literal = ex.decimal(rounded)
@@ -350,26 +363,36 @@ def _is_rounding(exact, rounded):
     except (ArithmeticError, ValueError, KeyError):
         return False
     unit = Fraction(10) ** literal.exponent
-    return (
-        not isinstance(value, complex)
-        and error < unit
-        and (abs(Fraction(value) - literal.value) < unit)
-    )
+    if isinstance(value, complex) or not error < unit:
+        return False
+    value, size = Fraction(value), abs(literal.value)
+    cut_off = size <= abs(value) + error and abs(value) - error < size + unit
+    near = abs(value - literal.value)
+    twice = literal.digits >= 5 or cut_off
+    return near <= unit / 2 + Fraction(error) or (twice and near < unit)
 
 
 def _equality(sides, congruent):
     first, last = sides[0], sides[-1]
-    if _is_name(first):
+    if _is_name(first) and not _is_false(sides[1:]):
         return Named(first, meaning(last), Equation("=", first, last))
     if congruent and not ex.symbols(first):
         return meaning(last)  # 129 = 8 (mod 11), written with three bars
     if len(sides) > 2 or not ex.symbols(first):
-        constants = [side for side in sides if not ex.symbols(side)]
-        contradicted = any(normal.same(side, last) is False for side in constants)
-        if len(set(sides)) == len(sides) and not contradicted:
+        if len(set(sides)) == len(sides) and not _is_false(sides):
             if len(sides) > 2 or normal.same(first, last):
                 return meaning(last)
     return Equation("=", sides[-2], last)
+
+
+def _is_false(sides):
+    """Whether a chain says of a number that it is another: 3 + 5 = 7."""
+    last = sides[-1]
+    return any(
+        normal.same(side, last) is False and not _is_rounding(side, last)
+        for side in sides
+        if not ex.symbols(side) and isinstance(side, VALUES)
+    )
 
 
 def _is_name(node):
