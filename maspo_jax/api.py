@@ -61,7 +61,12 @@ class TrainResult:
 
 
 def train(
-    experiment: "Experiment", run_dir="runs/experiment", *, quiet=False
+    experiment: "Experiment",
+    run_dir="runs/experiment",
+    *,
+    quiet=False,
+    source=None,
+    accept_code_changes=False,
 ) -> TrainResult:
     """Trains as an experiment says; goes on where a run of it was left.
 
@@ -69,6 +74,9 @@ def train(
         experiment: the `config.Experiment`.
         run_dir: the folder of the run. If it holds this run already, it goes on.
         quiet: whether nothing is shown while it runs.
+        source: the file the experiment was read from, recorded with its digest.
+        accept_code_changes: goes on with a gate, a grader or other code of yours that
+            has changed since the run began, which is refused else.
 
     Raises:
         TypeError: the experiment is none.
@@ -90,7 +98,7 @@ def train(
             "config.load(FILE) returns that of a file"
         )
     with Display(quiet=quiet or jax.process_index() > 0) as display:
-        run(experiment, run_dir, display)
+        run(experiment, run_dir, display, source, accept_code_changes)
         if jax.process_index() == 0:
             display.stage("drawing")
             conclude(pathlib.Path(run_dir), display)

@@ -41,6 +41,8 @@ class Train:
         tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
     ] = None
     """multi-host: `auto` on a TPU pod or SLURM, else HOST:PORT/INDEX/COUNT"""
+    accept_code_changes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """resume although a gate, a grader or other code of yours has changed"""
     overrides: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     @classmethod
@@ -74,7 +76,12 @@ class Train:
         name = pathlib.Path(self.experiment).stem
         run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
         try:
-            api.train(experiment, run_dir)
+            api.train(
+                experiment,
+                run_dir,
+                source=self.experiment,
+                accept_code_changes=self.accept_code_changes,
+            )
         except Interrupted as interrupted:
             print(f"{interrupted}. The same command resumes it.", flush=True)
             return interrupted.exit_status

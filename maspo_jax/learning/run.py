@@ -15,17 +15,20 @@ from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
-from maspo_jax.runs import run_folder
+from maspo_jax.runs import provenance, run_folder
 from maspo_jax.runs.keys import key_for
 
 
-def run(experiment, folder, display):
+def run(experiment, folder, display, source=None, accept_code_changes=False):
     """Trains as an experiment says, in a folder; goes on if it holds the run already.
 
     Args:
         experiment: the `Experiment`.
         folder: of the run.
         display: a `Display`, entered.
+        source: the file the experiment was read from, if it was; recorded.
+        accept_code_changes: goes on with gates, graders and other code of one's own
+            that is not what the run began with.
 
     Raises:
         ValueError, OSError: something cannot run or be read; nothing has been written.
@@ -37,12 +40,26 @@ def run(experiment, folder, display):
     with contextlib.ExitStack() as held:
         display.stage("checking the experiment and its problems")
         remarks = check_experiment(experiment, folder)
-        held.enter_context(run_folder.opened(folder, experiment))
+        opened = run_folder.opened(folder, experiment, accept_code_changes)
+        held.enter_context(opened)
         folder = pathlib.Path(folder)
+        remarks += record_start(experiment, folder, source)
         verifier = held.enter_context(make_verifier(experiment.grading))
         introduce(experiment, folder, display, remarks)
         evaluate = functools.partial(measure, experiment, verifier)
         loop.train(experiment, folder, verifier, evaluate, display)
+
+
+def record_start(experiment, folder, source):
+    """Records where this start of a run comes from.
+
+    Returns:
+        What is said of it: what is not as it was at the start before.
+    """
+    if jax.process_index() > 0:
+        return []
+    changes = provenance.write(folder, provenance.start(experiment, source))
+    return [f"other than when it was started before: {line}" for line in changes]
 
 
 def keep_freed_memory():

@@ -18,17 +18,19 @@ RUN = Kind("run", "config.json", "--run", {"class": str})
 
 
 @contextlib.contextmanager
-def opened(folder, experiment):
+def opened(folder, experiment, accept_code_changes=False):
     """Creates the folder of a run, or returns to it, and keeps others out of it.
 
     Args:
         folder: where; created if it is not there.
         experiment: the `Experiment`; written to `config.json`.
+        accept_code_changes: goes on with gates, graders and other code of one's own
+            that is not what the run began with.
 
     Raises:
-        ValueError: the folder holds another experiment, or one whose files had another
-            content, or no run at all, or another process works in it. Nothing has been
-            written then.
+        ValueError: the folder holds another experiment, or one whose files or code had
+            another content, or no run at all, or another process works in it. Nothing
+            has been written then.
     """
 
     def settle(before):
@@ -36,12 +38,31 @@ def opened(folder, experiment):
         if before is not None:
             before = serialization.upgraded(before)
             before = before | {"revisions": settings["revisions"]}
-            RUN.refuse(folder, serialization.differences(settings, before))
+            changed = code_changes(before.pop("code", {}), settings["code"])
+            if accept_code_changes:
+                changed = []
+            now = {name: settings[name] for name in settings if name != "code"}
+            RUN.refuse(folder, serialization.differences(now, before) + changed)
             rename_stages(folder)
         return settings
 
     with RUN.opened(folder, settle):
         yield
+
+
+def code_changes(before, now):
+    """Returns a line for each class or function that is not what it was.
+
+    Args:
+        before: {name: digest} of the run, as `provenance.code` returns it.
+        now: likewise.
+    """
+    return [
+        f"the code of {name} has changed, or of what it calls; to go on with it all "
+        "the same, give --accept-code-changes"
+        for name in sorted(now)
+        if before.get(name, now[name]) != now[name]
+    ]
 
 
 def rename_stages(folder):
@@ -56,18 +77,20 @@ def rename_stages(folder):
 def record(experiment):
     """Returns what `config.json` of a run holds.
 
-    That is the experiment, the digests of the `files` it is made of, which have to stay
-    what they are, and, for the reader alone, the `revisions` that came from the hub.
+    That is the experiment, the digests of the `files` and of the `code` of one's own it
+    is made of, which have to stay what they are, and, for the reader alone, the
+    `revisions` that came from the hub.
     """
     return serialization.to_json(experiment) | {
         "files": provenance.digests(experiment),
+        "code": provenance.code(experiment),
         "revisions": provenance.revisions(experiment),
     }
 
 
 def read_experiment(folder):
     """Returns the `Experiment` of a run."""
-    beside = ("files", "revisions")
+    beside = ("files", "code", "revisions")
     record = {k: v for k, v in _read(folder).items() if k not in beside}
     return serialization.from_json(record)
 
