@@ -26,10 +26,10 @@ import types
 
 import jax
 
-import maspo_jax
 from maspo_jax.config import serialization
 from maspo_jax.storage import digest_file, digest_values
 
+PACKAGE = __name__.partition(".")[0]
 FILE = "provenance.jsonl"  # of a run: a line for each time it was started
 LIBRARIES = (
     "jax jaxlib flax optax orbax-checkpoint grain numpy sympy tokenizers".split()
@@ -93,7 +93,7 @@ def _is_own(thing):
 
 def _is_own_module(module, name):
     root = name.partition(".")[0]
-    if root == maspo_jax.__name__ or root in sys.stdlib_module_names - {"__main__"}:
+    if root == PACKAGE or root in sys.stdlib_module_names - {"__main__"}:
         return False
     file = getattr(module, "__file__", None) or ""
     return not {"site-packages", "dist-packages"} & set(pathlib.Path(file).parts)
@@ -193,7 +193,7 @@ def start(experiment, source=None):
         "experiment": {str(source): digest_file(source)} if source else {},
         "code": code(experiment),
         "git": git(place),
-        "package_git": git(pathlib.Path(maspo_jax.__file__).parent),
+        "package_git": git(pathlib.Path(__file__).parent),
         "versions": versions(),
         "platform": platform.platform(),
         "devices": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
@@ -204,8 +204,8 @@ def start(experiment, source=None):
 @functools.cache
 def versions():
     """Returns {library: version} of what computes."""
-    found = {"python": platform.python_version(), "maspo_jax": maspo_jax.__version__}
-    for name in LIBRARIES:
+    found = {"python": platform.python_version()}
+    for name in (PACKAGE, *LIBRARIES):
         found[name] = importlib.metadata.version(name)
     return found
 
@@ -264,5 +264,5 @@ def _changes(before, now):
     old, new = before.get("package_git") or {}, now["package_git"] or {}
     if old.get("commit") != new.get("commit"):
         known = [(each.get("commit") or "no commit")[:10] for each in (old, new)]
-        lines.append("maspo_jax at {} before, at {} now".format(*known))
+        lines.append(f"{PACKAGE} at {known[0]} before, at {known[1]} now")
     return lines
