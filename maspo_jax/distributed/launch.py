@@ -2,7 +2,9 @@
 
 import jax
 
-JOIN_TIMEOUT = 60  # seconds
+# In seconds: containers of a pod may start minutes apart; a process that has died is
+# noticed by the others after so long without a sign of life.
+JOIN_TIMEOUT, HEARTBEAT = 300, 20
 
 
 def initialize_distributed(pod):
@@ -17,7 +19,9 @@ def initialize_distributed(pod):
         return
     if pod == "auto":
         try:
-            jax.distributed.initialize()
+            jax.distributed.initialize(
+                initialization_timeout=JOIN_TIMEOUT, heartbeat_timeout_seconds=HEARTBEAT
+            )
         except ValueError as error:
             raise ValueError(
                 f"pod='auto': JAX recognizes no cluster here ({error}); give "
@@ -44,5 +48,5 @@ def initialize_distributed(pod):
         count,
         index,
         initialization_timeout=JOIN_TIMEOUT,
-        heartbeat_timeout_seconds=20,
+        heartbeat_timeout_seconds=HEARTBEAT,
     )

@@ -54,6 +54,11 @@ class Verdict:
             raise ValueError(f"reward={self.reward}: must be finite")
 
 
+# The rule of an answer that is wrong because nothing proved it right: another machine,
+# or one with more to do, may decide otherwise, as with a timeout.
+UNPROVED = "not proved equal"
+
+
 class Alarm:
     """Says of each undecided outcome, once, that it has become too frequent."""
 

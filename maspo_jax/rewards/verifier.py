@@ -26,14 +26,14 @@ from maspo_jax.rewards.declaration import (
 from maspo_jax.rewards.extraction import extract, reference, strip_reasoning
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.meaning import equivalence, reading
-from maspo_jax.rewards.verdict import Verdict
+from maspo_jax.rewards.verdict import UNPROVED, Verdict
 from maspo_jax.rewards.workers.service import Service
 
 _CACHED = 1 << 14
 _WORKER_RULES = {
     "correct": ("correct", "proof"),
     "agreed": ("correct", "agrees to many digits"),
-    "undecided": ("wrong", "not proved equal"),
+    "undecided": ("wrong", UNPROVED),
 }
 
 

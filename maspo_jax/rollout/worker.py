@@ -13,7 +13,7 @@ import numpy as np
 
 from maspo_jax import config, distributed
 from maspo_jax.rewards import Verifier
-from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED
+from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED, UNPROVED
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.grading import grade_responses, step_rewards
 from maspo_jax.runs.keys import key_for
@@ -310,6 +310,7 @@ def describe(responses, group):
         columns[f"verifier/{outcome}"] = of_outcome
     undecided = column(lambda one: one.verdict.outcome in UNDECIDED)
     columns["verifier/undecided"] = undecided
+    columns["verifier/unproved"] = column(lambda one: one.verdict.rule == UNPROVED)
     everywhere = distributed.all_gather_hosts(np.stack([*columns.values()], axis=1))
     table = dict(zip(columns, everywhere.T, strict=True))  # {name: [N]}
     metrics = dict(zip(columns, everywhere.mean(axis=0).tolist(), strict=True))

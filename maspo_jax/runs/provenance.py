@@ -204,10 +204,9 @@ def start(experiment, source=None):
 @functools.cache
 def versions():
     """Returns {library: version} of what computes."""
-    found = {"python": platform.python_version()}
-    for name in (PACKAGE, *LIBRARIES):
-        found[name] = importlib.metadata.version(name)
-    return found
+    found = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    found[PACKAGE] = sys.modules[PACKAGE].__version__  # installed or not
+    return found | {"python": platform.python_version()}
 
 
 def git(folder):

@@ -12,7 +12,8 @@ from support import reference
 from maspo_jax import distributed
 from maspo_jax.config import loading
 from maspo_jax.data.sources import Problem
-from maspo_jax.rewards import Verdict
+from maspo_jax.rewards import Verdict, Verifier
+from maspo_jax.rewards.verdict import UNPROVED
 from maspo_jax.rollout import generate, worker
 from maspo_jax.rollout.worker import RewardedRollout, informative
 from maspo_jax.runs.metrics_log import Clock
@@ -188,6 +189,18 @@ def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():
     assert (
         metrics["response_length/clip_ratio"] == 0.25 and metrics["reward"] == 3.5 / 4
     )
+
+
+def test_answers_that_another_machine_might_prove_are_counted():
+    rules = [UNPROVED, "value", UNPROVED, "worker"]
+    responses = [
+        Response("", Verdict("wrong", None, rule), 0.0, 1, False) for rule in rules
+    ]
+    _, _, metrics = worker.describe(responses, 2)
+    assert metrics["verifier/unproved"] == 0.5 and metrics["verifier/undecided"] == 0
+    with Verifier(workers=1) as verifier:
+        found = verifier.check(r"\boxed{\frac{x+y+|x-y|}{2}}", r"\max(x, y)")
+    assert (found.outcome, found.rule) == ("wrong", UNPROVED)
 
 
 def test_groups_of_equal_rewards_are_counted_whatever_the_outcomes():

@@ -326,6 +326,10 @@ def _match_many(gold, answer, same):
         letters = _letters(other)
         if letters is not None and isinstance(many, Many):
             return set(letters) == set(many.members)
+        if isinstance(many, Many) and not isinstance(other, Many) and not many.ordered:
+            first, *rest = many.members
+            if all(normal.same(first, member) for member in rest):
+                return match(other, first, same)  # one value: 0.5 or 1/2
     if not isinstance(answer, Many):
         return _match_positions(gold, answer, same)
     if not isinstance(gold, Many):

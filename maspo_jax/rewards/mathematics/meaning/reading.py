@@ -187,8 +187,6 @@ def _list(members, links):
         if all(map(_is_system, groups)) or (mark == "or" and _is_system(members)):
             return Many(None, tuple(Many(None, tuple(group)) for group in groups), True)
     if "or" in links:
-        if all(normal.same(members[0], member) for member in members[1:]):
-            return members[0]  # one value, in two spellings
         members = _as_points(members)
     if all(isinstance(member, Region) for member in members):
         return _regions(members, links)
