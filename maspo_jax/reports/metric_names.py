@@ -133,8 +133,8 @@ OUTCOMES = {
     "timeout": "took too long to check",
     "error": "made the checker fail",
     "undecided": "the checker could not decide: unparsed, timeout or error",
-    "unproved": "is wrong because nothing proved it right: as timeout and error, it may "
-    "be decided otherwise where there is less to do",
+    "unproved": "is wrong because nothing proved it right: as a timeout, it may be "
+    "decided otherwise where there is less to do",
 }
 STEP = {
     "reward": (
