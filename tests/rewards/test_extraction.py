@@ -216,6 +216,17 @@ def test_what_is_not_reasoning_is_the_answer(text):
     assert strip_reasoning(text) == REASONING[text]
 
 
+def test_boxes_far_apart_are_no_list():
+    near, far = (f"\\boxed{{1}} and{' ' * gap}\\boxed{{2}}" for gap in (9, 64))
+    assert extract(near, many=True).text == "1, 2"
+    assert extract(far, many=True).text == "2"
+
+
+def test_quoted_tags_side_by_side_open_nothing():
+    said = "<think>Hm.</think>\\boxed{5} says </think><think> x"
+    assert extract(said).text == "5"
+
+
 TAGS = {
     **{f"<{kind}>": f"</{kind}>" for kind in ("Think", "thinking", "thought")},
     **{f"<{kind}>": f"</{kind}>" for kind in ("reasoning", "seed:think", "REASONING")},

@@ -244,3 +244,25 @@ def test_a_budget_ends_large_forms():
         normal.normal(power)
     shuffled = ex.Add(tuple(rng.sample(terms, len(terms))))
     assert normal.same(ex.Add(terms), shuffled)
+
+
+@pytest.mark.parametrize(
+    "left, right, verdict",
+    [
+        (r"\lfloor\tan(\arctan 3)\rfloor", "3", None),  # beside a step, no ball decides
+        (r"\lfloor\tan(\arctan 3.5)\rfloor", "4", False),
+        ("|x-1|", "|1-x|", True),
+        ("|x-1|", "|x+1|", False),
+    ],
+)
+def test_quick_is_sure_or_says_so(left, right, verdict):
+    assert values.quick(parse(left), parse(right)) is verdict
+
+
+def test_agreement_stands_for_a_proof_of_small_inputs_without_cases_alone():
+    """Two that agree everywhere but between two probes, or in a far digit, may not."""
+    far = r"\lfloor x\rfloor \cdot \frac{x^2+1}{x^2+1+10^{-90}}"
+    assert proofs.decide(r"\lfloor x\rfloor", far, 5.0) in ("wrong", "undecided")
+    assert proofs.decide("x", r"x+10^{-50}", 5.0) == "wrong"
+    long = "1." + "0" * 59 + "1"
+    assert proofs.decide(r"\sin(1)", rf"{long}\sin(1)", 5.0) == "wrong"
