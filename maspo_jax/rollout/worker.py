@@ -73,7 +73,7 @@ class Worker:
     stream: Any  # an iterator of (problems, `Prompts`)
     clock: Clock
 
-    def collect(self, policy, step):
+    def collect(self, policy, step, between_rounds=lambda: None):
         """Returns the `RewardedRollout` batch of a step.
 
         With dynamic sampling, groups whose responses all earned the same are replaced
@@ -82,6 +82,7 @@ class Worker:
         Args:
             policy: a `Decoder`, which draws.
             step: which; it decides the keys, and the version of the policy.
+            between_rounds: called before it is drawn again.
         """
         dynamic = self.experiment.sampling.dynamic
         held = self.rewarded(policy, step)
@@ -89,6 +90,7 @@ class Worker:
             return held
         drawn = [held.metrics]
         while not informative(held.outcomes).all() and len(drawn) < dynamic.rounds:
+            between_rounds()
             fresh = self.rewarded(policy, step, attempt=len(drawn))
             drawn.append(fresh.metrics)
             held = self.fill(held, fresh)
