@@ -96,7 +96,7 @@ class Checkpoints:
                 if fault:
                     self._note(
                         f"the checkpoint {self._folder / str(broken)} is damaged: "
-                        f"{fault}; the one before it is taken, of step {steps}"
+                        f"{fault}; the one before it is taken, that of step {steps}"
                     )
             return steps if faults else None
         listed = ", ".join(f"{steps}: {fault}" for steps, fault in faults.items())

@@ -83,8 +83,10 @@ def _damage_of_share(folder):
     for name, file in files.items():
         try:
             found = (folder / name).stat().st_size
+        except FileNotFoundError:
+            return f"{name} is missing"
         except OSError as error:
-            return f"{name} is missing ({error.strerror})"
+            return f"{name} cannot be read ({error.strerror})"
         if found != file["bytes"]:
             return f"{name} has {found} bytes instead of {file['bytes']}"
     own = list(expected)[jax.process_index() :: jax.process_count()]

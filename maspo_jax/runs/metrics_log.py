@@ -134,29 +134,28 @@ class MetricsLog:
 
     def _reopen(self, path):
         lines, damage, tail = _parsed(path) if path.exists() else ([], {}, "")
-        if damage or tail:
-            faults = [f"line {number} is damaged" for number in damage]
-            faults = [*faults[:2], f"{len(faults) - 2} more are"][: len(faults)]
-            faults += ["the last line is cut off"] if tail else []
-            self._note(
-                f"{path}: {', '.join(faults)}; left out, and the file as it was is "
-                f"{keep_aside(path, 'damaged').name}"
-            )
         kept = [
             line for line in lines if line["step"] <= self._kept.get(line["stage"], -1)
         ]
+        faults = [f"line {number} is damaged" for number in damage]
+        faults = [*faults[:2], f"{len(faults) - 2} more are"][: len(faults)]
+        faults += ["the last line is cut off"] if tail else []
+        aside = keep_aside(path, "damaged").name if faults else None
         if lost := self._lost(kept):
-            self._note(f"{path} has lost the metrics of {lost}, for good")
+            faults += [f"the metrics of {lost} are gone"]
+        if faults:
+            as_it_was = f"; the file as it was is kept as {aside}" if aside else ""
+            self._note(f"{path}: {', '.join(faults)}{as_it_was}")
         done = self._kept.get("reinforcement", -1)
         again = [line["step"] for line in lines if line["stage"] == "reinforcement"]
         again = sorted(step for step in again if step > max(done, 0))
         if again:
-            told = (
-                f"no checkpoint lies behind step {again[-1]}: from step {again[0]} on"
-            )
             aside = keep_aside(path, "before").name if done < 0 else None
-            kept_as = f"; the metrics so far are kept as {aside}" if aside else ""
-            self._note(f"{told}, all is done again{kept_as}")
+            as_it_was = f"; their metrics are kept in {aside}" if aside else ""
+            self._note(
+                f"no whole checkpoint lies behind step {again[-1]}: steps from "
+                f"{again[0]} on are done again{as_it_was}"
+            )
         write_whole(path, "".join(map(_line, kept)))
         return Appender(path)
 
