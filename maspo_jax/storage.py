@@ -35,8 +35,8 @@ def write_error(path, error):
         error: an `OSError`, or one of a library that quotes the number of one.
     """
     code = error.errno if isinstance(error, OSError) else None
-    if code is None:  # TensorStore writes "[OS error 28: ENOSPC No space left ...]"
-        quoted = re.search(r"OS error (\d+)", str(error))
+    if code is None:  # TensorStore writes "[os_error_code='28']"
+        quoted = re.search(r"os_error_code='(\d+)'", str(error))
         code = int(quoted[1]) if quoted else None
     if code is None and not isinstance(error, OSError):
         return None

@@ -11,6 +11,7 @@ import json
 import logging
 import pathlib
 import shutil
+import sys
 import time
 
 import jax
@@ -46,10 +47,10 @@ class Checkpoints:
             WriteError: the folder cannot be created.
         """
         self._folder = pathlib.Path(folder).absolute()
+        _leave_errors_to_us()
         self._note = note
         self._saved = self._saving = None  # steps
         self._since = time.monotonic()
-        self._quiet = functools.partial(_is_news)  # a filter of this object alone
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         self._clear()
@@ -60,7 +61,6 @@ class Checkpoints:
         )
 
     def __enter__(self):
-        logging.getLogger("absl").addFilter(self._quiet)
         return self
 
     def __exit__(self, kind, *error):
@@ -71,7 +71,6 @@ class Checkpoints:
                 raise
         finally:
             self._checkpointer.close()
-            logging.getLogger("absl").removeFilter(self._quiet)
 
     @property
     def newest(self):
@@ -219,8 +218,9 @@ class Checkpoints:
         except Exception as error:
             failed, self._saving = self._saving, None
             self._clear()
-            found = write_error(self._folder / str(failed), error)
-            if isinstance(error, WriteError) or found is None:
+            cause = error.__cause__ if isinstance(error, WriteError) else error
+            found = write_error(self._folder / str(failed), cause)
+            if found is None:
                 raise
             raise found from error
 
@@ -231,9 +231,29 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_news(record):
-    """Returns whether a record of the log is to be shown: errors are raised, too."""
-    return "Handler Commit operations or the Commit callback" not in record.getMessage()
+# What Orbax prints of a save that failed, beside raising it.
+_PRINTED = (
+    "Handler Commit operations or the Commit callback",
+    "_SignalingThread.run() raised an exception",
+)
+
+
+@functools.cache
+def _leave_errors_to_us():
+    """Keeps Orbax and TensorStore from printing, with tracebacks, what they raise.
+
+    TensorStore tells each write that failed to an event loop, which Orbax has closed
+    after the first, and prints that it could not.
+    """
+    is_news = lambda record: not any(text in record.getMessage() for text in _PRINTED)
+    logging.getLogger("absl").addFilter(is_news)
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _remove(folder):
