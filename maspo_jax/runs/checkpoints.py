@@ -235,6 +235,7 @@ class Checkpoints:
 _PRINTED = (
     "Handler Commit operations or the Commit callback",
     "_SignalingThread.run() raised an exception",
+    "exception was never retrieved",  # of the other writes that failed
 )
 
 
@@ -245,8 +246,14 @@ def _leave_errors_to_us():
     TensorStore tells each write that failed to an event loop, which Orbax has closed
     after the first, and prints that it could not.
     """
-    is_news = lambda record: not any(text in record.getMessage() for text in _PRINTED)
-    logging.getLogger("absl").addFilter(is_news)
+
+    def is_news(record):
+        printed = any(text in record.getMessage() for text in _PRINTED)
+        error = record.exc_info[1] if record.exc_info else None
+        return not printed or write_error("", error) is None
+
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(is_news)
     before = sys.unraisablehook
 
     def hook(unraisable):
