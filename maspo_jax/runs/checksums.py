@@ -44,16 +44,23 @@ def write_checksums(folder, without=()):
     found = {name: {"bytes": size, "crc32": []} for name, size in files.items()}
     for (name, _, _), checksum in zip(chunks, sums, strict=True):
         found[name]["crc32"].append(checksum)
-    record = {"chunk_bytes": CHUNK, "files": known | found}
-    write_whole(folder / FILE, json.dumps(record, indent=1) + "\n")
+    write_whole(folder / FILE, _text(known | found))
+
+
+def _text(files):
+    """Returns the content of a `FILE`, which vouches for itself, too."""
+    listed = json.dumps(files).encode()
+    record = {"chunk_bytes": CHUNK, "crc32": zlib.crc32(listed), "files": files}
+    return json.dumps(record, indent=1) + "\n"
 
 
 def _read(folder):
     """Returns {name: {"bytes", "crc32"}} of the files that were summed up."""
-    record = json.loads((folder / FILE).read_text("utf-8"))
-    if record["chunk_bytes"] != CHUNK:
-        raise ValueError(f"chunks of {record['chunk_bytes']} bytes")
-    return record["files"]
+    text = (folder / FILE).read_text("utf-8")
+    files = json.loads(text)["files"]
+    if text != _text(files):
+        raise ValueError(f"{FILE} is not what was written")
+    return files
 
 
 def damage(folder):

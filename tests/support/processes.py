@@ -11,8 +11,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 LIMIT = 240  # seconds, far beyond what any of them takes
 
 
-def launch(command, *words, devices=1, folder=ROOT):
-    """Starts `maspo command` with words in a folder, on simulated devices."""
+def launch(command, *words, devices=1, folder=ROOT, prepare=None):
+    """Starts `maspo command` with words in a folder, on simulated devices.
+
+    `prepare` is called in the new process before it begins.
+    """
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -28,6 +31,7 @@ def launch(command, *words, devices=1, folder=ROOT):
         [sys.executable, "-W", "error", "-m", "maspo_jax", command, *map(str, words)],
         cwd=folder,
         env=environment,
+        preexec_fn=prepare,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
