@@ -1,6 +1,6 @@
 """A run that was damaged goes on as if nothing had been, or says why it cannot.
 
-And one that is asked to stop within a step, or cannot be written, loses no finished one.
+One that cannot be written, or is asked to stop within a step, loses no finished step.
 """
 
 import json
@@ -12,12 +12,13 @@ import signal
 
 import pytest
 from conftest import EXPERIMENTS, arrays, command, measured, run
-from support.processes import LIMIT, launch
+from support.processes import LIMIT, files_of_at_most, launch
 
 from maspo_jax.cli import evaluate
 from maspo_jax.learning.learner import Learner
 from maspo_jax.rollout.worker import Worker
 from maspo_jax.runs.checkpoints import steps_of
+from maspo_jax.runs.metrics_log import MetricsLog
 
 RIGHT = EXPERIMENTS / "tiny_right.py"
 
@@ -128,33 +129,41 @@ def test_a_full_disk_at_the_rollouts(folder, tiny_run):
     goes_on(folder, tiny_run)
 
 
+def test_a_full_disk_at_the_metrics(folder, tiny_run, monkeypatch):
+    shutil.rmtree(stage(folder) / "4")
+    log, append = folder / "metrics.jsonl", MetricsLog._add
+
+    def full(writer, name, step, metrics):
+        last = (name, step) == ("reinforcement", 4)
+        size = log.stat().st_size + 100 if last else resource.RLIM_INFINITY
+        with files_of_at_most(size):
+            append(writer, name, step, metrics)
+
+    monkeypatch.setattr(MetricsLog, "_add", full)
+    status, output = command(RIGHT, "--run", folder)
+    monkeypatch.undo()
+    line = f"error: {log} could not be written: File too large; raise"
+    assert status == 2 and line in output and "goes on from step 2" in output, output
+    assert "Traceback" not in output and steps_of(stage(folder)) == [2]
+    assert log.read_text().endswith("}\n")
+    assert "damaged" not in goes_on(folder, tiny_run)
+
+
 def test_a_save_that_fails_stops_the_run_in_one_line(folder, tiny_run):
     """A limit on the size of files is a disk that is full, to whoever writes."""
     shutil.rmtree(stage(folder) / "4")
-    largest = max(path.stat().st_size for path in stage(folder).rglob("*"))
-    log = folder / "metrics.jsonl"
-    limit = largest - 500
+    limit = max(path.stat().st_size for path in stage(folder).rglob("*")) - 500
     assert (tiny_run / "metrics.jsonl").stat().st_size < limit
-    output, status = in_a_process(folder, limit)
-    *_, line = output.splitlines()
-    assert status == 2 and "Traceback" not in output, output
+    with files_of_at_most(limit):  # which the process inherits
+        words = ("train", RIGHT, "--run", folder)
+        process = launch(*words, JAX_ENABLE_COMPILATION_CACHE="false")
+    output, _ = process.communicate(timeout=LIMIT)
+    line = output.splitlines()[-1]
+    assert process.returncode == 2 and "Traceback" not in output, output
     saved = f"error: {stage(folder) / '4'} could not be written: File too large; raise"
     assert line.startswith(saved) and line.endswith("goes on from step 2")
     assert {path.name for path in stage(folder).iterdir()} == {"2"}
-    # The log grows record by record; one that does not fit is not begun.
-    limit = log.stat().st_size
-    log.write_text("".join(log.read_text().splitlines(keepends=True)[:-3]))
-    output, status = in_a_process(folder, limit // 2)
-    assert status == 2 and f"error: {log} could not be written: File too" in output
     goes_on(folder, tiny_run)
-
-
-def in_a_process(folder, limit):
-    """Runs the command where no file grows beyond a limit, in bytes."""
-    at_most = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    process = launch("train", RIGHT, "--run", folder, prepare=at_most)
-    output, _ = process.communicate(timeout=LIMIT)
-    return output, process.returncode
 
 
 @pytest.mark.parametrize(

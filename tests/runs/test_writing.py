@@ -1,24 +1,12 @@
 """What is written is there as a whole, or as it was; a failure names its remedy."""
 
-import contextlib
 import errno
 import os
-import resource
 
 import pytest
+from support.processes import files_of_at_most
 
 from maspo_jax.storage import Appender, WriteError, write_error, write_whole
-
-
-@contextlib.contextmanager
-def files_of_at_most(size):
-    """Lets no file grow beyond some bytes: writing fails as it does on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_of_a_record_without_room_no_part_stays(tmp_path):
@@ -44,10 +32,10 @@ def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
 def test_a_full_disk_is_told_from_others(tmp_path):
-    with pytest.raises(
-        WriteError, match="/dev/full could not .*No space left.*make ro"
-    ):
-        Appender("/dev/full").append(b"x")
+    file = Appender("/dev/full")
+    with pytest.raises(WriteError, match="/dev/full could not .*No space left.*make"):
+        file.append(b"x")
+    file.close()
     with pytest.raises(WriteError, match="No such file"):
         write_whole(tmp_path / "gone" / "file", "text")
 
