@@ -162,7 +162,8 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
         for step in range(done + 1, experiment.steps + 1):
             leave = leaving(run, journal, worker, learner, state, step, checkpoints)
             rollout = worker.collect(state.policy, step, leave)  # draw, grade (DAPO)
-            checkpoints.finish()  # nothing is learned behind what could not be saved
+            with clock("saving"):  # nothing is learned behind what could not be saved
+                checkpoints.finish()
             leave()
             with clock("updating"):
                 batch, metrics = learner.assemble(state.policy, rollout)

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from maspo_jax import distributed
 from maspo_jax.runs import checksums
 from maspo_jax.runs.state import RunState
 from maspo_jax.storage import WriteError, write_error, writing
@@ -173,21 +174,23 @@ class Checkpoints:
         self.finish()
         wanted = _by_name(skeleton)
         folder = self._folder / str(self.newest)
-        stored = _stored_names(folder / "state")
+        with _unverified(folder):
+            stored = _stored_names(folder / "state")
         sources = {name: _source(name, stored) for name in wanted}
-        restored = self._checkpointer.restore(
-            folder,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(
-                    {
-                        source: wanted[name]
-                        for name, source in sources.items()
-                        if source is not None
-                    }
+        with _unverified(folder):
+            restored = self._checkpointer.restore(
+                folder,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(
+                        {
+                            source: wanted[name]
+                            for name, source in sources.items()
+                            if source is not None
+                        }
+                    ),
+                    position=ocp.args.JsonRestore(),
                 ),
-                position=ocp.args.JsonRestore(),
-            ),
-        )
+            )
         arrays, used = [], set()
         for name, like in wanted.items():
             source = sources[name]
@@ -279,25 +282,48 @@ def fault_of(folder, note=logger.warning):
         folder: of the checkpoint, a `pathlib.Path`.
         note: called with a line for people if it is of a version without checksums.
     """
+    everyones = distributed.all_gather_texts([json.dumps(_own_fault(folder))])
+    fault = next((fault for fault in map(json.loads, everyones) if fault), None)
+    if fault is None and not (folder / checksums.FILE).exists():
+        note(
+            f"the checkpoint {folder} is of an earlier version and has no checksums: "
+            "it is used without being verified"
+        )
+    return fault
+
+
+def _own_fault(folder):
+    """Returns what this process finds wrong with a checkpoint, a text, or None."""
     for part in ("state", "position"):
         if not (folder / part).is_dir() or not any((folder / part).iterdir()):
             return f"{part} is missing"
+    has_checksums = (folder / checksums.FILE).exists()
     try:
         about = json.loads((folder / _METADATA).read_text("utf-8"))
         promised = (about.get("custom_metadata") or {}).get("checksums")
     except FileNotFoundError:
-        return f"{_METADATA} is missing"
+        return f"{_METADATA} is missing" if has_checksums else None
     except (OSError, ValueError, AttributeError):
         return f"{_METADATA} is damaged"
-    if (folder / checksums.FILE).exists():
+    if has_checksums:
         return checksums.damage(folder)
-    if promised:
-        return f"{promised} is missing"
-    note(
-        f"the checkpoint {folder} is of an earlier version and has no checksums: it "
-        "is used without being verified"
-    )
-    return None
+    return f"{promised} is missing" if promised else None
+
+
+@contextlib.contextmanager
+def _unverified(folder):
+    """Says of a checkpoint without checksums, if it cannot be read, that it is so."""
+    try:
+        yield
+    except Exception as error:
+        if (folder / checksums.FILE).exists():
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the checkpoint {folder} cannot be read, and has no checksums that say "
+            f"what is damaged ({reason}): restore it from a copy, or remove it to go "
+            "back to the one before"
+        ) from error
 
 
 # Where the optimizer's state was before its hyperparameters were part of it: one level
@@ -358,7 +384,10 @@ def read_policy(folder, steps, skeleton):
     if fault:
         raise ValueError(_refusal(folder, steps, fault))
     named = _by_name({"policy": skeleton})
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with (
+        _unverified(folder / str(steps)),
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+    ):
         restored = checkpointer.restore(
             (folder / str(steps) / "state").absolute(),
             args=ocp.args.PyTreeRestore(

@@ -242,13 +242,27 @@ def test_a_save_replaces_what_was_damaged(damaged):
     assert opened(damaged)[::2] == (4, [])
 
 
-def test_one_of_an_earlier_version_is_read_and_said_to_be_unverified(damaged):
+@pytest.fixture
+def earlier(damaged):
+    """The newest checkpoint as an earlier version wrote it."""
     (damaged / "4" / checksums.FILE).unlink()
     file = damaged / "4" / "_CHECKPOINT_METADATA"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"custom_metadata": {}}))
-    newest, found, (note,) = opened(damaged)
+    return damaged / "4"
+
+
+def test_one_of_an_earlier_version_is_read_and_said_to_be_unverified(earlier):
+    newest, found, (note,) = opened(earlier.parent)
     assert newest == 4 and found.train["weights"][0] == 4
     assert "no checksums" in note
+
+
+def test_one_of_an_earlier_version_that_cannot_be_read_is_named(earlier):
+    DAMAGES["noise"](earlier / "state" / "manifest.ocdbt")
+    with pytest.raises(ValueError, match="4 cannot be read, .* no checksums .*remove"):
+        opened(earlier.parent)
+    shutil.rmtree(earlier / "state")
+    assert opened(earlier.parent)[0] == 2
 
 
 def test_each_process_of_a_pod_reads_its_part(damaged, monkeypatch):
@@ -263,7 +277,7 @@ def test_each_process_of_a_pod_reads_its_part(damaged, monkeypatch):
     DAMAGES["one bit"](damaged / "4" / "position" / "metadata")
     for index in range(2):
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-        found.append(checksums._damage_of_share(damaged / "4"))
+        found.append(checksums.damage(damaged / "4"))
     assert sorted(map(bool, found)) == [False, True]
 
 
