@@ -2,12 +2,122 @@
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import os
 import pathlib
+import re
+import shutil
 
 _LFS = b"version https://git-lfs.github.com/spec/"  # how each of its pointers begins
+
+# What helps where something could not be written.
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within the quota",
+    errno.EFBIG: "raise the limit on the size of a file (ulimit -f)",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EROFS: "mount its file system writable",
+}
+
+
+class WriteError(OSError):
+    """Something could not be written; says what, why, and what helps."""
+
+
+def write_error(path, error):
+    """Returns the `WriteError` of a path, or None if an error is of another kind.
+
+    Args:
+        path: of the file or folder that was written.
+        error: an `OSError`, or one of a library that quotes the number of one.
+    """
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None:  # TensorStore writes "[os_error_code='28']"
+        quoted = re.search(r"os_error_code='(\d+)'", str(error))
+        code = int(quoted[1]) if quoted else None
+    if code is None and not isinstance(error, OSError):
+        return None
+    reason = os.strerror(code) if code else str(error).partition("\n")[0]
+    remedy = _REMEDIES.get(code, "see to the file system")
+    return WriteError(f"{path} could not be written: {reason}; {remedy}")
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Makes an `OSError` in the block the `WriteError` of a path."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_whole(path, text):
+    """Writes a text file, in the place of one that may be there, whole or not at all.
+
+    Raises:
+        WriteError: it could not be written; what was there is as it was.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with writing(path):
+            partial.write_text(text)
+            partial.replace(path)
+    except WriteError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def keep_aside(path, word):
+    """Copies a file beside it, for the user to look at. Returns the copy.
+
+    Args:
+        path: of the file.
+        word: that its name is followed by, and by a number if there is such a copy.
+    """
+    kept, number = path.with_name(f"{path.name}.{word}"), 1
+    while kept.exists():
+        number += 1
+        kept = path.with_name(f"{path.name}.{word}.{number}")
+    with writing(kept):
+        shutil.copyfile(path, kept)
+    return kept
+
+
+class Appender:
+    """A file that grows by whole records: of one that has no room, no part stays."""
+
+    def __init__(self, path):
+        """Opens the file, or creates it."""
+        self._path = path
+        with writing(path):
+            self._file = open(path, "ab", buffering=0)
+
+    def append(self, record):
+        """Adds bytes to the file, at once.
+
+        Raises:
+            WriteError: they could not be written; the file is as it was.
+        """
+        size = os.fstat(self._file.fileno()).st_size
+        try:
+            with writing(self._path):
+                rest = memoryview(record)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+        except WriteError:
+            with contextlib.suppress(OSError):
+                self._file.truncate(size)
+            raise
+
+    def close(self):
+        """Closes the file."""
+        self._file.close()
 
 
 def read_json_object(file):
@@ -131,10 +241,15 @@ def results_folder(path, option="--out"):
 
 @contextlib.contextmanager
 def created(folder, option="--out"):
-    """Creates a folder to write to; an OSError becomes a ValueError of the option."""
+    """Creates a folder to write to; an OSError becomes a ValueError of the option.
+
+    A `WriteError` stays one: it names what helps.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
+    except WriteError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         where = f" at {error.filename}" if error.filename else ""

@@ -178,6 +178,7 @@ class Experiment:
     seed: int = setting(0, "[0, 4294967296)")  # of parameters, orders and draws
     fsdp: int = setting(1, "[1, inf)")  # devices that share one copy of the policy
     checkpoint_every: int = setting(10, "[1, inf)")  # steps between checkpoints
+    checkpoint_minutes: float | None = setting(None, "(0, inf)")  # or so many minutes
     rollouts_every: int = setting(10, "[1, inf)")  # steps between those kept as text
 
     @property

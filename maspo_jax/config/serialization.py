@@ -12,6 +12,7 @@ RESUMABLE = {
     "updates.microbatches",
     "grading.workers",
     "checkpoint_every",
+    "checkpoint_minutes",
     "sft.checkpoint_every",
     "sft.microbatches",
     "rollouts_every",

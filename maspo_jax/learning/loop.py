@@ -8,6 +8,7 @@ for each step:
     record
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -26,12 +27,13 @@ from maspo_jax.rewards.verdict import Alarm
 from maspo_jax.rollout import worker as workers
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs import metrics_log
-from maspo_jax.runs.checkpoints import Checkpoints
+from maspo_jax.runs.checkpoints import Checkpoints, steps_of
 from maspo_jax.runs.interrupts import Interrupts
 from maspo_jax.runs.prompt_history import PromptHistory
 from maspo_jax.runs.responses import write_responses
 from maspo_jax.runs.run_folder import Run
 from maspo_jax.runs.state import RunState
+from maspo_jax.storage import WriteError
 from maspo_jax.types import TrainBatch
 
 OVERHEAD = ("reading problems", "grading", "writing", "saving")
@@ -51,25 +53,31 @@ def train(experiment, folder, verifier, evaluate, display):
     Raises:
         Interrupted: a signal asked to stop; the state is saved.
         FloatingPointError: an update was not finite; nothing was saved after it.
+        WriteError: something could not be written; nothing was learned after it.
+        ValueError: the checkpoints are damaged.
     """
     mesh = distributed.make_mesh(experiment.fsdp)
     learner = learners.build(experiment, mesh)
     stages = folder / "checkpoints"
+    warming = Checkpoints(stages / "sft", display.note)
+    saved = Checkpoints(stages / "reinforcement", display.note)
     with (
         Interrupts(display) as interrupts,  # until the last checkpoint is on disk
-        Checkpoints(stages / "sft") as warming,
-        Checkpoints(stages / "reinforcement") as saved,
+        remedy(warming, saved),
+        warming,
+        saved,
     ):
-        found = f"{warming.newest} and {saved.newest}"
+        found = f"{steps_of(stages / 'sft')} and {steps_of(stages / 'reinforcement')}"
         distributed.assert_equal_across_hosts(
             found, "the checkpoints: do all see the same folder?"
         )
+        display.stage("verifying the newest checkpoint")
         done = -1 if saved.newest is None else saved.newest
         # What is measured before the first step is measured again.
         kept = {"reinforcement": done, "validation": done or -1}
         kept["update"] = done * experiment.updates_per_step
         kept["sft"] = warming.newest or 0 if done < 0 else math.inf
-        with metrics_log.MetricsLog(folder, kept) as log:
+        with metrics_log.MetricsLog(folder, kept, display.note) as log:
             clock = metrics_log.Clock(display)
             run = Run(experiment, folder, mesh, log, clock, display, interrupts)
             if done < 0:
@@ -86,6 +94,25 @@ def train(experiment, folder, verifier, evaluate, display):
             stream = problem_stream(experiment, start.data)
             worker = workers.build(experiment, mesh, verifier, stream, clock)
             learn(run, worker, learner, done, start.train, evaluate, saved)
+
+
+@contextlib.contextmanager
+def remedy(warming, saved):
+    """Says from where a run goes on, if something of it could not be written.
+
+    Args:
+        warming: the `Checkpoints` of the supervised stage.
+        saved: those of reinforcement learning.
+    """
+    try:
+        yield
+    except WriteError as error:
+        place = "the start"
+        if saved.newest is not None:
+            place = f"step {saved.newest}"
+        elif warming.newest is not None:
+            place = f"sft update {warming.newest}"
+        raise WriteError(f"{error}; the same command goes on from {place}") from error
 
 
 def begin(run, learner, checkpoints):
@@ -110,14 +137,14 @@ def reference_of(run, learner, done, policy):
     if "reference_logprob" not in run.experiment.objective.needs:
         return None
     folder = run.folder / "checkpoints" / "reference"
-    with Checkpoints(folder) as saved:  # on leaving, it is on disk
+    with Checkpoints(folder, run.display.note) as saved:  # on leaving, it is on disk
         if done and saved.newest is None:
             raise FileNotFoundError(
                 f"{folder}: the reference policy of this run is gone; restore it, or "
                 "start again with another --run"
             )
         saved.save(0, RunState(policy))
-    with Checkpoints(folder) as saved:
+    with Checkpoints(folder, run.display.note) as saved:
         return saved.restore(learner.skeleton.policy).train
 
 
@@ -133,11 +160,18 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
         checkpoints.save(0, settle(journal, worker, learner, state, 0))
     with journal:
         for step in range(done + 1, experiment.steps + 1):
-            rollout = worker.collect(state.policy, step)  # draw, grade, again (DAPO)
+            leave = leaving(run, journal, worker, learner, state, step, checkpoints)
+            rollout = worker.collect(state.policy, step, leave)  # draw, grade (DAPO)
+            with clock("saving"):  # nothing is learned behind what could not be saved
+                checkpoints.finish()
+            leave()
             with clock("updating"):
                 batch, metrics = learner.assemble(state.policy, rollout)
                 updates = []
                 for minibatch in learner.minibatches(batch, step):
+                    if updates and checkpoints.newest == step - 1:
+                        jax.block_until_ready(updates[:-1])  # keeps one under way
+                        leave()
                     state, measured, trace = learner.update(state, minibatch)  # gate
                     updates.append(measured)
             last = step == experiment.steps
@@ -148,16 +182,36 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
                 of_this = functools.partial(measure, run, step, state.policy, evaluate)
                 journal.flush(before_report=of_this)
             settled = functools.partial(settle, journal, worker, learner, state, step)
-            if step % experiment.checkpoint_every == 0 or last:
+            if run.save_is_due(checkpoints, step, experiment.checkpoint_every, last):
                 reached = settled()
                 with clock("saving"):
                     checkpoints.save(step, reached)
             run.stop_if_asked(checkpoints, step, settled, "steps")
 
 
+def leaving(run, journal, worker, learner, state, step, checkpoints):
+    """Returns a function that drops a step that has begun if a signal has come.
+
+    It leaves the run as it was before the step. Once the updates have begun, which
+    take the arrays of the state with them, that state has to be saved already.
+    """
+    before = run_state(worker, learner, state, step - 1)
+
+    def reached():
+        journal.flush()
+        return before
+
+    return lambda: run.stop_if_asked(checkpoints, step - 1, reached, "steps")
+
+
 def settle(journal, worker, learner, state, step):
     """Returns the `RunState` behind a step, once its updates are known to be finite."""
     journal.flush()
+    return run_state(worker, learner, state, step)
+
+
+def run_state(worker, learner, state, step):
+    """Returns the `RunState` behind a step, of the `TrainState` there."""
     return RunState(
         state,
         worker.stream.get_state(),

@@ -50,10 +50,12 @@ def sft(run, checkpoints):
         batch = demonstration_batch(sequences, token_mean)
         batch = distributed.shard_rows(jax.tree.map(lambda x: x[own], batch), run.mesh)
         state, metrics, _ = update(state, batch, None)
+        checkpoints.check()
         done += 1
         reached = RunState(state, position, policy_version=done)
-        due = done % settings.checkpoint_every == 0 or done == total
-        showing = done % SHOWN_EVERY == 0 or done == total
+        every, last = settings.checkpoint_every, done == total
+        due = run.save_is_due(checkpoints, done, every, last)
+        showing = done % SHOWN_EVERY == 0 or last
         asked = run.interrupts.requested  # once: what is saved was looked at
         if due or showing or asked:
             shown = looked_at(metrics, done)

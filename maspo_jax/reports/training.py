@@ -9,10 +9,15 @@ from maspo_jax.runs import run_folder
 def conclude(folder, display):
     """Shows what the run has come to, and where to look further."""
     validation = run_folder.read_metrics(folder, "validation")
+    if not validation:
+        display.note(f"{folder}/metrics.jsonl has no held-out accuracy left to show")
+        return
+    # A log that was damaged may have lost what was measured before the first step.
+    first = "earlier" if validation[0]["step"] else "before"
     table = rich.table.Table(title="Held-out problems")
     for name in ("", "accuracy", "response length"):
         table.add_column(name, justify="right")
-    for name, line in (("before", validation[0]), ("after", validation[-1])):
+    for name, line in ((first, validation[0]), ("after", validation[-1])):
         when = f"{name} ({line['step']} steps)"
         length = f"{line['response_length/mean']:.1f} tokens"
         table.add_row(when, f"{line['accuracy']:.1%}", length)

@@ -79,7 +79,7 @@ class Worker:
     stream: Any  # a `ProblemStream`
     clock: Clock
 
-    def collect(self, policy, step):
+    def collect(self, policy, step, between_rounds=lambda: None):
         """Returns the `RewardedRollout` batch of a step.
 
         With dynamic sampling, groups whose responses all earned the same are replaced
@@ -89,6 +89,7 @@ class Worker:
         Args:
             policy: a `Decoder`, which draws.
             step: which; it decides the keys, and the version of the policy.
+            between_rounds: called before it is drawn again.
         """
         dynamic = self.experiment.sampling.dynamic
         held = self.rewarded(policy, step)
@@ -100,6 +101,7 @@ class Worker:
             missing = int((~informative(held.outcomes)).sum())
             if not missing:
                 break
+            between_rounds()
             taught += int(informative(fresh.outcomes).sum())
             groups += len(fresh.problems)
             count = draw_size(missing, taught / groups, prompts, self.mesh.size)

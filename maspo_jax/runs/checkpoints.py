@@ -1,40 +1,114 @@
-"""Checkpoints: everything of a run's state, written whole or not at all."""
+"""Checkpoints: everything of a run's state, written whole or not at all.
 
+A checkpoint that lies under its name is complete, and holds the checksums of its files:
+one that was damaged since is noticed before anything reads it, and the one before is
+taken in its place.
+"""
+
+import contextlib
+import functools
+import json
+import logging
 import pathlib
+import shutil
+import sys
+import time
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from maspo_jax import distributed
+from maspo_jax.runs import checksums
 from maspo_jax.runs.state import RunState
+from maspo_jax.storage import WriteError, write_error, writing
 
-KEPT = 2  # the newest, and one to go back to by hand
+KEPT = 2  # the newest, and one to go back to
+UNFINISHED = ".orbax-checkpoint-tmp"  # in the name of the folder of one under way
+_METADATA = "_CHECKPOINT_METADATA"  # of Orbax: JSON that says which parts there are
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The checkpoints of one stage of a run.
+    """The checkpoints of one stage of a run, which one command at a time works with.
 
     Each holds a `RunState`: every array under its path as its name, and as JSON what
     is kept on the host.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, note=logger.warning):
+        """Creates the folder, or returns to it, and clears what was cut off there.
+
+        Args:
+            folder: of the checkpoints.
+            note: called with a line for people where one is damaged.
+
+        Raises:
+            WriteError: the folder cannot be created.
+        """
         self._folder = pathlib.Path(folder).absolute()
-        self._manager = ocp.CheckpointManager(
-            self._folder,
-            options=ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True),
+        _leave_errors_to_us()
+        self._note = note
+        self._saved = self._saving = None  # steps
+        self._since = time.monotonic()
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+        self._clear()
+        # It looks at the files last, right before the folder gets its name.
+        options = ocp.options.AsyncOptions(post_finalization_callback=self._seal)
+        self._checkpointer = ocp.AsyncCheckpointer(
+            ocp.CompositeCheckpointHandler(), async_options=options
         )
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
-        self._manager.close()
+    def __exit__(self, kind, *error):
+        try:
+            self.finish()
+        except WriteError:
+            if kind is None:
+                raise
+        finally:
+            self._checkpointer.close()
 
     @property
     def newest(self):
-        """The number of steps behind the newest checkpoint, or None."""
-        return self._manager.latest_step()
+        """The number of steps behind the newest whole checkpoint on disk, or None.
+
+        All processes of a pod ask together. Those found damaged are noted.
+
+        Raises:
+            ValueError: there are checkpoints, and none is whole.
+        """
+        return self._found if self._saved is None else self._saved
+
+    @functools.cached_property
+    def _found(self):
+        faults = {}
+        for steps in reversed(steps_of(self._folder)):
+            faults[steps] = fault_of(self._folder / str(steps), self._note)
+            if faults[steps] is None:
+                break
+        if None in faults.values() or not faults:
+            for broken, fault in faults.items():
+                if fault:
+                    self._note(
+                        f"the checkpoint {self._folder / str(broken)} is damaged: "
+                        f"{fault}; the one before it is taken, that of step {steps}"
+                    )
+            return steps if faults else None
+        listed = ", ".join(f"{steps}: {fault}" for steps, fault in faults.items())
+        raise ValueError(
+            f"no checkpoint in {self._folder} is whole ({listed}): restore one of them "
+            "from a copy, or start again with another --run"
+        )
+
+    @property
+    def age(self):
+        """The seconds since the last save began, or since the folder was opened."""
+        return time.monotonic() - self._since
 
     def save(self, steps, state):
         """Writes a checkpoint after so many steps; returns before it is on disk.
@@ -42,24 +116,51 @@ class Checkpoints:
         Args:
             steps: completed.
             state: a `RunState`; its arrays may be donated as soon as this returns.
+
+        Raises:
+            WriteError: it cannot be written, or the one before could not.
         """
-        if steps == self.newest:
+        if steps in (self._saving, self.newest):
             return
-        self._manager.save(
-            steps,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_by_name(state.train)),
-                position=ocp.args.JsonSave(state.host()),
-            ),
-        )
+        self.finish()
+        self._saving, self._since = steps, time.monotonic()
+        with self._cleared_if_it_fails():
+            self._checkpointer.save(
+                self._folder / str(steps),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(_by_name(state.train)),
+                    position=ocp.args.JsonSave(state.host()),
+                ),
+                force=True,  # where a damaged one lies
+                custom_metadata={"checksums": checksums.FILE},
+            )
+
+    def check(self):
+        """Raises a `WriteError` if what is being saved has failed already."""
+        with self._cleared_if_it_fails():
+            self._checkpointer.check_for_errors()
 
     def finish(self):
-        """Waits until what was saved is on disk.
+        """Waits until what was saved is on disk, and removes what it replaces.
 
         In a pod, a stage does so before the next one saves: the processes agree about
         a save under one name, whatever folder it goes to.
+
+        Raises:
+            WriteError: it could not be written, and nothing of it is left.
         """
-        self._manager.wait_until_finished()
+        if self._saving is None:
+            return
+        with self._cleared_if_it_fails():
+            self._checkpointer.wait_until_finished()
+        self._saved, self._saving = self._saving, None
+        if jax.process_index() == 0:
+            checksums.write_checksums(self._folder / str(self._saved))  # the last files
+            there = steps_of(self._folder)
+            older = [steps for steps in there if steps <= self._saved]
+            for steps in set(there) - set(older[-KEPT:]):  # later ones are damaged
+                with writing(self._folder / str(steps)):
+                    _remove(self._folder / str(steps))
 
     def restore(self, skeleton, hyperparameters=None):
         """Returns the newest `RunState`, its arrays placed as `skeleton` says.
@@ -70,22 +171,26 @@ class Checkpoints:
             hyperparameters: {name: number} of the optimizer, for a checkpoint that was
                 written before they were part of the state.
         """
+        self.finish()
         wanted = _by_name(skeleton)
-        stored = _stored_names(self._folder / str(self.newest) / "state")
+        folder = self._folder / str(self.newest)
+        with _unverified(folder):
+            stored = _stored_names(folder / "state")
         sources = {name: _source(name, stored) for name in wanted}
-        restored = self._manager.restore(
-            self.newest,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardRestore(
-                    {
-                        source: wanted[name]
-                        for name, source in sources.items()
-                        if source is not None
-                    }
+        with _unverified(folder):
+            restored = self._checkpointer.restore(
+                folder,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(
+                        {
+                            source: wanted[name]
+                            for name, source in sources.items()
+                            if source is not None
+                        }
+                    ),
+                    position=ocp.args.JsonRestore(),
                 ),
-                position=ocp.args.JsonRestore(),
-            ),
-        )
+            )
         arrays, used = [], set()
         for name, like in wanted.items():
             source = sources[name]
@@ -100,6 +205,125 @@ class Checkpoints:
                 arrays.append(restored.state[source])
         train = jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
         return RunState.of(train, dict(restored.position))
+
+    def _seal(self):
+        """Adds the checksums; called by the first process, when all have written."""
+        folder = self._folder / str(self._saving)
+        unfinished = self._checkpointer.get_temporary_path(folder).get()
+        # Orbax adds the time of the rename to its metadata.
+        checksums.write_checksums(pathlib.Path(unfinished), without=(_METADATA,))
+
+    @contextlib.contextmanager
+    def _cleared_if_it_fails(self):
+        """Makes an error of what is being saved a `WriteError`, and removes it."""
+        try:
+            yield
+        except Exception as error:
+            failed, self._saving = self._saving, None
+            self._clear()
+            cause = error.__cause__ if isinstance(error, WriteError) else error
+            found = write_error(self._folder / str(failed), cause)
+            if found is None:
+                raise
+            raise found from error
+
+    def _clear(self):
+        """Removes what a save that did not end has left."""
+        if jax.process_index() == 0:
+            for path in self._folder.glob(f"*{UNFINISHED}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+# What Orbax prints of a save that failed, beside raising it.
+_PRINTED = (
+    "Handler Commit operations or the Commit callback",
+    "_SignalingThread.run() raised an exception",
+    "exception was never retrieved",  # of the other writes that failed
+)
+
+
+@functools.cache
+def _leave_errors_to_us():
+    """Keeps Orbax and TensorStore from printing, with tracebacks, what they raise.
+
+    TensorStore tells each write that failed to an event loop, which Orbax has closed
+    after the first, and prints that it could not.
+    """
+
+    def is_news(record):
+        printed = any(text in record.getMessage() for text in _PRINTED)
+        error = record.exc_info[1] if record.exc_info else None
+        return not printed or write_error("", error) is None
+
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(is_news)
+    before = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            before(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _remove(folder):
+    """Removes a checkpoint; one that is cut off in this is taken for unfinished."""
+    unfinished = folder.with_name(folder.name + UNFINISHED)
+    folder.rename(unfinished)
+    shutil.rmtree(unfinished)
+
+
+def fault_of(folder, note=logger.warning):
+    """Returns what is wrong with a checkpoint, a text, or None.
+
+    Called by all processes of a pod together.
+
+    Args:
+        folder: of the checkpoint, a `pathlib.Path`.
+        note: called with a line for people if it is of a version without checksums.
+    """
+    everyones = distributed.all_gather_texts([json.dumps(_own_fault(folder))])
+    fault = next((fault for fault in map(json.loads, everyones) if fault), None)
+    if fault is None and not (folder / checksums.FILE).exists():
+        note(
+            f"the checkpoint {folder} is of an earlier version and has no checksums: "
+            "it is used without being verified"
+        )
+    return fault
+
+
+def _own_fault(folder):
+    """Returns what this process finds wrong with a checkpoint, a text, or None."""
+    for part in ("state", "position"):
+        if not (folder / part).is_dir() or not any((folder / part).iterdir()):
+            return f"{part} is missing"
+    has_checksums = (folder / checksums.FILE).exists()
+    try:
+        about = json.loads((folder / _METADATA).read_text("utf-8"))
+        promised = (about.get("custom_metadata") or {}).get("checksums")
+    except FileNotFoundError:
+        return f"{_METADATA} is missing" if has_checksums else None
+    except (OSError, ValueError, AttributeError):
+        return f"{_METADATA} is damaged"
+    if has_checksums:
+        return checksums.damage(folder)
+    return f"{promised} is missing" if promised else None
+
+
+@contextlib.contextmanager
+def _unverified(folder):
+    """Says of a checkpoint without checksums, if it cannot be read, that it is so."""
+    try:
+        yield
+    except Exception as error:
+        if (folder / checksums.FILE).exists():
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the checkpoint {folder} cannot be read, and has no checksums that say "
+            f"what is damaged ({reason}): restore it from a copy, or remove it to go "
+            "back to the one before"
+        ) from error
 
 
 # Where the optimizer's state was before its hyperparameters were part of it: one level
@@ -151,11 +375,21 @@ def read_policy(folder, steps, skeleton):
         folder: of the checkpoints of a stage; nothing is written there.
         steps: one of `steps_of`.
         skeleton: a `Decoder` of `jax.ShapeDtypeStruct` with shardings.
+
+    Raises:
+        ValueError: the checkpoint is damaged; the message names a whole one.
     """
+    folder = pathlib.Path(folder)
+    fault = fault_of(folder / str(steps))
+    if fault:
+        raise ValueError(_refusal(folder, steps, fault))
     named = _by_name({"policy": skeleton})
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    with (
+        _unverified(folder / str(steps)),
+        ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+    ):
         restored = checkpointer.restore(
-            (pathlib.Path(folder) / str(steps) / "state").absolute(),
+            (folder / str(steps) / "state").absolute(),
             args=ocp.args.PyTreeRestore(
                 named,
                 restore_args=ocp.checkpoint_utils.construct_restore_args(named),
@@ -164,6 +398,17 @@ def read_policy(folder, steps, skeleton):
         )
     arrays = [restored[name] for name in named]
     return jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
+
+
+def _refusal(folder, steps, fault):
+    """Returns why a checkpoint is refused, and which one can be had."""
+    others = [other for other in reversed(steps_of(folder)) if other != steps]
+    others.sort(key=lambda other: other > steps)  # those before it first
+    whole = next((n for n in others if fault_of(folder / str(n)) is None), None)
+    remedy = "restore it from a copy"
+    if whole is not None:
+        remedy += f", or take that of step {whole} with --step {whole}"
+    return f"the checkpoint {folder / str(steps)} is damaged: {fault}; {remedy}"
 
 
 def _by_name(tree):

@@ -14,7 +14,12 @@ import warnings
 import jax
 
 from maspo_jax import distributed
-from maspo_jax.storage import created, read_json_object, results_folder
+from maspo_jax.storage import (
+    created,
+    read_json_object,
+    results_folder,
+    write_whole,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +93,7 @@ class Kind:
                 f"{another}"
             )
         record = settle(self.read(folder) if file.exists() else None)
-        partial.write_text(json.dumps(record, indent=2) + "\n")
-        partial.rename(file)
+        write_whole(file, json.dumps(record, indent=2) + "\n")
 
     def refuse(self, folder, differences):
         """Refuses a folder that was begun with other settings, a line for each."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, and go."""
+"""Ctrl-C and SIGTERM: save what is finished, and go."""
 
 import signal
 import threading
@@ -51,6 +51,6 @@ class Interrupts:
 
     def _say(self, number):
         self._display.note(
-            f"{signal.Signals(number).name}: saving after this step "
+            f"{signal.Signals(number).name}: saving after this step, or the one before "
             "(again to stop at once)"
         )

@@ -5,12 +5,19 @@ import functools
 import json
 import math
 import pathlib
+import socket
+import struct
 import time
 
 import jax
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import masked_crc32c
 
 from maspo_jax.runs import legacy
+from maspo_jax.storage import Appender, keep_aside, write_whole, writing
+
+FILE = "metrics.jsonl"
 
 # What stages were called in runs of earlier versions.
 RENAMED_STAGES = {"warm_up": "sft", "held_out": "validation"}
@@ -25,21 +32,41 @@ def read_lines(path):
     Raises:
         ValueError: another line is none of a run.
     """
-    whole, _, _ = path.read_text(errors="replace").rpartition("\n")
-    lines = []
-    for number, text in enumerate(whole.splitlines(), start=1):
+    lines, damage, _ = _parsed(path)
+    for number, text in damage.items():
+        raise ValueError(
+            f"{path}: line {number} is damaged, {text[:40]!r}: repair or remove it"
+        )
+    return lines
+
+
+def _parsed(path):
+    """Returns the lines of a file, {number: text} of the damaged ones, and the tail."""
+    whole, _, tail = path.read_text(errors="replace").rpartition("\n")
+    lines, damage = [], {}
+    for number, text in enumerate(whole.split("\n") if whole else [], start=1):
         try:
             line = json.loads(text)
-            stage, _ = line["stage"], line["step"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{path}: line {number} is damaged, {text[:40]!r}: repair or remove it"
-            ) from error
+            stage = line["stage"]
+            if not isinstance(stage, str) or not isinstance(line["step"], int):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, RecursionError):
+            damage[number] = text
+            continue
         if "ratio/mean" not in line:  # every line of updates has it since the renaming
             line = {legacy.METRICS.get(name, name): line[name] for name in line}
         line = {name: math.nan if line[name] is None else line[name] for name in line}
         lines.append(line | {"stage": RENAMED_STAGES.get(stage, stage)})
-    return lines
+    return lines, damage, tail
+
+
+def steps_logged(folder):
+    """Returns {stage: the last step} of a run's log; damaged lines are left out."""
+    path = pathlib.Path(folder) / FILE
+    reached = {}
+    for line in _parsed(path)[0] if path.is_file() else []:
+        reached[line["stage"]] = max(line["step"], reached.get(line["stage"], 0))
+    return reached
 
 
 class MetricsLog:
@@ -52,37 +79,47 @@ class MetricsLog:
     been interrupted.
     """
 
-    def __init__(self, folder, kept):
+    def __init__(self, folder, kept, note=print):
         """Opens the log.
 
         Args:
             folder: of the run.
             kept: {stage: steps}: lines of other stages, or after so many steps, go.
+            note: called with a line for people where the log is damaged.
+
+        Raises:
+            WriteError: it cannot be written.
         """
-        self._writers = {}
+        self._scalars = {}
         self._folder = pathlib.Path(folder)
-        self._kept = kept
+        self._kept, self._note = kept, note
         self._file = None
         if jax.process_index() == 0:
-            self._file = self._reopen(self._folder / "metrics.jsonl")
+            self._file = self._reopen(self._folder / FILE)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
-        if self._file:
-            self._file.close()
-        for writer in self._writers.values():
-            writer.close()
+        for file in (self._file, *self._scalars.values()):
+            if file:
+                file.close()
 
     def write(self, stage, step, metrics):
-        """Writes the metrics of a stage after so many steps, all plain numbers."""
+        """Writes the metrics of a stage after so many steps, all plain numbers.
+
+        Raises:
+            WriteError: they cannot be written.
+        """
         if self._file is None:
             return
         self._add(stage, step, metrics)
-        writer = self._writer(stage)
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, step)
+        values = [
+            summary.scalar(name, value).value[0] for name, value in metrics.items()
+        ]
+        event = Event(wall_time=time.time(), step=step)
+        event.summary.value.extend(values)
+        self._scalars_of(stage).append(_record(event))
 
     def write_updates(self, done, updates):
         """Writes the metrics of each update of a step, after so many were done."""
@@ -92,26 +129,79 @@ class MetricsLog:
             self._add("update", number, metrics)
 
     def _add(self, stage, step, metrics):
-        self._file.write(_line({"stage": stage, "step": step, **metrics}))
-        self._file.flush()
+        line = _line({"stage": stage, "step": step, **metrics})
+        self._file.append(line.encode())
 
     def _reopen(self, path):
-        lines = read_lines(path) if path.exists() else []
+        lines, damage, tail = _parsed(path) if path.exists() else ([], {}, "")
         kept = [
             line for line in lines if line["step"] <= self._kept.get(line["stage"], -1)
         ]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(map(_line, kept)))
-        partial.replace(path)
-        return path.open("a")
-
-    def _writer(self, stage):
-        if stage not in self._writers:
-            self._writers[stage] = tensorboardX.SummaryWriter(
-                str(self._folder / "tensorboard" / stage),
-                purge_step=self._kept.get(stage, -1) + 1,
+        faults = [f"line {number} is damaged" for number in damage]
+        faults = [*faults[:2], f"{len(faults) - 2} more are"][: len(faults)]
+        faults += ["the last line is cut off"] if tail else []
+        aside = keep_aside(path, "damaged").name if faults else None
+        if lost := self._lost(kept):
+            faults += [f"the metrics of {lost} are gone"]
+        if faults:
+            as_it_was = f"; the file as it was is kept as {aside}" if aside else ""
+            self._note(f"{path}: {', '.join(faults)}{as_it_was}")
+        done = self._kept.get("reinforcement", -1)
+        again = [line["step"] for line in lines if line["stage"] == "reinforcement"]
+        again = sorted(step for step in again if step > max(done, 0))
+        if again:
+            aside = keep_aside(path, "before").name if done < 0 else None
+            as_it_was = f"; their metrics are kept in {aside}" if aside else ""
+            self._note(
+                f"no whole checkpoint lies behind step {again[-1]}: steps from "
+                f"{again[0]} on are done again{as_it_was}"
             )
-        return self._writers[stage]
+        write_whole(path, "".join(map(_line, kept)))
+        return Appender(path)
+
+    def _lost(self, lines):
+        """Returns of which steps there should be lines, in words, or None."""
+        steps_in = lambda stage: {
+            line["step"] for line in lines if line["stage"] == stage
+        }
+        done = self._kept.get("reinforcement", 0)
+        missing = sorted(set(range(1, done + 1)) - steps_in("reinforcement"))
+        if missing:
+            span = f"from {missing[0]} to {missing[-1]}" if missing[1:] else missing[0]
+            return f"{len(missing)} of {done} steps ({span})"
+        sft = self._kept.get("sft", 0)
+        if 0 < sft < math.inf and not steps_in("sft"):
+            return f"{sft} sft updates"
+        return None
+
+    def _scalars_of(self, stage):
+        """Returns the file of TensorBoard's events of a stage.
+
+        Written here, not by the thread of a library: that one dies of a full disk, and
+        whoever waits for it waits forever.
+        """
+        if stage not in self._scalars:
+            folder = self._folder / "tensorboard" / stage
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+            self._scalars[stage] = Appender(folder / name)
+            version = Event(wall_time=time.time(), file_version="brain.Event:2")
+            forget = Event(  # what earlier files hold from this step on
+                wall_time=time.time(),
+                step=self._kept.get(stage, -1) + 1,
+                session_log=SessionLog(status=SessionLog.START),
+            )
+            self._scalars[stage].append(_record(version) + _record(forget))
+        return self._scalars[stage]
+
+
+def _record(event):
+    """Returns an event as TensorBoard reads it: length, checksum, event, checksum."""
+    data = event.SerializeToString()
+    size = struct.pack("<Q", len(data))
+    checksum = lambda part: struct.pack("<I", masked_crc32c(part))
+    return size + checksum(size) + data + checksum(data)
 
 
 def _line(numbers):

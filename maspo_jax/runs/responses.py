@@ -14,6 +14,7 @@ import numpy as np
 
 from maspo_jax import distributed
 from maspo_jax.objectives.ratios import MAX_LOG_RATIO
+from maspo_jax.storage import write_whole, writing
 
 # problem: its id; sample: which of its responses, from 0; gold: the reference answer;
 # outcome, answer, rule, reward: of the verdict, the answer as it was extracted; length:
@@ -54,9 +55,13 @@ def write_responses(folder, step, tokenizer, rollout, batch, trace):
         rollout: the `RewardedRollout` of the step; its arrays may be gone.
         batch: the `TrainBatch` of the update.
         trace: the `surrogate.TokenTrace` of the update.
+
+    Raises:
+        WriteError: they cannot be written; no part of a file is left.
     """
     folder = pathlib.Path(folder) / "rollouts"
-    folder.mkdir(exist_ok=True)
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
     part = f".{jax.process_index()}" if jax.process_count() > 1 else ""
     problems = rollout.problems
     group = len(rollout.correct) // len(problems)
@@ -69,11 +74,12 @@ def write_responses(folder, step, tokenizer, rollout, batch, trace):
     }
     texts = distributed.all_gather_texts([json.dumps([*graded.items()])])
     everyones = dict(pair for text in texts for pair in json.loads(text))
-    with (folder / f"step_{step:06d}{part}.jsonl").open("w") as file:
-        for index, row in enumerate(batch.row.tolist()):
-            question = {"question": problems[row // group].question}
-            seen = token_fields(index, batch, trace, tokenizer)
-            file.write(json.dumps(everyones[row] | question | seen) + "\n")
+    lines = []
+    for index, row in enumerate(batch.row.tolist()):
+        question = {"question": problems[row // group].question}
+        seen = token_fields(index, batch, trace, tokenizer)
+        lines.append(json.dumps(everyones[row] | question | seen) + "\n")
+    write_whole(folder / f"step_{step:06d}{part}.jsonl", "".join(lines))
 
 
 def token_fields(row, batch, trace, tokenizer):

@@ -6,15 +6,24 @@ import pathlib
 
 import jax
 
-from maspo_jax import config
+from maspo_jax import config, distributed
 from maspo_jax.config import serialization
 from maspo_jax.runs import provenance
+from maspo_jax.runs.checkpoints import steps_of
 from maspo_jax.runs.display import Display
 from maspo_jax.runs.folder import Kind
 from maspo_jax.runs.interrupts import Interrupted, Interrupts
-from maspo_jax.runs.metrics_log import RENAMED_STAGES, Clock, MetricsLog, read_lines
+from maspo_jax.runs.metrics_log import (
+    FILE,
+    RENAMED_STAGES,
+    Clock,
+    MetricsLog,
+    read_lines,
+    steps_logged,
+)
 
 RUN = Kind("run", "config.json", "--run", {"class": str})
+STAGES = ("sft", "reinforcement")
 
 
 @contextlib.contextmanager
@@ -29,8 +38,8 @@ def opened(folder, experiment, accept_code_changes=False):
 
     Raises:
         ValueError: the folder holds another experiment, or one whose files or code had
-            another content, or no run at all, or another process works in it. Nothing
-            has been written then.
+            another content, or no run at all, or has lost its checkpoints, or another
+            process works in it. Nothing has been written then.
     """
 
     def settle(before):
@@ -44,6 +53,7 @@ def opened(folder, experiment, accept_code_changes=False):
             now = {name: settings[name] for name in settings if name != "code"}
             RUN.refuse(folder, serialization.differences(now, before) + changed)
             rename_stages(folder)
+            check_checkpoints(folder, before)
         return settings
 
     with RUN.opened(folder, settle):
@@ -72,6 +82,42 @@ def rename_stages(folder):
             old = pathlib.Path(folder, room, before)
             if old.is_dir() and not old.with_name(now).exists():
                 old.rename(old.with_name(now))
+
+
+def check_checkpoints(folder, before):
+    """Refuses a run whose metrics go beyond the checkpoints that it has.
+
+    It would start over, and forget what it measured. One that was cut off before its
+    first checkpoint does so rightly.
+
+    Args:
+        folder: of the run.
+        before: its `config.json`, as it would be written today.
+
+    Raises:
+        ValueError: the checkpoints are gone; the message says what can be done.
+    """
+    folder = pathlib.Path(folder)
+    places = {stage: folder / "checkpoints" / stage for stage in STAGES}
+    logged = steps_logged(folder)
+    if not logged or steps_of(places["reinforcement"]):
+        return
+    # Nothing is learned behind a state that is not on disk yet.
+    gone = logged.get("reinforcement", 0) > before["checkpoint_every"]
+    if before.get("sft") and not steps_of(places["sft"]):
+        every = before["sft"]["checkpoint_every"]
+        gone |= set(logged) != {"sft"} or logged["sft"] > 2 * every
+    gone |= any(
+        not place.is_dir() for stage, place in places.items() if stage in logged
+    )
+    if gone or not (folder / "checkpoints").is_dir():
+        steps = logged.get("reinforcement", 0)
+        reached = f"{steps} steps" if steps else f"{logged.get('sft', 0)} sft updates"
+        raise ValueError(
+            f"{folder} has lost its checkpoints: {FILE} holds {reached}, and there is "
+            "nothing to go on from. Put checkpoints/ back, give another folder with "
+            f"--run, or remove {folder} to start over"
+        )
 
 
 def record(experiment):
@@ -123,9 +169,9 @@ def _read(folder):
 
 def read_metrics(folder, stage=None):
     """Returns the lines of `metrics.jsonl`, of one stage or all, in order."""
-    file = pathlib.Path(folder) / "metrics.jsonl"
+    file = pathlib.Path(folder) / FILE
     if not file.is_file():
-        raise FileNotFoundError(f"{folder} has no metrics.jsonl: nothing was run there")
+        raise FileNotFoundError(f"{folder} has no {FILE}: nothing was run there")
     return [line for line in read_lines(file) if stage in (None, line["stage"])]
 
 
@@ -140,6 +186,20 @@ class Run:
     clock: Clock
     display: Display
     interrupts: Interrupts
+
+    def save_is_due(self, checkpoints, steps, every, last):
+        """Returns whether a stage saves now: by its steps, or by the time.
+
+        Args:
+            checkpoints: the `Checkpoints` of the stage.
+            steps: completed.
+            every: how many of them a checkpoint is written after.
+            last: whether this was the last one.
+        """
+        minutes = self.experiment.checkpoint_minutes
+        if last or steps % every == 0 or minutes is None:
+            return last or steps % every == 0
+        return bool(distributed.max_over_hosts(checkpoints.age >= 60 * minutes))
 
     def stop_if_asked(self, checkpoints, steps, state, unit):
         """Saves and raises `Interrupted` if a signal has come.
@@ -157,4 +217,5 @@ class Run:
     def stop(self, number, checkpoints, steps, state, unit):
         """Saves a `RunState` and raises `Interrupted` by the signal of that number."""
         checkpoints.save(steps, state)
+        checkpoints.finish()  # or the signal would hide that it failed
         raise Interrupted(number, f"{steps} {unit}")

@@ -1,7 +1,12 @@
 """Checkpoints, those of earlier versions included."""
 
 import dataclasses
+import errno
 import functools
+import json
+import os
+import random
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +23,10 @@ from maspo_jax.learning.optimizer import (
     make_optimizer,
 )
 from maspo_jax.models.sharding import decay_mask
-from maspo_jax.runs.checkpoints import Checkpoints
+from maspo_jax.runs import checkpoints, checksums
+from maspo_jax.runs.checkpoints import Checkpoints, read_policy, steps_of
 from maspo_jax.runs.state import RunState
+from maspo_jax.storage import WriteError
 
 SETTINGS = Optimization(3e-3, warmup_updates=2, weight_decay=0.1, max_grad_norm=0.5)
 HOST = {
@@ -131,3 +138,173 @@ def test_another_policy_is_refused_by_the_name_that_is_missing(tiny_config, tmp_
     with Checkpoints(tmp_path) as saved:
         with pytest.raises(ValueError, match="holds no policy/.*bias.*--run"):
             saved.restore(skeleton)
+
+
+def numbered(steps):
+    return RunState({"weights": jnp.arange(2000.0) + steps}, data={"taken": steps})
+
+
+def skeleton_of(state):
+    like = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+    return jax.tree.map(like, state)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The folder of two checkpoints, after 2 and after 4 steps."""
+    folder = tmp_path_factory.mktemp("pair") / "stage"
+    with Checkpoints(folder) as saved:
+        for steps in (2, 4):
+            saved.save(steps, numbered(steps))
+    return folder
+
+
+@pytest.fixture
+def damaged(pair, tmp_path):
+    """A copy of them, to be damaged."""
+    return shutil.copytree(pair, tmp_path / "stage")
+
+
+def opened(folder):
+    """Opens checkpoints. Returns the newest one, its state, and what was noted."""
+    notes = []
+    with Checkpoints(folder, notes.append) as saved:
+        newest = saved.newest
+        return newest, saved.restore(skeleton_of(numbered(0).train)), notes
+
+
+def spoil(file, data):
+    """Writes over the middle of a file, as far as it goes."""
+    content = bytearray(file.read_bytes())
+    begin = max(0, len(content) // 2 - len(data) // 2)
+    data = data[: len(content)]
+    content[begin : begin + len(data)] = data
+    file.write_bytes(bytes(content))
+
+
+DAMAGES = {
+    "missing": lambda file: file.unlink(),
+    "truncated": lambda file: os.truncate(file, file.stat().st_size // 2),
+    "emptied": lambda file: os.truncate(file, 0),
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b" "),
+    "zeros": lambda file: spoil(file, bytes(2000)),
+    "noise": lambda file: spoil(file, random.Random(0).randbytes(3000)),
+    "one bit": lambda file: spoil(file, bytes([file.read_bytes()[0] ^ 1])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_to_any_file_is_noticed(pair, damaged, damage):
+    files = [file for file in (pair / "4").rglob("*") if file.is_file()]
+    assert len(files) > 10
+    for file in files:
+        DAMAGES[damage](damaged / "4" / file.relative_to(pair / "4"))
+        assert checkpoints.fault_of(damaged / "4"), file
+        shutil.copy(file, damaged / "4" / file.relative_to(pair / "4"))
+        assert checkpoints.fault_of(damaged / "4") is None, file
+
+
+@pytest.mark.parametrize("part", ["state/d", "state", "position", "."])
+def test_the_one_before_is_taken_and_what_is_wrong_is_said(damaged, part):
+    shutil.rmtree(damaged / "4" / part)
+    (damaged / "4").mkdir(exist_ok=True)
+    newest, found, notes = opened(damaged)
+    assert newest == 2 and found.data == {"taken": 2}
+    assert found.train["weights"][0] == 2
+    (note,) = notes
+    assert "stage/4 is damaged: " in note and "missing" in note and "step 2" in note
+
+
+def test_where_none_is_whole_nothing_is_taken(damaged):
+    for steps in "42":
+        DAMAGES["noise"](damaged / steps / "position" / "metadata")
+    with pytest.raises(ValueError, match=r"is whole \(4: pos.*, 2: pos.*\): restore"):
+        opened(damaged)
+    with pytest.raises(ValueError, match="4 is damaged: pos.* restore it from a copy$"):
+        read_policy(damaged, 4, None)
+
+
+def test_whoever_reads_a_policy_is_told_of_a_whole_one(damaged):
+    DAMAGES["noise"](damaged / "4" / "state" / "manifest.ocdbt")
+    with pytest.raises(ValueError, match="4 is damaged: state/manifest.*--step 2$"):
+        read_policy(damaged, 4, None)
+
+
+def test_a_save_replaces_what_was_damaged(damaged):
+    DAMAGES["missing"](damaged / "4" / "state" / "_METADATA")
+    with Checkpoints(damaged, str) as saved:
+        assert saved.newest == 2
+        saved.save(3, numbered(3))
+        saved.finish()
+        assert steps_of(damaged) == [2, 3]
+        saved.save(4, numbered(4))
+    assert steps_of(damaged) == [3, 4]
+    assert opened(damaged)[::2] == (4, [])
+
+
+@pytest.fixture
+def earlier(damaged):
+    """The newest checkpoint as an earlier version wrote it."""
+    (damaged / "4" / checksums.FILE).unlink()
+    file = damaged / "4" / "_CHECKPOINT_METADATA"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"custom_metadata": {}}))
+    return damaged / "4"
+
+
+def test_one_of_an_earlier_version_is_read_and_said_to_be_unverified(earlier):
+    newest, found, (note,) = opened(earlier.parent)
+    assert newest == 4 and found.train["weights"][0] == 4
+    assert "no checksums" in note
+
+
+def test_one_of_an_earlier_version_that_cannot_be_read_is_named(earlier):
+    DAMAGES["noise"](earlier / "state" / "manifest.ocdbt")
+    with pytest.raises(ValueError, match="4 cannot be read, .* no checksums .*remove"):
+        opened(earlier.parent)
+    shutil.rmtree(earlier / "state")
+    assert opened(earlier.parent)[0] == 2
+
+
+def test_each_process_of_a_pod_reads_its_part(damaged, monkeypatch):
+    monkeypatch.setattr(checksums, "CHUNK", 1000)
+    checksums_of = lambda folder: json.loads((folder / checksums.FILE).read_text())
+    (damaged / "4" / checksums.FILE).unlink()
+    checksums.write_checksums(damaged / "4")
+    sums = [file["crc32"] for file in checksums_of(damaged / "4")["files"].values()]
+    assert max(map(len, sums)) > 2  # chunks of one file
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    found = []
+    DAMAGES["one bit"](damaged / "4" / "position" / "metadata")
+    for index in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        found.append(checksums.damage(damaged / "4"))
+    assert sorted(map(bool, found)) == [False, True]
+
+
+def test_what_a_cut_off_save_left_is_cleared_and_not_spoken_of(damaged, capfd, caplog):
+    (damaged / f"6{checkpoints.UNFINISHED}" / "state").mkdir(parents=True)
+    with Checkpoints(damaged) as saved:
+        assert saved.newest == 4
+        saved.save(6, numbered(6))
+    assert {path.name for path in damaged.iterdir()} == {"4", "6"}
+    assert capfd.readouterr() == ("", "") and not caplog.records
+
+
+@pytest.mark.parametrize("when", ["at the next", "on leaving", "at once"])
+def test_a_save_that_fails_is_raised_and_leaves_nothing(
+    damaged, monkeypatch, capfd, when
+):
+    def full(folder, without=()):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checksums, "write_checksums", full)
+    message = "stage/6 could not be written: No space left on device; make room"
+    with pytest.raises(WriteError, match=message):
+        with Checkpoints(damaged) as saved:
+            saved.save(6, numbered(6))
+            if when == "at the next":
+                saved.save(8, numbered(8))
+            while when == "at once":
+                saved.check()
+    assert {path.name for path in damaged.iterdir()} == {"2", "4"}
+    assert saved.newest == 4 and capfd.readouterr() == ("", "")

@@ -1,6 +1,7 @@
 """What a run writes down, and how it is read, that of earlier versions included."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -74,6 +75,74 @@ def test_a_damaged_line_is_named(folder, damage):
     file.write_text("\n".join([*lines[:2], damage, *lines[2:]]))
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 3 is damaged"):
         run_folder.read_metrics(folder)
+
+
+@pytest.fixture
+def measured_run(tmp_path):
+    """The log of a run of three steps."""
+    with MetricsLog(tmp_path, {}) as log:
+        for step in (1, 2, 3):
+            log.write_updates(step - 1, [{"loss": 0.5}])
+            log.write("reinforcement", step, {"reward": step / 4})
+    return tmp_path / "metrics.jsonl"
+
+
+KEPT = {"reinforcement": 3, "update": 3}
+GARBAGE = "\0" * 9
+
+
+@pytest.mark.parametrize(
+    "damage, told, kept",
+    [
+        (lambda lines: [*lines[:2], GARBAGE, *lines[2:]], "line 3 is damaged", 6),
+        (
+            lambda lines: [*lines[:5], lines[5][:20]],
+            "the last line is cut off.*1 of",
+            5,
+        ),
+        (lambda lines: [], "of 3 of 3 steps .from 1 to 3. are gone", 0),
+        (lambda lines: [GARBAGE] * 6, "line 2 is damaged, 4 more are, .* 3 of 3", 0),
+        (lambda lines: [*lines[:3], *lines[4:]], "of 1 of 3 steps .2. are gone", 5),
+        (lambda lines: lines, None, 6),
+    ],
+    ids=["a line", "cut off", "emptied", "garbled", "lines removed", "whole"],
+)
+def test_what_a_damaged_log_has_lost_is_said_once(measured_run, damage, told, kept):
+    lines = damage(measured_run.read_text().splitlines())
+    cut = bool(lines) and len(lines[-1]) == 20
+    measured_run.write_text("\n".join(lines) + ("" if cut or not lines else "\n"))
+    before, notes = measured_run.read_bytes(), []
+    with MetricsLog(measured_run.parent, KEPT, notes.append):
+        pass
+    assert len(run_folder.read_metrics(measured_run.parent)) == kept
+    aside = measured_run.with_name("metrics.jsonl.damaged")
+    if told is None:
+        assert not notes and not aside.exists()
+        return
+    (note,) = notes
+    assert re.search(f"metrics.jsonl: .*{told}", note)
+    # What is only missing leaves nothing to keep.
+    assert aside.exists() == ("line" in told) == (f"kept as {aside.name}" in note)
+    if aside.exists():
+        assert aside.read_bytes() == before
+        with MetricsLog(measured_run.parent, KEPT, notes.append):
+            pass
+        assert aside.read_bytes() == before
+
+
+def test_what_is_done_again_is_said_and_kept_if_it_is_everything(measured_run):
+    before, notes = measured_run.read_bytes(), []
+    with MetricsLog(
+        measured_run.parent, {"reinforcement": 1, "update": 1}, notes.append
+    ):
+        pass
+    assert "steps from 2 on are done again" in notes.pop() and not notes
+    assert len(measured_run.read_text().splitlines()) == 2
+    measured_run.write_bytes(before)
+    with MetricsLog(measured_run.parent, {"reinforcement": -1}, notes.append):
+        pass
+    assert "steps from 1 on are done again; their metrics are kept in" in notes[0]
+    assert measured_run.with_name("metrics.jsonl.before").read_bytes() == before
 
 
 def test_folders_of_stages_are_renamed_once(folder):

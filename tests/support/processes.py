@@ -1,7 +1,9 @@
 """Commands of the package in processes of their own."""
 
+import contextlib
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import sys
@@ -11,8 +13,22 @@ ROOT = pathlib.Path(__file__).parents[2]
 LIMIT = 240  # seconds, far beyond what any of them takes
 
 
-def launch(command, *words, devices=1, folder=ROOT):
-    """Starts `maspo command` with words in a folder, on simulated devices."""
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Lets no file grow beyond some bytes: writing fails as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def launch(command, *words, devices=1, folder=ROOT, **variables):
+    """Starts `maspo command` with words in a folder, on simulated devices.
+
+    `variables` are further ones of the environment.
+    """
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
@@ -23,6 +39,7 @@ def launch(command, *words, devices=1, folder=ROOT):
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": str(ROOT),
+        **variables,
     }
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "maspo_jax", command, *map(str, words)],
