@@ -110,15 +110,17 @@ def closest(path, pattern="*"):
     return f"; the closest is {path.parent / close[0]}" if close else ""
 
 
-def check_folder(path):
+def check_folder(path, what):
     """Refuses a path that is no folder.
 
     Raises:
-        FileNotFoundError: it is none; the message names one that is spelled alike.
+        FileNotFoundError: it is none of `what`, such as "a run"; the message names one
+            that is spelled alike.
     """
     if not pathlib.Path(path).is_dir():
         raise FileNotFoundError(
-            f"no folder {path}{closest(path) or ': correct the path'}"
+            f"{path} is not the folder of {what}: it is not there"
+            f"{closest(path) or '; correct the path'}"
         )
 
 

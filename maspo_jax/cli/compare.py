@@ -42,7 +42,7 @@ class Compare:
         with Refusals() as refusals:
             for name in names:
                 with refusals.of():
-                    check_folder(name)
+                    check_folder(name, "an evaluation")
         if places[0] == places[1]:
             print(f"warning: A and B are one folder, {names[0]}: nothing can differ")
         with status("loading JAX"):

@@ -53,7 +53,7 @@ def found(names):
     with Refusals() as refusals:
         for name in names:
             with refusals.of():
-                check_folder(name)
+                check_folder(name, "a run")
                 inside = sorted(pathlib.Path(name).glob("*/metrics.jsonl"))
                 if pathlib.Path(name, "metrics.jsonl").is_file():
                     runs.append(name)
