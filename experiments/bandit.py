@@ -28,30 +28,45 @@ DGPO are not told apart here, nor are CISPO, GPPO and CE-GPPO.
 """
 
 import argparse
-import pathlib
 
-import numpy as np
-
-from maspo_jax.reports.figures import style, testbed_curves
+from maspo_jax.cli.console import signals_end_at_once, status
+from maspo_jax.storage import created, results_folder
 
 
 def main():
     """Draws the picture and prints the table above."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="for the picture")
-    parser.add_argument("--seeds", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=64, help="2 or more")
     arguments = parser.parse_args()
-    pathlib.Path(arguments.out).mkdir(parents=True, exist_ok=True)
-    print(style.save(testbed_curves.testbed, arguments.out, seeds=arguments.seeds))
-    for setting in (
-        testbed_curves.BANDIT,
-        testbed_curves.CALM,
-        testbed_curves.HARSH,
-    ):
+    if arguments.seeds < 2:
+        parser.error(f"--seeds {arguments.seeds}: give 2 or more, for an interval")
+    try:
+        folder = results_folder(arguments.out)
+        with signals_end_at_once(), created(folder):
+            draw(folder, arguments.seeds)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def draw(folder, seeds):
+    """Draws the picture into a folder, and prints the table."""
+    with status("loading JAX"):
+        import numpy as np
+
+        from maspo_jax.reports.figures import style, testbed_curves
+
+    settings = testbed_curves.BANDIT, testbed_curves.CALM, testbed_curves.HARSH
+    for number, setting in enumerate(settings, start=1):
+        with status(f"learning in setting {number} of {len(settings)}"):
+            curves = testbed_curves.curves_of(setting, seeds)
         print(setting[0])
-        for name, curves in testbed_curves.curves_of(setting, arguments.seeds).items():
-            final = curves[:, -1]
+        for name, returns in curves.items():
+            final = returns[:, -1]
             print(f"  {name:9} {final.mean():.2f} ({np.mean(final < 0.5):.0%} fail)")
+    with status("learning with other learning rates, and drawing"):
+        path = style.save(testbed_curves.testbed, folder, seeds=seeds)
+    print(path)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ a loss term, a grader, a source or an architecture: `experiments/README.md`. Set
 their names in TRL and verl: `docs/guide.md`.
 """
 
-from maspo_jax.api import (
-    TrainResult,
-    evaluate,
-    export,
-    grade,
-    load_policy,
-    sample,
-    train,
-)
+import typing
+
+if typing.TYPE_CHECKING:
+    from maspo_jax.api import (
+        TrainResult,
+        evaluate,
+        export,
+        grade,
+        load_policy,
+        sample,
+        train,
+    )
 
 __version__ = "0.1.0"
 
@@ -27,3 +30,20 @@ __all__ = [
     "sample",
     "train",
 ]
+
+
+def __getattr__(name):
+    """Returns a function of `api`, which is loaded when it is first asked for.
+
+    A command can be stopped, in a line, from its first hundredth of a second on.
+    """
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from maspo_jax import api
+
+    return getattr(api, name)
+
+
+def __dir__():
+    """Returns the names there are."""
+    return [*globals(), *__all__]

@@ -19,6 +19,7 @@ from tyro.constructors import (
     StructTypeInfo,
 )
 
+from maspo_jax.refusals import Refusals
 from maspo_jax.settings import check_interval, settings_in
 
 HELP = {"-h", "--help"}
@@ -56,12 +57,63 @@ def parse(kind, words, prog, *, default=None, unknown=False):
     Raises:
         ValueError: an unknown option, a missing or a malformed value.
     """
+    with Refusals() as refusals:
+        return read(kind, words, prog, refusals, default=default, unknown=unknown)
+
+
+def read(kind, words, prog, refusals, *, default=None, unknown=False, parts=None):
+    """As `parse`, but collects what is wrong with some words, and reads the others.
+
+    Args:
+        kind: as for `parse`; so are `words`, `prog`, `default` and `unknown`.
+        words: see there.
+        prog: see there.
+        refusals: the `Refusals`.
+        default: see there.
+        unknown: see there.
+        parts: {option: what to say of it}, of options that look like those there are.
+
+    Returns:
+        As `parse`; the instance is None if the other words do not make one.
+    """
+    words, found, others = list(words), None, []
+    while found is None:
+        try:
+            found, others = _read(kind, words, prog, default)
+        except ValueError as error:
+            left = None if HELP & set(words) else _without(str(error), words)
+            options = _unknown_options(words, kind, prog, default)
+            if left is None and options and not unknown:
+                others = options
+                break
+            with refusals.of():
+                raise
+            if left is None:
+                break
+            words = left
+    if unknown:
+        return found, others
+    if others:
+        options = _options(kind, prog, default)
+        for word in _first_words(others):
+            with refusals.of():
+                raise ValueError(_unknown(word, options, prog, parts or {}))
+    if default is None and found is not None:
+        for _, field, owner in settings_in(found):
+            option = f"--{field.name.replace('_', '-')}"
+            with refusals.of():
+                check_interval(field, getattr(owner, field.name), option)
+    return found
+
+
+def _read(kind, words, prog, default):
+    """Returns the instance and the words that name no option."""
     page = bool(HELP & set(words))
     told = {} if default is None else {"default": default}
     output = _Page()
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-            found, others = tyro.cli(
+            return tyro.cli(
                 kind,
                 args=list(words),
                 prog=prog,
@@ -74,18 +126,27 @@ def parse(kind, words, prog, *, default=None, unknown=False):
         if page and not end.code:  # else the page was not reached
             print(_wrapped(output.getvalue(), kind))
             raise
-        if not unknown:
-            _refuse_unknown(words, kind, prog, default)
         raise ValueError(_line(output.getvalue(), kind, prog)) from end
-    if unknown:
-        return found, others
-    if others:
-        raise ValueError(_unknown(others, _options(kind, prog, default), prog))
-    if default is None:
-        for _, field, owner in settings_in(found):
-            option = f"--{field.name.replace('_', '-')}"
-            check_interval(field, getattr(owner, field.name), option)
-    return found
+
+
+def _without(said, words):
+    """Returns words without the option that a message is about, and its values.
+
+    None if it is about none of them.
+    """
+    option = re.search(r"--[\w.-]+", said.partition(";")[0])
+    option = option and option[0]
+    inside = re.match(r"Error parsing ([\w.]+): (\w+)=", said)  # refused by its class
+    if inside:
+        option = f"--{inside[1]}.{inside[2]}".replace("_", "-")
+    names = [word.partition("=")[0].replace("_", "-") for word in words]
+    if option not in names:
+        return None
+    begin = names.index(option)
+    end = begin + 1
+    while end < len(words) and not words[end].startswith("--"):
+        end += 1
+    return [*words[:begin], *words[end:]]
 
 
 class _Page(io.StringIO):
@@ -204,17 +265,26 @@ def _metavar(kind, name):
     return next(filter(None, (getattr(part, "metavar", "") for part in parts)), name)
 
 
-def _refuse_unknown(words, kind, prog, default):
-    """Refuses the options among some words that there are not."""
-    options = _options(kind, prog, default)
+def _unknown_options(words, kind, prog, default):
+    """Returns the options among some words that there are not."""
+    options = {*_options(kind, prog, default), *HELP}
     names = [word.partition("=")[0].replace("_", "-") for word in words]
-    others = [
+    return [
         word
         for word, name in zip(words, names, strict=True)
-        if name.startswith("--") and name not in {*options, *HELP}
+        if name.startswith("--") and name not in options
     ]
-    if others:
-        raise ValueError(_unknown(others, options, prog))
+
+
+def _first_words(words):
+    """Returns words without the values that follow an option."""
+    option, first = False, []
+    for word in words:
+        is_option = word.startswith("-") and not word[1:2].isdigit()
+        if is_option or not option or "=" in word:
+            first.append(word)
+        option = option or is_option
+    return first
 
 
 def _options(kind, prog, default):
@@ -227,20 +297,27 @@ def _options(kind, prog, default):
     return sorted({name for names in listed for name in names.split(", ")} - HELP)
 
 
-def _unknown(words, options, prog):
-    """Returns what to say of words that name no option."""
-    word = next((word for word in words if word.startswith("-")), words[0])
-    name, equals, value = word.partition("=")
+def _unknown(word, options, prog, parts):
+    """Returns what to say of a word that names no option."""
+    name, equals, value = word.lstrip("+").partition("=")
     more = f"; {prog} --help lists all"
     if not word.startswith("-"):
         option = f"--{name.replace('_', '-')}"
         if equals and option in options:
             return f"{word!r}: write {option} {value}{more}"
+        if equals and option in parts:
+            return f"{word!r}: {parts[option] or f'write {option} {value}'}"
         return f"{word!r} is no option, nor the value of one{more}"
     name = name.replace("_", "-")
     ours = ELSEWHERE.get(name[2:], name[2:])
-    ending = [option for option in options if f".{option[2:]}".endswith(f".{ours}")]
-    close = ending or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    is_end = lambda option: f".{option[2:]}".endswith(f".{ours}")
+    part = next(filter(is_end, parts), None)
+    if part:
+        about = parts[part] and f": {parts[part]}"
+        return f"no option {name}; the closest is {part}{about}"
+    ending = [option for option in options if is_end(option)]
+    alike = difflib.get_close_matches(name, [*options, *parts], n=1, cutoff=0.6)
+    close = ending or alike
     hint = f"; the closest is {' or '.join(close[:3])}" if close else ""
     if ending and name[2:] in REMARKS:
         hint += f", {REMARKS[name[2:]]}"

@@ -57,11 +57,22 @@ def check_intervals(part, prefix=""):
         prefix: of the names in messages.
     """
     for name, field, owner in settings_in(part, prefix):
-        value, other = getattr(owner, field.name), field.metadata.get("at_most")
-        check_interval(field, value, name)
-        limit = None if other is None else getattr(owner, other)
-        if value is not None and limit is not None and _any(value > limit):
-            raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
+        check_setting(name, field, owner)
+
+
+def check_setting(name, field, owner):
+    """Raises ValueError, by name, unless one setting is in place.
+
+    Args:
+        name: for the message.
+        field: a `dataclasses.Field`.
+        owner: the dataclass whose field it is.
+    """
+    value, other = getattr(owner, field.name), field.metadata.get("at_most")
+    check_interval(field, value, name)
+    limit = None if other is None else getattr(owner, other)
+    if value is not None and limit is not None and _any(value > limit):
+        raise ValueError(f"{name}={value}: must not exceed {other}={limit}")
 
 
 def check_interval(field, value, name):

@@ -194,15 +194,43 @@ def check_experiment_file(path):
     """
     path = pathlib.Path(path)
     if not path.exists():
-        there = [each.name for each in path.parent.glob("*.py")]
-        close = difflib.get_close_matches(path.name, there, n=1)
-        hint = f"; the closest is {path.parent / close[0]}" if close else ""
+        hint = closest(path, "*.py")
         raise FileNotFoundError(
             f"no experiment file {path}{hint or ': give a Python file'}"
         )
     if not path.is_file() or path.suffix != ".py":
         raise ValueError(
             f"{path} is no experiment: give a Python file that ends in .py"
+        )
+
+
+def closest(path, pattern="*"):
+    """Returns "; the closest is OTHER", of what is there and spelled alike, or "".
+
+    Args:
+        path: of what is not there.
+        pattern: of the names beside it that would do.
+    """
+    path = pathlib.Path(path)
+    try:
+        there = [each.name for each in path.parent.glob(pattern)]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, there, n=1)
+    return f"; the closest is {path.parent / close[0]}" if close else ""
+
+
+def check_folder(path, what):
+    """Refuses a path that is no folder.
+
+    Raises:
+        FileNotFoundError: it is none of `what`, such as "a run"; the message names one
+            that is spelled alike.
+    """
+    if not pathlib.Path(path).is_dir():
+        raise FileNotFoundError(
+            f"{path} is not the folder of {what}: it is not there"
+            f"{closest(path) or '; correct the path'}"
         )
 
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import pathlib
 from typing import Annotated
 
 import tyro
 
 from maspo_jax.cli.console import command, status
-from maspo_jax.storage import created, results_folder
+from maspo_jax.refusals import Refusals
+from maspo_jax.storage import check_folder, created, results_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,18 +25,31 @@ class Compare:
     """folder of an evaluation, as `maspo evaluate` wrote it"""
     theirs: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR_B")]
     """folder of another one, of the same benchmarks"""
-    out: Annotated[str, tyro.conf.arg(metavar="DIR")] = "comparison"
+    out: Annotated[
+        str | None,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: comparisons/DIR_A-DIR_B)"
+        ),
+    ] = None
     """folder for the tables and the picture"""
 
     def run(self):
         """Compares, and writes the tables and the picture."""
-        folder = results_folder(self.out)
+        names = self.mine, self.theirs
+        places = [pathlib.Path(name).resolve() for name in names]
+        usual = "-".join(place.name for place in places)
+        folder = results_folder(self.out or pathlib.Path("comparisons", usual))
+        with Refusals() as refusals:
+            for name in names:
+                with refusals.of():
+                    check_folder(name, "an evaluation")
+        if places[0] == places[1]:
+            print(f"warning: A and B are one folder, {names[0]}: nothing can differ")
         with status("loading JAX"):
             from maspo_jax.evaluation.compare_folders import compare_folders
             from maspo_jax.reports.figures.evaluations import draw_comparison
             from maspo_jax.reports.tables import comparison_markdown
 
-        names = self.mine, self.theirs
         compared = compare_folders(*names)
         tables = comparison_markdown(names, compared)
         print(tables)

@@ -1,25 +1,28 @@
 """What every command says and does at its door. Loads nothing that takes time."""
 
 import contextlib
+import ctypes
 import functools
+import os
 import signal
 import sys
 import threading
 import time
 
-from maspo_jax import arguments
-
-SILENCE = 4.0  # seconds
+SILENCE = 4.0  # seconds, which double with every line, so that a log is not filled
+LONGEST_SILENCE = 60.0
 
 
 @contextlib.contextmanager
 def status(what):
-    """Says what is under way, again every few seconds."""
+    """Says what is under way, again every few seconds, then less often."""
     done, begin = threading.Event(), time.monotonic()
 
     def repeat():
-        while not done.wait(SILENCE):
+        silence = SILENCE
+        while not done.wait(silence):
             print(f"  ... {what} ({time.monotonic() - begin:.0f} s)", flush=True)
+            silence = min(2 * silence, LONGEST_SILENCE)
 
     print(what, flush=True)
     threading.Thread(target=repeat, daemon=True).start()
@@ -31,20 +34,45 @@ def status(what):
 
 @contextlib.contextmanager
 def signals_end_at_once():
-    """Lets Ctrl-C and SIGTERM end the process while there is nothing to save.
+    """Lets Ctrl-C and SIGTERM end the process, in a line, while nothing is to be saved.
 
-    The system does it, not Python: a `KeyboardInterrupt` would be lost where it
-    happens to be raised in a callback of JAX, and would wait for compiled code.
+    A thread does it: a `KeyboardInterrupt` would be lost where it happens to be raised
+    in a callback of JAX, would wait for compiled code, and would end in pages of text.
     """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, signal.SIG_DFL)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    noted = lambda number, frame: None  # the system has written its number already
+    before = {
+        number: signal.signal(number, noted)
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    watch = threading.Thread(target=_watch, args=(reading, noted), daemon=True)
+    watch.start()
     try:
         yield
     finally:
+        signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(writing)
+        watch.join()
+        os.close(reading)
+
+
+def _watch(reading, noted):
+    """Ends the process by the first signal that nobody else has asked to handle."""
+    while received := os.read(reading, 1):
+        number = received[0]
+        if signal.getsignal(number) is noted:
+            name = signal.Signals(number).name
+            os.write(2, f"{chr(10) * os.isatty(2)}stopped by {name}\n".encode())
+            # Python sets handlers in its main thread only, which may be at work.
+            ctypes.CDLL(None).signal(number, signal.SIG_DFL.value)
+            os.kill(os.getpid(), number)
 
 
 def fail(error, status=2):
@@ -64,6 +92,8 @@ def command(kind):
 
     def main(words=None):
         """Runs the subcommand. Returns the exit status."""
+        from maspo_jax import arguments  # it takes a tenth of a second
+
         prog = f"maspo {kind.__name__.lower()}"
         usual = functools.partial(arguments.parse, kind, prog=prog)
         words = sys.argv[1:] if words is None else words

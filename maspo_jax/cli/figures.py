@@ -1,12 +1,14 @@
 """`maspo figures`."""
 
 import dataclasses
+import pathlib
 from typing import Annotated
 
 import tyro
 
 from maspo_jax.cli.console import command, status
-from maspo_jax.storage import created, results_folder
+from maspo_jax.refusals import Refusals
+from maspo_jax.storage import check_folder, created, results_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Figures:
         tyro.conf.Positional[tuple[str, ...]],
         tyro.conf.arg(metavar="gates|RUN ...", help_behavior_hint="(one or more)"),
     ]
-    """`gates`, or folders of runs"""
+    """`gates`, or folders of runs, or of their folders"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """folder for the pictures"""
 
@@ -31,27 +33,53 @@ class Figures:
         folder = results_folder(self.out)
         if not self.runs:
             raise ValueError("figures of what? give gates, or folders of runs")
-        with status("loading JAX"):
-            from maspo_jax.reports.figures.training_curves import draw_learning_curves
-            from maspo_jax.runs import run_folder
-
         if self.runs == ("gates",):
             return draw_gates(folder)
-        for run in self.runs:  # what is none is no fault of the folder
-            run_folder.read_metrics(run)
-        with created(folder):
-            path = folder / "learning_curves.png"
-            print(draw_learning_curves(self.runs, path))
+        runs = found(self.runs)
+        with status("loading JAX"):
+            from maspo_jax.reports.figures.training_curves import draw_learning_curves
+
+        with status(f"drawing {len(runs)} runs"), created(folder):
+            print(draw_learning_curves(runs, folder / "learning_curves.png"))
+
+
+def found(names):
+    """Returns the folders of runs that are named, and of those in folders of runs.
+
+    Raises:
+        ValueError, OSError: some are none, and no folder of runs either.
+    """
+    runs = []
+    with Refusals() as refusals:
+        for name in names:
+            with refusals.of():
+                check_folder(name, "a run")
+                inside = sorted(pathlib.Path(name).glob("*/metrics.jsonl"))
+                if pathlib.Path(name, "metrics.jsonl").is_file():
+                    runs.append(name)
+                elif inside:
+                    print(f"{name}: {len(inside)} runs")
+                    runs += [str(file.parent) for file in inside]
+                else:
+                    raise FileNotFoundError(
+                        f"{name} has no metrics.jsonl: nothing was run there, nor in "
+                        "a folder of it; give a run, or a folder of runs"
+                    )
+    return runs
 
 
 def draw_gates(folder):
     """Draws every figure of the gates, and prints and writes the property table."""
-    from maspo_jax.reports.figures import gates, style, tables
+    with status("loading JAX"):
+        from maspo_jax.reports.figures import gates, style, tables
 
     with created(folder):
-        for draw in gates.FIGURES:
-            print(style.save(draw, folder), flush=True)
-        table = tables.property_table()
+        for number, draw in enumerate(gates.FIGURES, start=1):
+            with status(f"drawing {draw.__name__}, {number} of {len(gates.FIGURES)}"):
+                path = style.save(draw, folder)
+            print(path, flush=True)
+        with status("computing the properties of the gates"):
+            table = tables.property_table()
         path = folder / "gate_properties.md"
         path.write_text(table, encoding="utf-8")
     print(path, table, sep="\n\n")

@@ -5,7 +5,7 @@ import importlib
 import sys
 
 import maspo_jax
-from maspo_jax.cli.console import fail
+from maspo_jax.cli.console import fail, signals_end_at_once
 
 COMMANDS = {
     "Training": {
@@ -39,7 +39,8 @@ def main(words=None):
     known = [name for group in COMMANDS.values() for name in group]
     name = words[0] if words else None
     if name in known:
-        return importlib.import_module(f"maspo_jax.cli.{name}").main(words[1:])
+        with signals_end_at_once():  # while it is loaded, too
+            return importlib.import_module(f"maspo_jax.cli.{name}").main(words[1:])
     if name == "--version":
         print(f"maspo {maspo_jax.__version__}")
         return 0

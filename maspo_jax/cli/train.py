@@ -8,6 +8,7 @@ import tyro
 
 from maspo_jax import api, arguments
 from maspo_jax.cli.console import command, status
+from maspo_jax.refusals import Refusals
 from maspo_jax.storage import check_experiment_file
 
 PROG = "maspo train"
@@ -68,13 +69,17 @@ class Train:
         with status("loading JAX"):
             from maspo_jax import distributed
             from maspo_jax.config import loading
+            from maspo_jax.learning.run import check_experiment
             from maspo_jax.runs.interrupts import Interrupted
 
         distributed.initialize_distributed(self.pod)
-        with distributed.raise_on_all_hosts():
-            experiment = loading.load(self.experiment, self.overrides)
         name = pathlib.Path(self.experiment).stem
         run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
+        with distributed.raise_on_all_hosts(), Refusals() as refusals:
+            experiment = loading.read(self.experiment, self.overrides, refusals)
+            if refusals:  # what else is wrong is said at once
+                with refusals.of():
+                    check_experiment(experiment, run_dir)
         try:
             api.train(
                 experiment,

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import importlib.util
 import inspect
 import operator
@@ -13,9 +14,53 @@ import typing
 
 from maspo_jax import arguments, storage
 from maspo_jax.config.experiment import Experiment
+from maspo_jax.data.prompts import templates
 from maspo_jax.objectives import gates
+from maspo_jax.refusals import Refusals
+from maspo_jax.rewards import declaration, graders
+from maspo_jax.settings import settings_in
 
 OFF = ("none", "off")
+GATE = "--objective.gate"  # the one part that the command line chooses by its name
+# Part -> the class that it is a field of.
+CLASSES = {
+    "grading": "Grading",
+    "objective": "Objective",
+    "sampling": "Sampling",
+    "sft": "Sft",
+    "validation": "Validation",
+}
+# Part -> (module, what may be chosen of it).
+CHOICES = {
+    "grading.grader": ("graders", [declaration.name_of(each) for each in graders.ALL]),
+    "objective.advantage": (
+        "advantages",
+        "group_normalized group_centered leave_one_out length_centered rare_success "
+        "whitened group_whitened smoothed raw".split(),
+    ),
+    "objective.weight": (
+        "token_weights",
+        "token_mean sequence_mean sequence_sum only_token_mean SequenceSumOver".split(),
+    ),
+    "template": ("templates", [each.name.upper() for each in templates.ALL]),
+}
+READ = ("policy", "tokenizer", "train_set", "validation.source")  # of files
+# Part -> what may be written for it.
+EXAMPLES = {
+    "objective.advantage_shaping": "advantages.EntropyAdvantage()",
+    "objective.correction": "correction.TokenTruncated()",
+    "objective.kl_in_reward": "kl.Penalty(0.001, kl.k1)",
+    "objective.overlong_filter": "OverlongFilter()",
+    "objective.overlong_penalty": "OverlongPenalty(buffer=...)",
+    "objective.rejection": "correction.RejectTokens()",
+    "objective.terms": "(kl.Penalty(0.001, kl.k3),)",
+    "policy": "Checkpoint(...)",
+    "sampling.dynamic": "DynamicSampling()",
+    "sft.phases": "(Phase(ProblemFile(...), updates=...),)",
+    "tokenizer": "FileTokenizer(...)",
+    "train_set": "ProblemFile(...)",
+    "validation.source": "ProblemFile(...)",
+}
 NOT_OURS = sys.stdlib_module_names | {"__main__", "maspo_jax"}  # names of modules
 
 
@@ -34,6 +79,18 @@ def load(path, overrides=()):
         ValueError, OSError: the file is none, does not run or has no experiment, or a
             word changes none of it.
     """
+    with Refusals() as refusals:
+        return read(path, overrides, refusals)
+
+
+def read(path, overrides, refusals):
+    """As `load`, but collects what is wrong with words, and takes the others.
+
+    Args:
+        path: as for `load`.
+        overrides: likewise.
+        refusals: the `Refusals`.
+    """
     path = pathlib.Path(path)
     storage.check_experiment_file(path)
     experiment = getattr(_run(path.absolute()), "experiment", None)
@@ -42,8 +99,7 @@ def load(path, overrides=()):
             f"{path} has no `experiment`: name an instance of "
             "maspo_jax.config.Experiment so"
         )
-    prog = f"maspo train {path}"
-    return overridden(experiment, overrides, prog)
+    return _overridden(experiment, overrides, f"maspo train {path}", refusals)
 
 
 def _run(path):
@@ -115,25 +171,97 @@ def overridden(default, words, prog):
         ValueError: an option that is not there, with the closest that is, or a value
             that does not fit.
     """
-    default, words = _with_parts(default, [str(word) for word in words])
+    with Refusals() as refusals:
+        return _overridden(default, words, prog, refusals)
+
+
+def _overridden(default, words, prog, refusals):
+    """As `overridden`, but collects what is wrong with words, and takes the others."""
+    words = [str(word) for word in words]
+    default, words = _with_parts(default, words, refusals)
     named = _with_functions(default, _Named)
-    changed = arguments.parse(type(default), words, prog, default=named)
+    changed = arguments.read(
+        type(default),
+        words,
+        prog,
+        refusals,
+        default=named,
+        parts={"--run": "", "--pod": "", **_parts(default)},
+    )
+    changed = default if changed is None else changed
     return _with_functions(changed, lambda named: getattr(named, "function", named))
 
 
-def _with_parts(default, words):
+def _with_parts(default, words, refusals):
     """Returns the dataclass with whole parts replaced, and the words that are left."""
-    left, words = [], iter(words)
+    parts, left, words = _parts(default), [], iter(words)
     for word in words:
         option, equals, value = word.partition("=")
+        option = option.replace("_", "-")
         names = option[2:].replace("-", "_").split(".")
-        field = _field(default, names) if option.startswith("--") else None
-        if field is None or not dataclasses.is_dataclass(field[1]):
+        if option not in parts or _field(default, names) is None:
             left.append(word)
             continue
         value = value if equals else next(words, "")
-        default = _replaced(default, names, _part(option, *field, value))
+        with refusals.of():
+            part = _part(option, *_field(default, names), value)
+            default = _replaced(default, names, part)
     return default, left
+
+
+def _parts(default):
+    """Returns {option: how another is chosen} of what is more than a number or a word.
+
+    The text is empty for what the command line chooses by a name.
+    """
+    parts = {}
+    for name, field, owner in settings_in(default):
+        value, option = getattr(owner, field.name), f"--{name.replace('_', '-')}"
+        if option == GATE:
+            parts[option] = ""
+        elif _is_part(field, value):
+            parts[option] = _in_file(name)
+    return parts
+
+
+def _is_part(field, value):
+    """Returns whether what a field holds is no value of a command line."""
+    if value is None:
+        return not set(typing.get_args(field.type)) <= {int, float, str, type(None)}
+    if isinstance(value, tuple):
+        return any(map(dataclasses.is_dataclass, value)) or not value
+    return dataclasses.is_dataclass(value) or callable(value)
+
+
+def _in_file(name, given=""):
+    """Returns how the part of a dotted name is chosen, which the file does.
+
+    Args:
+        name: of the setting, such as "objective.advantage".
+        given: the word on the command line, if it is known.
+    """
+    *outer, last = name.split(".")
+    choice = _choice(name, given)
+    choice, _, more = choice.partition(", where ")
+    whole = f"{last}={choice}"
+    if len(outer) == 1 and outer[0] in CLASSES:
+        whole = f"{outer[0]}={CLASSES[outer[0]]}({whole})"
+    return f"it is chosen in the file, as {whole}{more and ', where '}{more}"
+
+
+def _choice(name, given):
+    """Returns how a file writes the part that a word seems to mean."""
+    if name not in CHOICES:
+        example = EXAMPLES.get(name, "...")
+        return (
+            example.replace("...", repr(given)) if given and name in READ else example
+        )
+    module, known = CHOICES[name]
+    plain = {each.casefold(): each for each in known}
+    close = difflib.get_close_matches(given.casefold(), plain, n=1)
+    if close:
+        return f"{module}.{plain[close[0]]}"
+    return f"{module}.NAME, where NAME is one of {', '.join(known)}"
 
 
 def _part(option, field, part, value):
@@ -145,12 +273,17 @@ def _part(option, field, part, value):
     optional = field.default is None or type(None) in typing.get_args(field.type)
     if value.lower() in OFF and optional:
         return None
-    if option != "--objective.gate":
-        off = f"; {option} off leaves it out" * optional
-        raise ValueError(
-            f"{option} {value}: give one of its settings, such as "
-            f"{option}.{_first(part)}{off}"
-        )
+    if option == GATE:
+        return _gate(value)
+    name = option[2:].replace("-", "_")
+    first = _first(part)
+    settings = f"give one of its settings, such as {option}.{first}; " if first else ""
+    off = f"{option} off leaves it out; " if optional and part is not None else ""
+    raise ValueError(f"{option} {value}: {settings}{off}{_in_file(name, value)}")
+
+
+def _gate(value):
+    """Returns the gate of a name, in any spelling."""
     known = {
         name: kind
         for name in gates.__all__
@@ -161,9 +294,11 @@ def _part(option, field, part, value):
     for name, kind in known.items():
         if name.lower() == plain:
             return kind()
+    close = difflib.get_close_matches(value.title(), known, n=1)
+    hint = f"the closest is {close[0]}; " if close else ""
     raise ValueError(
-        f"{option} {value}: choose one of {', '.join(known)}. (The gate of PPO, GRPO, "
-        "Dr.GRPO and DAPO is Clip.)"
+        f"{GATE} {value}: {hint}choose one of {', '.join(known)}. (The gate of PPO, "
+        "GRPO, Dr.GRPO and DAPO is Clip.) One of yours is chosen in the file"
     )
 
 

@@ -4,79 +4,144 @@ import types
 import typing
 
 from maspo_jax.config import serialization
-from maspo_jax.data.prompts import FileTokenizer, templates
+from maspo_jax.data import pipeline
+from maspo_jax.data.prompts import FileTokenizer, render, templates
 from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.objectives import validation
+from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, golds, graders
-from maspo_jax.settings import check_intervals, settings_in
+from maspo_jax.settings import check_setting, settings_in
 
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
 
 def validate(experiment, devices):
-    """Refuses an experiment that cannot run on so many devices, before compiling."""
-    _check_types(experiment)
-    check_intervals(experiment)
-    serialization.to_json(experiment)  # or it could not be recorded
-    sampling, updates = experiment.sampling, experiment.updates
-    validation.validate_objective(experiment.objective)
-    _check_overlong(experiment.objective.overlong_penalty, sampling.response_length)
-    if experiment.decoder.dtype != "float32":
-        raise ValueError(
-            f"policy.dtype={experiment.decoder.dtype!r}: small updates would vanish in "
-            "it; train in float32"
-        )
-    _check_group(experiment)
-    if experiment.validation.samples > 1 and experiment.validation.temperature == 0:
-        raise ValueError(
-            f"validation.samples={experiment.validation.samples} with "
-            "validation.temperature=0: greedy responses to a problem are all the same; "
-            "draw 1, or raise the temperature"
-        )
-    _divides("the number of devices", devices, "fsdp", experiment.fsdp)
-    _divides("sampling.prompts", sampling.prompts, "devices", devices)
-    _divides(
-        "sampling.prompts", sampling.prompts, "updates.minibatches", updates.minibatches
-    )
-    _divides(
-        "the responses of a minibatch",
-        sampling.prompts // updates.minibatches * sampling.responses,
-        "devices * updates.microbatches",
-        devices * updates.microbatches,
-    )
-    total = experiment.steps * experiment.updates_per_step
-    _check_rise("optimization", experiment.optimization, total)
-    if experiment.sft:
-        sft = experiment.sft
-        _divides(
-            "sft.batch",
-            sft.batch,
-            "devices * sft.microbatches",
-            devices * sft.microbatches,
-        )
-        total = sum(phase.updates for phase in sft.phases)
-        _check_rise("sft.optimization", sft.optimization, total)
-    check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer)
-    _check_graders(experiment)
+    """Refuses an experiment that cannot run on so many devices, before compiling.
+
+    Raises:
+        ValueError, OSError: why; a `Refused` if there are several reasons.
+    """
+    with Refusals() as refusals:
+        check_settings(experiment, devices, refusals)
 
 
-def _check_types(experiment):
-    """Refuses values, in any part of an experiment, that are not what fields say."""
+def check_settings(experiment, devices, refusals):
+    """Collects what is wrong with the settings of an experiment.
+
+    Args:
+        experiment: the `Experiment`.
+        devices: how many there are.
+        refusals: the `Refusals` that collect it.
+    """
+    _check_values(experiment, refusals)
+    if not refusals:
+        with refusals.of():
+            serialization.to_json(experiment)  # or it could not be recorded
+    _check_readable(experiment, refusals)
+    for reads, rule in _rules(experiment, devices):
+        if refusals.spare(*reads):
+            # Other rules about a group that is refused have nothing to add.
+            with refusals.of(*["sampling.responses"] * (rule is _check_group)):
+                rule(experiment)
+    if refusals.spare("grading.grader", "template"):
+        grader = experiment.grading.grader
+        for name, source in _graded_sources(experiment, refusals):
+            with refusals.of():
+                problems = problems_to_check(source)
+                check_grader(experiment.template, grader, problems, name)
+
+
+def _check_values(experiment, refusals):
+    """Collects values of a wrong type, and numbers outside of their interval."""
     for name, field, part in settings_in(experiment):
-        kind, value = field.type, getattr(part, field.name)
-        if typing.get_origin(kind) is typing.Literal:
-            if value not in typing.get_args(kind):
-                choices = ", ".join(typing.get_args(kind))
-                raise ValueError(f"{name}={value!r}: choose one of {choices}")
-        elif _is_class(kind):
-            wanted = int | float if kind is float else kind
-            if not isinstance(value, wanted) or (
-                isinstance(value, bool) and kind is not bool
-            ):
-                names = [each.__name__ for each in typing.get_args(kind) or (kind,)]
-                raise ValueError(
-                    f"{name}={value!r}: must be of type {' or '.join(names)}"
-                )
+        with refusals.of(name):
+            _check_type(name, field, getattr(part, field.name))
+    for name, field, part in settings_in(experiment):
+        if refusals.spare(name):
+            with refusals.of(name):
+                check_setting(name, field, part)
+
+
+def _check_readable(experiment, refusals):
+    """Collects what cannot be read: a checkpoint, a tokenizer, sources of problems."""
+    if refusals.spare("policy"):
+        with refusals.of("policy"):
+            _ = experiment.decoder  # that of a checkpoint is read
+    if refusals.spare("tokenizer"):
+        with refusals.of("tokenizer"):
+            tokenizer = experiment.tokenizer
+            _ = tokenizer.size, tokenizer.eos_tokens, tokenizer.pad_token_id
+    for name, source in _sources(experiment, refusals):
+        with refusals.of(name):
+            pipeline.check_not_empty(source)
+
+
+def _rules(experiment, devices):
+    """Yields (names of settings, what refuses an experiment if they do not fit)."""
+    yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
+    yield ("objective", "sampling.response_length"), _check_overlong
+    yield ("policy",), _check_dtype
+    yield (
+        ("policy", "tokenizer"),
+        lambda _: check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer),
+    )
+    yield ("train_set", "sampling.prompts"), _check_train_set
+    yield ("sampling", "objective"), _check_group
+    yield ("validation",), _check_validation
+    prompts, fsdp = experiment.sampling.prompts, experiment.fsdp
+    yield (
+        ("fsdp",),
+        lambda _: _divides("the number of devices", devices, "fsdp", fsdp),
+    )
+    yield (
+        ("sampling.prompts",),
+        lambda _: _divides("sampling.prompts", prompts, "devices", devices),
+    )
+    yield (
+        ("sampling.prompts", "sampling.responses", "updates"),
+        lambda _: _check_minibatches(experiment.sampling, experiment.updates, devices),
+    )
+    yield ("optimization", "updates", "steps"), _check_warmup
+    if experiment.sft:
+        yield (
+            ("sft.batch", "sft.microbatches"),
+            lambda _: _check_sft_batch(experiment.sft, devices),
+        )
+        yield ("sft.phases", "sft.optimization"), _check_sft_warmup
+
+
+def _sources(experiment, refusals):
+    """Yields (name, source) of all sources of problems that nothing is wrong with."""
+    if refusals.spare("train_set"):
+        yield "train_set", experiment.train_set
+    if refusals.spare("validation.source"):
+        yield "validation.source", experiment.validation.source
+    if experiment.sft and refusals.spare("sft.phases"):
+        for number, phase in enumerate(experiment.sft.phases):
+            yield f"sft.phases.{number}.source", phase.source
+
+
+def _graded_sources(experiment, refusals):
+    """Yields (name, source) of those whose problems are graded."""
+    for name, source in _sources(experiment, refusals):
+        if not name.startswith("sft"):
+            yield name, source
+
+
+def _check_type(name, field, value):
+    """Refuses a value, in any part of an experiment, that is not what a field says."""
+    kind = field.type
+    if typing.get_origin(kind) is typing.Literal:
+        if value not in typing.get_args(kind):
+            choices = ", ".join(typing.get_args(kind))
+            raise ValueError(f"{name}={value!r}: choose one of {choices}")
+    elif _is_class(kind):
+        wanted = int | float if kind is float else kind
+        if not isinstance(value, wanted) or (
+            isinstance(value, bool) and kind is not bool
+        ):
+            names = [each.__name__ for each in typing.get_args(kind) or (kind,)]
+            raise ValueError(f"{name}={value!r}: must be of type {' or '.join(names)}")
 
 
 def _is_class(kind):
@@ -86,13 +151,40 @@ def _is_class(kind):
     return isinstance(kind, type | types.UnionType)
 
 
-def _check_group(experiment):
+def _check_dtype(experiment):
+    dtype = experiment.decoder.dtype
+    if dtype != "float32":
+        raise ValueError(
+            f"policy.dtype={dtype!r}: small updates would vanish in it; train "
+            "in float32"
+        )
+
+
+def _check_validation(experiment):
+    settings = experiment.validation
+    if settings.samples > 1 and settings.temperature == 0:
+        raise ValueError(
+            f"validation.samples={settings.samples} with validation.temperature=0: "
+            "greedy responses to a problem are all the same; draw 1, or raise the "
+            "temperature"
+        )
+    if len(settings.source) < settings.problems:
+        raise ValueError(
+            f"validation.problems={settings.problems} but its source has only "
+            f"{len(settings.source)}"
+        )
+
+
+def _check_train_set(experiment):
     size, wanted = len(experiment.train_set), experiment.sampling.prompts
     if size < wanted:
         raise ValueError(
             f"train_set has {size} problems but sampling.prompts={wanted}: a batch "
             "would hold some of them twice; lower one or raise the other"
         )
+
+
+def _check_group(experiment):
     if experiment.sampling.responses > 1:
         return
     if validation.compares(experiment.objective):
@@ -108,7 +200,20 @@ def _check_group(experiment):
         )
 
 
-def _check_overlong(penalty, limit):
+def _check_minibatches(sampling, updates, devices):
+    prompts, minibatches = sampling.prompts, updates.minibatches
+    _divides("sampling.prompts", prompts, "updates.minibatches", minibatches)
+    _divides(
+        "the responses of a minibatch",
+        prompts // minibatches * sampling.responses,
+        "devices * updates.microbatches",
+        devices * updates.microbatches,
+    )
+
+
+def _check_overlong(experiment):
+    penalty = experiment.objective.overlong_penalty
+    limit = experiment.sampling.response_length
     if penalty is not None and penalty.buffer > limit:
         raise ValueError(
             f"objective.overlong_penalty.buffer={penalty.buffer}: must not exceed "
@@ -131,52 +236,133 @@ def check_vocabulary(rows, tokenizer):
         )
 
 
-def _graded_sources(experiment):
-    return (
-        ("train_set", experiment.train_set),
-        ("validation.source", experiment.validation.source),
-    )
+def check_problems(experiment, refusals):
+    """Collects what is wrong with the problems of an experiment.
+
+    Args:
+        experiment: the `Experiment`.
+        refusals: the `Refusals` that collect it; what they hold already is not looked
+            at again.
+
+    Returns:
+        What else was found, in lines.
+    """
+    if refusals.spare("template", "tokenizer", "sampling", "sft"):
+        _check_lengths(experiment, refusals)
+    remarks = []
+    for name, source in _graded_sources(experiment, refusals):
+        if refusals.spare("grading"):
+            with refusals.of():
+                remarks += _check_answers(experiment.grading, name, source)
+    if refusals.spare("train_set", "validation"):
+        with refusals.of():
+            remarks += _check_held_out(experiment)
+    return remarks
 
 
-def _check_graders(experiment):
-    for name, source in _graded_sources(experiment):
-        problems = problems_to_check(source)
-        check_grader(experiment.template, experiment.grading.grader, problems, name)
+def _check_lengths(experiment, refusals):
+    """Collects, for each setting of a length, the longest text that it cannot hold."""
+    asked = {"prompt": ("sampling.prompt_length", experiment.sampling.prompt_length)}
+    solved = _lengths_of_sft(experiment)
+    longest = {}  # (part, setting, limit) -> (number of tokens, problem)
+    for name, source in _sources(experiment, refusals):
+        limits = solved if name.startswith("sft") else asked
+        with refusals.of(name):
+            found = pipeline.longest(
+                source, experiment.template, experiment.tokenizer, limits.keys()
+            )
+            for part, (size, problem) in found.items():
+                key = part, *limits[part]
+                longest[key] = max(
+                    longest.get(key, (0, None)),
+                    (size, problem),
+                    key=lambda pair: pair[0],
+                )
+    for (part, setting, limit), (size, problem) in longest.items():
+        with refusals.of():
+            try:
+                render.check_length(problem, part, size, limit)
+            except ValueError as error:
+                leave_out = " with data.sources.Fitting" * (part == "prompt")
+                raise ValueError(f"{setting}={limit}: {error}{leave_out}") from error
 
 
-def check_answers(experiment):
+def _lengths_of_sft(experiment):
+    """Returns {part of a text: (the setting that limits it, the limit)}."""
+    sampling, sft = experiment.sampling, experiment.sft
+    if sft and sft.row_length:
+        return {"row": ("sft.row_length", sft.row_length)}
+    limits = {}
+    for part in ("prompt", "response"):
+        name = f"{part}_length"
+        own, usual = getattr(sft, name, None), getattr(sampling, name)
+        limits[part] = (f"sft.{name}", own) if own else (f"sampling.{name}", usual)
+    return limits
+
+
+def _check_answers(grading, name, source):
     """Refuses problems too many of whose answers our checker cannot read.
 
     Another grader, which need not read them by value, is trusted with all.
 
     Returns:
-        A line for each source of problems: how many there are, in words.
+        What was found, in lines.
     """
-    grading, lines = experiment.grading, []
     if getattr(grading.grader, "amend", None) is None:
-        return lines
-    for name, source in _graded_sources(experiment):
-        problems = list(problems_to_check(source))
-        unread = [each for each in problems if golds.fault(each.answer) is not None]
-        if not unread:
-            lines.append(f"{name}: the checker reads all of {len(problems)} answers")
-            continue
-        share = len(unread) / len(problems)
-        line = (
-            f"{name}: the checker cannot read {len(unread)} of {len(problems)} answers "
-            f"({share:.1%})"
+        return []
+    problems = list(problems_to_check(source))
+    unread = [each for each in problems if golds.fault(each.answer) is not None]
+    if not unread:
+        return [f"{name}: the checker reads all of {len(problems)} answers"]
+    share = len(unread) / len(problems)
+    line = (
+        f"{name}: the checker cannot read {len(unread)} of {len(problems)} answers "
+        f"({share:.1%})"
+    )
+    if share > grading.unreadable:
+        first = unread[0]
+        raise ValueError(
+            f"{line}, such as {first.answer!r:.60} of {first.id} "
+            f"({golds.fault(first.answer)}), and grading.unreadable="
+            f"{grading.unreadable:g}: only their own spelling would earn a reward. "
+            "Name the column of the answers, leave those problems out, or raise "
+            "it; `maspo data FILE` shows them"
         )
-        if share > grading.unreadable:
-            first = unread[0]
-            raise ValueError(
-                f"{line}, such as {first.answer!r:.60} of {first.id} "
-                f"({golds.fault(first.answer)}), and grading.unreadable="
-                f"{grading.unreadable:g}: only their own spelling would earn a reward. "
-                "Name the column of the answers, leave those problems out, or raise "
-                "it; `maspo data FILE` shows them"
-            )
-        lines.append(line)
-    return lines
+    return [line]
+
+
+def _check_held_out(experiment):
+    """Refuses to measure a policy on nothing but problems that it is trained on.
+
+    Questions are the same if they differ in white space and case only. Of a uniform
+    source the first problems are looked at.
+
+    Returns:
+        A warning of some such problems, in lines.
+    """
+    source, count = experiment.validation.source, experiment.validation.problems
+    questions = [_spelled(source[index]) for index in range(count)]
+    trained = set(map(_spelled, problems_to_check(experiment.train_set)))
+    same = source == experiment.train_set
+    seen = count if same else sum(question in trained for question in questions)
+    if seen == count:
+        raise ValueError(
+            f"validation.source: all of its {count} problems stand in train_set, so "
+            "that it would measure what was learned by heart. Give other problems, or "
+            "hold some out, for example train_set=Unseen(problems, "
+            "benchmarks=(First(problems, 256),)) of data.sources"
+        )
+    if not seen:
+        return []
+    return [
+        f"warning: {seen} of the {count} problems of validation.source "
+        f"({seen / count:.1%}) stand in train_set, too: its accuracy counts what was "
+        "learned by heart. data.sources.Unseen leaves them out of a training set"
+    ]
+
+
+def _spelled(problem):
+    return "".join(problem.question.split()).casefold()
 
 
 def check_grader(template, grader, problems, name_of_problems):
@@ -247,6 +433,25 @@ def _divides(what, number, by_what, by):
         raise ValueError(
             f"{what}={number} is not a multiple of {by_what}={by}; change one of them"
         )
+
+
+def _check_sft_batch(sft, devices):
+    _divides(
+        "sft.batch",
+        sft.batch,
+        "devices * sft.microbatches",
+        devices * sft.microbatches,
+    )
+
+
+def _check_warmup(experiment):
+    total = experiment.steps * experiment.updates_per_step
+    _check_rise("optimization", experiment.optimization, total)
+
+
+def _check_sft_warmup(experiment):
+    total = sum(phase.updates for phase in experiment.sft.phases)
+    _check_rise("sft.optimization", experiment.sft.optimization, total)
 
 
 def _check_rise(name, optimization, updates):

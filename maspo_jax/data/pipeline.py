@@ -10,7 +10,7 @@ Every host of a pod reads the same stream; which rows are its own is decided whe
 arrays are placed on devices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import grain
@@ -211,25 +211,48 @@ def check_fits(
         ValueError: a problem, named, does not fit, has no solution or an empty prompt;
             or the source is empty.
     """
-    _check_not_empty(source)
+    lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
+    parts = [part for part, length in lengths.items() if length is not None]
+    if row_length is not None:
+        parts = ["row"]
+    found = longest(source, template, tokenizer, parts)
+    for part, (size, problem) in found.items():
+        render.check_length(problem, part, size, lengths[part])
+
+
+def longest(
+    source: Source, template: Template, tokenizer: Tokenizer, parts: Iterable[str]
+) -> dict[str, tuple[int, Problem]]:
+    """Returns how many tokens the longest texts of a source have, and whose they are.
+
+    Of a uniform source, only the first problems are looked at.
+
+    Args:
+        source: the problems.
+        template: how a question is asked.
+        tokenizer: how it is written.
+        parts: "prompt", "response" (a solution with its end token) or "row", a prompt
+            and its solution.
+
+    Raises:
+        ValueError: a problem, named, has no solution where it is asked for, or an
+            empty prompt; or the source is empty.
+    """
+    check_not_empty(source)
     # Refused now, if they cannot be found.
     _ = tokenizer.eos_tokens, tokenizer.pad_token_id
-    lengths = {"prompt": prompt_length, "response": response_length, "row": row_length}
-    longest = {}  # part -> (number of tokens, problem)
+    found, solved = {}, {"response", "row"} & set(parts)
     for problem in problems_to_check(source):
-        if response_length is not None or row_length is not None:
+        if solved:
             render.check_reasoning(problem, template)
-        tokens = {"prompt": render.prompt_tokens(problem, template, tokenizer)}
-        if response_length is not None:
-            tokens["response"] = render.response_tokens(problem, tokenizer)
-        if row_length is not None:
-            response = render.response_tokens(problem, tokenizer)
-            tokens = {"row": [*tokens["prompt"], *response]}
-        for part, row in tokens.items():
-            if part not in longest or len(row) > longest[part][0]:
-                longest[part] = len(row), problem
-    for part, (size, problem) in longest.items():
-        render.check_length(problem, part, size, lengths[part])
+        size = {"prompt": len(render.prompt_tokens(problem, template, tokenizer))}
+        if solved:
+            size["response"] = len(render.response_tokens(problem, tokenizer))
+            size["row"] = size["prompt"] + size["response"]
+        for part in parts:
+            if part not in found or size[part] > found[part][0]:
+                found[part] = size[part], problem
+    return found
 
 
 def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
@@ -241,7 +264,7 @@ def _batches(source, tokenizer, batch, seed, collate) -> grain.IterDataset:
 
 def _shuffled(source, tokenizer, batch, seed) -> grain.MapDataset:
     """Returns the problems of a source without end, in a new order every epoch."""
-    _check_not_empty(source)
+    check_not_empty(source)
     if batch < 1:
         raise ValueError(f"batch={batch}: give at least 1")
     if not 0 <= seed < 2**32:
@@ -251,6 +274,7 @@ def _shuffled(source, tokenizer, batch, seed) -> grain.MapDataset:
     return grain.MapDataset.source(source).seed(seed).shuffle().repeat()
 
 
-def _check_not_empty(source: Source) -> None:
+def check_not_empty(source: Source) -> None:
+    """Refuses a source without a problem."""
     if len(source) == 0:
         raise ValueError(f"{source!r} is empty: a pipeline needs at least one problem")

@@ -20,7 +20,7 @@ from maspo_jax.models.decoder import Decoder
 from maspo_jax.models.huggingface import load
 from maspo_jax.models.huggingface.load import config_of
 from maspo_jax.runs import checkpoints, provenance, run_folder
-from maspo_jax.storage import read_json_object
+from maspo_jax.storage import closest, read_json_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,8 @@ def _found(name, step, dtype, template):
     folder = pathlib.Path(name)
     if not folder.is_dir() and not hub.is_name(name):
         raise FileNotFoundError(
-            f"no policy {name}: give the folder of a run, or a checkpoint of Hugging "
-            "Face, its folder or its name"
+            f"no policy {name}{closest(folder)}: give the folder of a run, or a "
+            "checkpoint of Hugging Face, its folder or its name"
         )
     file = folder / "config.json"
     if folder.is_dir() and not file.is_file():

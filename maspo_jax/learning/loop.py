@@ -19,6 +19,7 @@ from maspo_jax import distributed
 from maspo_jax.data import pipeline
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
+from maspo_jax.learning.idle import IdleAlarm
 from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.learning.sft import sft
 from maspo_jax.objectives.metrics import of_update, over_updates
@@ -244,7 +245,7 @@ class Journal:
     def __init__(self, run):
         self._run = run
         self._held = None
-        self._alarm, self._warned = Alarm(), False
+        self._alarm, self._idle, self._warned = Alarm(), IdleAlarm(), False
 
     def __enter__(self):
         return self
@@ -315,7 +316,8 @@ class Journal:
     def _warn(self, step, rollout):
         """Says what is wrong with the responses of a step, each thing once."""
         run, dynamic = self._run, self._run.experiment.sampling.dynamic
-        for warning in self._alarm(rollout.metrics, rollout.verdicts):
+        warnings = self._alarm(rollout.metrics, rollout.verdicts)
+        for warning in warnings + self._idle(rollout.metrics):
             run.display.note(f"step {step}: {warning}")
         if rollout.metrics.get("frac_groups_informative", 1) < 1 and not self._warned:
             self._warned = True

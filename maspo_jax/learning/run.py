@@ -10,13 +10,14 @@ import jax
 
 from maspo_jax import distributed
 from maspo_jax.config import validation
-from maspo_jax.data import pipeline
 from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
+from maspo_jax.refusals import Refusals
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
 from maspo_jax.runs import provenance, run_folder
 from maspo_jax.runs.keys import key_for
+from maspo_jax.storage import results_folder
 
 
 def run(experiment, folder, display, source=None, accept_code_changes=False):
@@ -83,47 +84,24 @@ def check_experiment(experiment, folder):
 
     Returns:
         What was found of its problems, in lines.
+
+    Raises:
+        ValueError, OSError: why; a `Refused` if there are several reasons.
     """
     with distributed.raise_on_all_hosts():
-        validation.validate(experiment, jax.device_count())
-        if isinstance(experiment.policy, Checkpoint):
-            verify(experiment.policy.folder, experiment.decoder)
-        check_problems(experiment)
-        remarks = validation.check_answers(experiment)
+        with Refusals() as refusals:
+            validation.check_settings(experiment, jax.device_count(), refusals)
+            if isinstance(experiment.policy, Checkpoint) and refusals.spare("policy"):
+                with refusals.of("policy"):
+                    verify(experiment.policy.folder, experiment.decoder)
+            remarks = validation.check_problems(experiment, refusals)
+            with refusals.of():
+                results_folder(folder, "--run")
         made_of = run_folder.record(experiment)
     distributed.assert_equal_across_hosts(
         f"{made_of} in {folder}", "the experiment, its files or its folder"
     )
     return remarks
-
-
-def check_problems(experiment):
-    """Refuses problems that do not fit the prompts, the responses or the batches."""
-    sampling, sft = experiment.sampling, experiment.sft
-    length = sampling.prompt_length
-    asked = [
-        (experiment.train_set, length, None, None),
-        (experiment.validation.source, length, None, None),
-    ]
-    if sft:
-        length = sft.prompt_length or length
-        longest, row = sft.response_length, sft.row_length
-        longest = None if row else longest or sampling.response_length
-        asked += [(phase.source, length, longest, row) for phase in sft.phases]
-    for source, prompt_length, response_length, row_length in asked:
-        pipeline.check_fits(
-            source,
-            experiment.template,
-            experiment.tokenizer,
-            prompt_length=prompt_length,
-            response_length=response_length,
-            row_length=row_length,
-        )
-    if len(experiment.validation.source) < experiment.validation.problems:
-        raise ValueError(
-            f"validation.problems={experiment.validation.problems} but its source has "
-            f"only {len(experiment.validation.source)}"
-        )
 
 
 def measure(experiment, verifier, policy, mesh):

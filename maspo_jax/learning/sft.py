@@ -44,7 +44,7 @@ def sft(run, checkpoints):
     update = make_update(sft_loss, optimizer, run.mesh, specs, microbatches=parts)
     own = distributed.host_slice(settings.batch)
 
-    run.display.begin("sft", done, total)
+    run.display.begin("sft", done, total, then=f"{experiment.steps} steps")
     run.display.stage("fine-tuning")
     for sequences, position in demonstrations(experiment, begin):
         batch = demonstration_batch(sequences, token_mean)

@@ -225,6 +225,7 @@ def _summary(sums, largest):
     found = {
         "entropy": mean("entropy"),
         "out_of_band": sums["uncertain_outside"] / some(sums["uncertain"]),
+        "uncertain_tokens": sums["uncertain"],
         "approx_kl": -mean("log_ratio"),
         "approx_kl_k3": mean("k3"),
         "log_ratio/abs": mean("log_ratio_abs"),
@@ -335,7 +336,8 @@ def over_updates(updates):
         join = EXTREMES.get(name.rsplit("/", 1)[-1], np.mean)
         numbers = [update[name] for update in updates if name in update]
         found[name] = float(join(numbers))
-    found["out_of_band_last"] = float(updates[-1]["out_of_band"])
+    for name in {"out_of_band", "uncertain_tokens"} & updates[-1].keys():
+        found[f"{name}_last"] = float(updates[-1][name])
     return found
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from maspo_jax.objectives import advantages, terms
 from maspo_jax.objectives.tokens import Tokens
+from maspo_jax.refusals import Refusals
 
 FAULTS = (TypeError, ValueError, IndexError)  # of a part that cannot be compiled, too
 
@@ -18,19 +19,31 @@ def validate_objective(objective):
     Args:
         objective: a `config.Objective`.
     """
-    for part in terms.parts_of(objective):
-        _validate_needs(*part)
-    _validate_gate(objective.gate)
-    for name in ("correction", "rejection"):
-        if objective.anchor == "sampler" and getattr(objective, name) is not None:
-            raise ValueError(
-                f"objective.{name}: ratios anchored to the sampler correct for it "
-                f"already; set objective.anchor to trainer or leave the {name} out"
-            )
-    for number, term in enumerate(objective.terms):
-        _validate_term(f"objective.terms.{number}", term)
-    _validate_advantage(objective)
-    _validate_weight(objective.weight)
+    with Refusals() as refusals:
+        for part in terms.parts_of(objective):
+            with refusals.of():
+                _validate_needs(*part)
+        with refusals.of():
+            _validate_gate(objective.gate)
+        for name in ("correction", "rejection"):
+            with refusals.of():
+                _validate_anchor(objective, name)
+        for number, term in enumerate(objective.terms):
+            with refusals.of():
+                _validate_term(f"objective.terms.{number}", term)
+        with refusals.of():
+            _validate_advantage(objective)
+        with refusals.of():
+            _validate_weight(objective.weight)
+
+
+def _validate_anchor(objective, name):
+    """Refuses to correct for the sampler where ratios are anchored to it."""
+    if objective.anchor == "sampler" and getattr(objective, name) is not None:
+        raise ValueError(
+            f"objective.{name}: ratios anchored to the sampler correct for it "
+            f"already; set objective.anchor to trainer or leave the {name} out"
+        )
 
 
 def _validate_needs(name, field, part):

@@ -28,6 +28,7 @@ UPDATE = {
         "[0.8, 1.2]",
         "share",
     ),
+    "uncertain_tokens": ("how many tokens out_of_band is a share of", "tokens"),
     "approx_kl": ("mean of -log ratio: KL(old policy, policy) by k1", "nats"),
     "approx_kl_k3": ("mean of ratio - 1 - log ratio: the same KL by k3", "nats"),
     "log_ratio/abs": ("mean of |log ratio|", "nats"),
@@ -195,6 +196,7 @@ STEP = {
         "share",
     ),
     "out_of_band_last": ("out_of_band of the last update of the step", "share"),
+    "uncertain_tokens_last": ("uncertain_tokens of that update", "tokens"),
     "updates": ("optimizer updates so far", "updates"),
     "learning_rate": ("of the last update of the step", "1"),
 }

@@ -1,13 +1,15 @@
 """What a person sees of a run while it goes on.
 
 In a terminal: a live panel with the stage, a bar, the time left and the last
-metrics. Elsewhere: a line whenever there is news, and at least every five seconds
-a line that says what is still under way.
+metrics. Elsewhere: a line whenever there is news, and in between, after longer and
+longer silences, a line that says what is still under way.
 """
 
+import functools
 import threading
 import time
 
+import jax
 import rich.console
 import rich.live
 import rich.markup
@@ -15,6 +17,7 @@ import rich.progress
 import rich.table
 
 SILENCE = 4.0  # seconds without a line after which one says what is under way
+LONGEST_SILENCE = 64.0  # to which they double, or such lines would fill a log
 COMPILED = {"fine-tuning", "sampling", "updating", "evaluating"}  # the first time
 SHOWN = {  # metric -> (label, format)
     "reward": ("reward", "{:.2f}"),
@@ -53,7 +56,9 @@ class Display:
         self._task = None
         self._seen = set()
         self._stage, self._since = "starting", time.monotonic()
-        self._spoke = time.monotonic()
+        self._thread, self._first = threading.get_ident(), None
+        self._spoke, self._silence = time.monotonic(), SILENCE
+        self._compilations = compilations()
         self._closing = threading.Event()
         self._live = None
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -75,20 +80,39 @@ class Display:
         if self._live:
             self._live.stop()
 
-    def begin(self, name, done, total):
-        """Starts a series of `total` steps, `done` of them already behind."""
+    def begin(self, name, done, total, then=""):
+        """Starts a series of `total` steps, `done` of them already behind.
+
+        Args:
+            name: of a step.
+            done: how many are behind.
+            total: how many there are.
+            then: what comes after them, whose time is not known yet.
+        """
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._name, self._measured, self._begun = name, None, time.monotonic()
+        self._then, self._silence = then and f", then {then}", SILENCE
         self._task = self._progress.add_task(name, total=total, completed=done, left="")
         self._metrics = {}
 
     def stage(self, name):
         """Says what is under way."""
-        first = name in COMPILED - self._seen
+        self._first = None
+        if name in COMPILED - self._seen:
+            self._first = self._compilations.finished
         self._seen.add(name)
-        self._stage = f"compiling, then {name}" if first else name
+        self._stage, self._thread = name, threading.get_ident()
         self._since = time.monotonic()
+
+    @property
+    def _under_way(self):
+        """What is under way; the first time a stage waits for its programs."""
+        going_on = self._compilations.threads
+        compiling = self._thread in going_on
+        if self._first is not None:
+            compiling = bool(going_on) or self._first == self._compilations.finished
+        return f"compiling, then {self._stage}" if compiling else self._stage
 
     def step(self, step, metrics):
         """Says that a step is done, and what came of it."""
@@ -121,7 +145,8 @@ class Display:
             self._measured = now, step
             return ""
         begun, before = self._measured
-        return f"{_minutes((now - begun) / (step - before) * (total - step))} left"
+        left = _minutes((now - begun) / (step - before) * (total - step))
+        return f"{left} left{self._then}"
 
     def _line(self):
         return ", ".join(
@@ -138,7 +163,7 @@ class Display:
         table = rich.table.Table.grid()
         table.add_row(self._progress)
         seconds = time.monotonic() - self._since
-        table.add_row(f"  [bold]{self._stage}[/] ({seconds:.0f} s)")
+        table.add_row(f"  [bold]{self._under_way}[/] ({seconds:.0f} s)")
         table.add_row(f"  {self._line()}")
         return table
 
@@ -146,9 +171,31 @@ class Display:
         """Breaks a silence, until the display is closed."""
         while not self._closing.wait(1.0):
             quiet = time.monotonic() - self._spoke
-            if self._live is None and quiet > SILENCE:
+            if self._live is None and quiet > self._silence:
                 seconds = time.monotonic() - self._since
-                self._say(f"  ... {self._stage} ({seconds:.0f} s)")
+                self._say(f"  ... {self._under_way} ({seconds:.0f} s)")
+                self._silence = min(2 * self._silence, LONGEST_SILENCE)
+
+
+class _Compilations:
+    """Which threads compile a program right now, and how many were compiled."""
+
+    def __init__(self):
+        self.threads, self.finished = set(), 0
+        jax.monitoring.register_event_duration_secs_listener(self._note)
+
+    def _note(self, event, seconds, **about):
+        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+            self.threads.add(threading.get_ident())  # the compiler comes next
+        elif event == "/jax/core/compile/backend_compile_duration":
+            self.threads.discard(threading.get_ident())
+            self.finished += 1
+
+
+@functools.cache
+def compilations():
+    """Returns the `_Compilations` of this process."""
+    return _Compilations()
 
 
 def _minutes(seconds):

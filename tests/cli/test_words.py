@@ -5,7 +5,7 @@ import itertools
 import pytest
 from conftest import TINY, command, run
 
-from maspo_jax import arguments
+from maspo_jax import arguments, config
 from maspo_jax.cli import (
     compare,
     contamination,
@@ -17,8 +17,12 @@ from maspo_jax.cli import (
 )
 from maspo_jax.cli import main as cli
 from maspo_jax.config import Experiment, loading
+from maspo_jax.data import prompts
+from maspo_jax.data import sources as data_sources
 from maspo_jax.data.prompts import templates
-from maspo_jax.objectives import gates
+from maspo_jax.models.huggingface.load import Checkpoint
+from maspo_jax.objectives import advantages, correction, gates, kl, token_weights
+from maspo_jax.rewards import graders
 
 
 def load(*words):
@@ -62,10 +66,39 @@ def test_a_part_is_left_out(word):
         (["--lr", "1"], "the closest is --optimization.learning-rate"),
         (["--num-generations", "8"], "the closest is --sampling.responses"),
         (["--ppo_epochs", "2"], "the closest is --updates.epochs"),
-        (["--steps", "ten", "--stpes", "3"], "no option --stpes"),
         (["--steps", "ten"], "Error parsing --steps: invalid literal"),
         (["--steps", "1", "2"], "'2' is no option, nor the value of one"),
-        (["--objective.weight", "token_mean"], "--objective.weight"),
+        (
+            ["--objective.weight", "token_mean"],
+            "in the file, as objective=Objective(weight=token_weights.token_mean)",
+        ),
+        (
+            ["--objective.advantage=Whitened"],
+            "in the file, as objective=Objective(advantage=advantages.whitened)",
+        ),
+        (
+            ["--objective.advantage", "x"],
+            "advantages.NAME), where NAME is one of group",
+        ),
+        (["--grading.grader", "gsm8k"], "as grading=Grading(grader=graders.gsm8k)"),
+        (
+            ["--grader", "x"],
+            "the closest is --grading.grader: it is chosen in the file",
+        ),
+        (["--template", "boxed"], "in the file, as template=templates.BOXED"),
+        (["template=dapo"], "'template=dapo': it is chosen in the file, as template="),
+        (["--tokenizer", "qwen"], "in the file, as tokenizer=FileTokenizer('qwen')"),
+        (["--train-set", "a.jsonl"], "as train_set=ProblemFile('a.jsonl')"),
+        (["--validation.source", "a"], "validation=Validation(source=ProblemFile('a')"),
+        (["--policy", "Qwen/Q"], "in the file, as policy=Checkpoint('Qwen/Q')"),
+        (["--kl_in_reward", "on"], "objective=Objective(kl_in_reward=kl.Penalty(0.001"),
+        (["--sampling.dynamic", "on"], "sampling=Sampling(dynamic=DynamicSampling())"),
+        (["--sft.phases", "2"], "sft=Sft(phases=(Phase("),
+        (["--gate", "dgpo"], "no option --gate; the closest is --objective.gate"),
+        (["objective.gate=dgpo"], "write --objective.gate dgpo"),
+        (["+objective.gate.alpha=1"], "write --objective.gate.alpha 1"),
+        (["--objective.gate", "dgpoo"], "the closest is Dgpo; choose one of"),
+        (["--rn", "x"], "no option --rn; the closest is --run"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -73,6 +106,76 @@ def test_wrong_words_are_one_line(words, message):
     with pytest.raises(ValueError) as caught:
         load(*words)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words, messages",
+    [
+        (
+            ["--steps", "ten", "--stpes", "3"],
+            [
+                "Error parsing --steps: invalid literal",
+                "no option --stpes; the closest",
+            ],
+        ),
+        (
+            ["--lr", "1", "--gate.alhpa", "2", "template=boxed", "--seed=x"],
+            [
+                "Error parsing --seed",
+                "no option --lr; the closest is --optimization.learning-rate",
+                "no option --gate.alhpa; the closest is --objective.gate.alpha",
+                "'template=boxed': it is chosen in the file",
+            ],
+        ),
+        (
+            ["--objective.gate", "dpo", "--policy.dtype", "float61", "--optimization"],
+            ["choose one of Aspo", "choose float32 or bfloat16", "give one of its"],
+        ),
+    ],
+    ids=lambda words: words[0],
+)
+def test_several_wrong_words_are_said_at_once(words, messages):
+    with pytest.raises(ValueError) as caught:
+        load(*words)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{len(messages)} things are wrong:" and len(lines) == len(messages)
+    for message in messages:
+        assert sum(message in line for line in lines) == 1
+
+
+def test_wrong_words_and_what_does_not_fit_are_said_at_once(tmp_path):
+    words = ["--objective.gate.alhpa", 1, "--steps", -5, "--updates.minibatches", 3]
+    status, output = command(TINY, *words, "--run", tmp_path / "run")
+    assert status == 2 and not (tmp_path / "run").exists()
+    (begin,) = [n for n, line in enumerate(output.splitlines()) if "error" in line]
+    first, *lines = output.splitlines()[begin:]
+    assert first == "error: 3 things are wrong:"
+    for message in ("the closest is --objective.gate.alpha", "steps=-5: must", "=3;"):
+        assert sum(message in line for line in lines) == 1
+
+
+def test_several_options_of_a_command_are_said_at_once():
+    words = ["RUN", "FILE", "--sampels", "3", "--top-p", "0", "--batch", "x"]
+    status, output = run(evaluate, *words)
+    assert status == 2 and output.startswith("error: 3 things are wrong:\n")
+    for message in ("the closest is --samples", "--top-p=0.0: must lie", "--batch"):
+        assert message in output
+
+
+def test_parts_that_are_chosen_in_the_file_are_there():
+    rooms = {
+        "advantages": advantages,
+        "graders": graders,
+        "templates": templates,
+        "token_weights": token_weights,
+    }
+    for module, names in loading.CHOICES.values():
+        assert all(hasattr(rooms[module], name) for name in names)
+    known = {**vars(config), **vars(data_sources), **vars(prompts)}
+    known |= {"advantages": advantages, "correction": correction, "kl": kl}
+    known |= {"Checkpoint": Checkpoint}
+    for example in loading.EXAMPLES.values():
+        eval(example.replace("...", "'1'" if "File" in example else "1"), known)
 
 
 @pytest.mark.parametrize(

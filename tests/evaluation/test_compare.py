@@ -21,7 +21,7 @@ def test_two_evaluations_are_compared(evaluated, tiny_run, chain_files, tmp_path
     status, output = run(compare, evaluated[0], other, "--out", tmp_path / "compared")
     assert status == 0, output
     names = {path.name for path in (tmp_path / "compared").iterdir()}
-    assert names == {f"comparison.{kind}" for kind in ("json", "md", "png")}
+    assert names == {f"comparison.{kind}" for kind in ("json", "md", "png", "svg")}
     found = json.loads((tmp_path / "compared" / "comparison.json").read_text())
     assert found["differing"] == ["samples: 8 against 4"]
     assert set(found["scores"]) == {"avg@n", "pass@4"}

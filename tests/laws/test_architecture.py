@@ -16,6 +16,7 @@ every_file = pytest.mark.parametrize(
 
 # From the bottom up. A room may import those of lower layers, and itself.
 LAYERS = (
+    {"refusals"},
     {"settings", "markdown"},
     {"arguments"},
     {"types", "distributed", "storage", "hub"},

@@ -59,7 +59,7 @@ def test_before_there_is_anything_to_save_a_signal_ends_the_process(tmp_path):
     assert "loading JAX" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=LIMIT)
-    assert process.returncode == -signal.SIGINT and output == ""
+    assert process.returncode == -signal.SIGINT and output == "stopped by SIGINT\n"
 
 
 def test_sudden_death_loses_nothing_before_the_checkpoint(whole, tmp_path):

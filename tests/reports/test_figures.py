@@ -4,25 +4,31 @@ import json
 
 import matplotlib.figure
 import matplotlib.image
+import numpy as np
 import pytest
 
 from maspo_jax.cli import figures as command
 from maspo_jax.reports.figures import style
-from maspo_jax.reports.figures.training_curves import draw_learning_curves
+from maspo_jax.reports.figures.training_curves import by_setting, draw_learning_curves
 
 
 @pytest.fixture
 def run(tmp_path):
     """Writes the metrics of a run as the loop does."""
 
-    def run(name, level):
+    def run(name, level, tokens=None, **record):
         folder = tmp_path / name
         folder.mkdir()
+        if record:
+            record = {"class": "maspo_jax.config:Experiment", **record}
+            (folder / "config.json").write_text(json.dumps(record))
         begun = {"accuracy": 0.1, "response_length/mean": 5}
         lines = [{"stage": "validation", "step": 0, **begun}]
         for step in range(1, 11):
             values = {"reward": level, "response_length/mean": 10 + step}
             values["out_of_band_last"] = 0.1
+            if tokens is not None:
+                values["uncertain_tokens_last"] = tokens(step)
             lines.append({"stage": "reinforcement", "step": step, **values})
         (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
         return folder
@@ -59,7 +65,7 @@ def test_the_legend_of_many_runs_stays_in_the_picture_in_their_order(
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
     names = [f"{n:02}_is_a_run_with_a_name_of_more_settings" for n in range(count)]
     draw_learning_curves([run(name, 0.5) for name in names], tmp_path / "p.png")
-    (figure,) = drawn
+    (figure,) = {*drawn}
     (legend,) = figure.legends
     assert figure.bbox.contains(*legend.get_window_extent().min)
     assert figure.bbox.contains(*legend.get_window_extent().max)
@@ -97,6 +103,104 @@ def test_a_curve_at_an_end_of_its_scale_is_seen_whole(run, monkeypatch, level):
         low, high = axes.get_ylim()
         assert low < min(axes.dataLim.y0, 0) and axes.dataLim.y1 < high
         assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+def drawing(monkeypatch, folders):
+    """Returns the figure of some runs, which is not written."""
+    drawn = []
+    keep = lambda figure, *_, **__: drawn.append(figure)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
+    draw_learning_curves(folders, "nowhere.png")
+    return drawn[0]
+
+
+def test_seeds_of_a_setting_are_a_mean_and_a_band(run, monkeypatch):
+    folders = [
+        run("maspo_seed_0", 0.2, seed=0, steps=10),
+        run("other", 0.5, seed=0, steps=20),
+        run("maspo_seed_1", 0.6, seed=1, steps=10),
+        run("maspo_seed_2", 0.4, seed=2, steps=10),
+    ]
+    assert [setting.name for setting in by_setting(folders)] == [
+        "maspo (3 seeds)",
+        "other",
+    ]
+    figure = drawing(monkeypatch, folders)
+    right, long, outside = figure.axes
+    sampled = right.lines[0].get_ydata()
+    np.testing.assert_allclose(sampled, 0.4)
+    assert len(right.collections) == len(long.collections) == 1  # bands
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "maspo (3 seeds)",
+        "other",
+    ]
+    about = legend.get_title().get_text()
+    assert (
+        about == "lines: mean of the seeds; bands: from the least to the most of them"
+    )
+    assert figure.bbox.contains(*legend.get_window_extent().min)
+    assert not drawing(monkeypatch, folders[1:2]).legends[0].get_title().get_text()
+
+
+def test_the_band_reaches_from_the_least_to_the_most(run, monkeypatch):
+    folders = [run(f"seed_{n}", 0.5, seed=n) for n in range(3)]
+    for number, folder in enumerate(folders):
+        log = folder / "metrics.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        lines[0]["accuracy"] = 0.2 + 0.1 * number
+        log.write_text("\n".join(map(json.dumps, lines[: 11 - number])) + "\n")
+    right, _, _ = drawing(monkeypatch, folders).axes
+    sampled, held_out = right.lines
+    assert sampled.get_xdata().tolist() == list(range(1, 9))  # which all have
+    assert held_out.get_ydata() == pytest.approx([0.3])
+    (band,) = right.collections
+    (path,) = band.get_paths()
+    assert {*np.round(path.vertices[:, 1], 6)} == {0.2, 0.4}
+
+
+def test_runs_with_another_setting_or_none_known_stay_apart(run):
+    folders = [run("a", 0.1), run("b", 0.1), run("c", 0.1, seed=0, steps=1)]
+    folders.append(run("d", 0.1, seed=1, steps=2))
+    assert [setting.name for setting in by_setting(folders)] == list("abcd")
+
+
+def test_the_share_of_few_tokens_is_marked(run, monkeypatch):
+    figure = drawing(
+        monkeypatch, [run("one", 0.5, tokens=lambda step: 200 - 20 * step)]
+    )
+    outside = figure.axes[2]
+    solid, dotted = outside.lines
+    assert np.isfinite(solid.get_ydata()).tolist() == [True] * 7 + [False] * 2
+    assert np.isfinite(dotted.get_ydata()).tolist() == [False] * 6 + [True] * 3
+    labels = [text.get_text() for text in outside.get_legend().get_texts()]
+    assert labels == ["share of 20 to 180 tokens", "of fewer than 50: it jumps"]
+    many = drawing(monkeypatch, [run("two", 0.5, tokens=lambda step: 1000 * step)])
+    labels = [text.get_text() for text in many.axes[2].get_legend().get_texts()]
+    assert labels == ["share of 1,000 to 9,000 tokens"]
+    assert drawing(monkeypatch, [run("old", 0.5)]).axes[2].get_legend() is None
+
+
+def test_an_svg_is_written_beside_the_picture(run, tmp_path):
+    draw_learning_curves([run("one", 0.5)], tmp_path / "curves.png")
+    assert "<svg" in (tmp_path / "curves.svg").read_text()[:500]
+
+
+def test_a_folder_of_runs_stands_for_them(run, tmp_path, capsys):
+    runs = [run(name, 0.5) for name in ("one", "two")]
+    assert command.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert f"{tmp_path}: 2 runs" in capsys.readouterr().out
+    assert command.found([str(tmp_path)]) == [str(folder) for folder in runs]
+
+
+def test_all_folders_that_are_no_runs_are_named(run, tmp_path, capsys):
+    run("arithmetic", 0.5)
+    names = [str(tmp_path / name) for name in ("arithmetc", "arithmetic", "none")]
+    assert command.main([*names, "--out", str(tmp_path / "out")]) == 2
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert first == "error: 2 things are wrong:"
+    assert lines[0].endswith(f"the closest is {names[1]}") and names[2] in lines[1]
+    assert "--out" not in "".join(lines)
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path, capsys):

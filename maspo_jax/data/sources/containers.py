@@ -23,7 +23,8 @@ Row = tuple[str, dict]
 def rows(path: str) -> Iterator[Row]:
     """Yields every row of a file, in order."""
     if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"no file of problems at {path}: correct the path")
+        hint = storage.closest(path) or ": correct the path"
+        raise FileNotFoundError(f"no file of problems at {path}{hint}")
     storage.check_no_pointer(path)
     return _parquet(path) if path.endswith(".parquet") else _json(path)
 

@@ -10,6 +10,7 @@ from maspo_jax.reports.figures.style import (
     MARKERS,
     SETTINGS,
     VERMILION,
+    write,
 )
 from maspo_jax.statistics.comparison import ALPHA
 
@@ -22,7 +23,7 @@ def draw_results(title, results, path):
     Args:
         title: what was evaluated.
         results: as `tables.evaluation_markdown` takes them.
-        path: of the picture; its suffix says the format.
+        path: of the picture, a PNG; an SVG is written beside it.
 
     Returns:
         The path.
@@ -57,8 +58,7 @@ def draw_results(title, results, path):
         points.set(title=f"avg@{samples}, with 95 % intervals", xlim=(-0.02, 1.02))
         points.xaxis.set_major_formatter(PERCENT)
         figure.suptitle(title, fontsize=10)
-        figure.savefig(path, dpi=150)
-    return path
+        return write(figure, path)
 
 
 def draw_comparison(names, compared, path):
@@ -67,7 +67,7 @@ def draw_comparison(names, compared, path):
     Args:
         names: of the two evaluations.
         compared: as `evaluation.compare_folders` returns it.
-        path: of the picture.
+        path: of the picture, a PNG; an SVG is written beside it.
 
     Returns:
         The path.
@@ -105,8 +105,7 @@ def draw_comparison(names, compared, path):
             "told apart; gray: too small to be found 4 times in 5",
             fontsize=9,
         )
-        figure.savefig(path, dpi=150)
-    return path
+        return write(figure, path)
 
 
 def _points(share, _):

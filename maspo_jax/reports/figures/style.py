@@ -40,6 +40,13 @@ def save(draw, folder, **options):
     with matplotlib.rc_context(SETTINGS):
         figure = matplotlib.figure.Figure(layout="constrained")
         draw(figure, **options)
-        figure.savefig(path, dpi=200)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        write(figure, path, dpi=200)
+    return path
+
+
+def write(figure, path, dpi=150):
+    """Writes a figure as PNG, and as SVG beside it. Returns the path of the PNG."""
+    path = pathlib.Path(path)
+    figure.savefig(path, dpi=dpi)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return path
