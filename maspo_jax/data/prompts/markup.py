@@ -69,6 +69,16 @@ _MARKUP = re.compile(
     r"|\[/?INST\]|<</?SYS>>",
     re.IGNORECASE,
 )
+# What tokenizers put around a text, and marks of its encoding.
+_BEGIN = re.compile(
+    r"\A(?:\s|[\ufeff\u200b]|<s>|<bos>|<\|(?:begin_of_text|startoftext)\|>"
+    r"|<｜begin▁of▁sentence｜>)+"
+)
+_END = re.compile(
+    r"(?:\s|[\ufeff\u200b]|</s>|<eos>|<end_of_turn>|<pad>"
+    r"|<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>"
+    r"|<｜end▁of▁sentence｜>)+\Z"
+)
 # Without tokens of its own, a chat shows by who is to speak at its end.
 _SPEAKER = re.compile(r"(?:User|Human):.*(Assistant:)\s*(?:<think>\s*)?\Z", re.DOTALL)
 
@@ -83,6 +93,11 @@ def strip_markup(prompt: str) -> str:
                 if not any(map(_MARKUP.search, parts)):
                     return found["question"]
     return prompt
+
+
+def without_ends(text: str) -> str:
+    """Returns a text without begin tokens before it and end tokens behind it."""
+    return _END.sub("", _BEGIN.sub("", text))
 
 
 def find_markup(text: str) -> str | None:
