@@ -118,8 +118,10 @@ def _refuse_spread(line: bytes, file: IO[bytes], place: str) -> None:
         return
     try:
         text = (line + file.read()).decode("utf-8-sig").lstrip()
-        found, _ = json.JSONDecoder().raw_decode(text)
+        found, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
+        return
+    if "\n" not in text[:end]:
         return
     columns = ", ".join(map(str, found)) or "none"
     raise ValueError(
@@ -197,8 +199,8 @@ def _object(row: Any, place: str) -> dict:
     if not isinstance(row, dict):
         kind = _JSON_KINDS.get(type(row), "value")
         raise ValueError(
-            f"{place}: a JSON {kind} instead of an object: write every row as an "
-            'object with its columns, such as {"question": ..., "answer": ...}'
+            f"{place}: a JSON {kind}, expected one object per row: write the columns "
+            'with their names, such as {"question": ..., "answer": ...}'
         )
     _refuse_nested(row, place)
     return row

@@ -4,6 +4,7 @@ Every function takes a value as a file holds it, of any type, and the name of it
 field. It returns text, or raises a ValueError that names the field at fault.
 """
 
+import decimal
 import json
 import math
 import re
@@ -37,7 +38,7 @@ def text(value: Any, field: str) -> str:
     if value is None:
         raise ValueError(f"`{field}` is missing or null")
     if not isinstance(value, str):
-        shown = json.dumps(value, default=str)[:80]
+        shown = json.dumps(value, default=repr)[:80]
         raise ValueError(f"`{field}` is not text but {shown}")
     if not value.strip():
         raise ValueError(f"`{field}` is empty")
@@ -145,10 +146,14 @@ def answer(value: Any, field: str) -> str:
         )
     if isinstance(value, dict) and "target" in value:
         return countdown(value)
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        value = str(value)
     if isinstance(value, float) and math.isfinite(value):
         value = repr(int(value) if value.is_integer() else value)
     elif isinstance(value, int) and not isinstance(value, bool):
         value = repr(value)
+    if isinstance(value, float) and math.isnan(value):  # of a table with gaps
+        raise golds.Unanswered(f"`{field}` is NaN, which is no answer")
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         raise golds.Unanswered(f"`{field}` is missing, null or empty")
     gold = text(value, field).strip()
@@ -220,7 +225,7 @@ def after_hashes(value: Any, field: str) -> str:
     written = text(value, field)
     _, marker, gold = written.rpartition(_HASHES)
     again = _ANSWER_IS.search(gold)
-    if again:
+    if again and gold[: again.start()].strip():
         gold = gold[: again.start()]
         if gold.strip() != again[1].removesuffix(".") and gold.strip() != again[1]:
             raise ValueError(

@@ -153,7 +153,7 @@ def read_rows(
         notes.update(_notes(row, columns, question))
         if len(problems) == first:
             break
-    ignored = [column for column in present if column not in columns]
+    ignored = [name for name in present if name not in (*columns, *_IDS)]
     return ReadRows(schema, columns, problems, unanswered, ignored, dict(notes))
 
 
@@ -185,7 +185,7 @@ def _check_columns(row: dict, schema: str | Columns, number: int) -> None:
             near = difflib.get_close_matches(name, map(str, row), n=1)
             hint = f" (did you mean `{near[0]}`?)" if near else ""
             raise ValueError(
-                f"there is no column `{name}`{hint}; found are {_listed(row)}"
+                f"the column `{name}` is missing{hint}; found are {_listed(row)}"
             )
 
 
@@ -205,10 +205,11 @@ def _remedy(row: dict, schema: str | Columns) -> str:
     ]
     if others:
         remedy += f", or read it as another schema ({', '.join(others)})"
-    if isinstance(schema, str):
+    parser = SCHEMAS[schema] if isinstance(schema, str) else schema
+    if row.keys() - {*schemas.columns_read(row, parser), *_IDS}:
         remedy += (
-            ", or name other columns: Columns(question=..., answer=...), on the command "
-            "line --columns QUESTION ANSWER"
+            ", or name other columns (--columns QUESTION ANSWER, in Python "
+            "Columns(question=..., answer=...))"
         )
     return remedy
 
@@ -258,9 +259,11 @@ def _schema_of(row: dict, place: str) -> str:
     return name
 
 
+_IDS = ("id", "unique_id", "ID", "query_id", "example_id")
+
+
 def _identifier(row: dict) -> str | None:
     extra = row.get("extra_info")
     index = extra.get("index") if isinstance(extra, dict) else None
-    columns = ("id", "unique_id", "ID", "query_id", "example_id")
-    known = (*(row.get(column) for column in columns), index)
+    known = (*(row.get(column) for column in _IDS), index)
     return next((str(value) for value in known if value not in (None, "")), None)

@@ -120,6 +120,11 @@ def _decoded(gold: str, field: str) -> Any:
     scalar = _SCALAR.fullmatch(gold)
     if scalar:
         return None if scalar[1] == "null" else scalar[1]
+    if re.match(r"(?:np\.)?(?:array|list|tuple)\(\s*[\[(]", gold):
+        raise ValueError(
+            f"`{field}` is a list as Python prints it ({gold[:40]!r}): write the answer "
+            "alone"
+        )
     if not re.match(r"\"|[\[\s]*\[\s*[\"'{\]]|\{\s*[\"']", gold):
         return gold
     try:

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable
 
-from maspo_jax.data.sources import chats, fields
+from maspo_jax.data.sources import chats, fields, golds
 
 # Question, gold answer and, where known, a worked solution.
 Parts = tuple[str, str, str | None]
@@ -120,7 +120,8 @@ def _parse_countdown(row: dict) -> Parts:
 
 def _parse_boba(row: dict) -> Parts:
     """AReaL's boba set: a rendered prompt, and a list of one boxed solution."""
-    boxed = fields.answer(row.get("solutions"), "solutions")
+    written = fields.worked(row.get("solutions"))
+    boxed = written or fields.answer(row.get("solutions"), "solutions")
     gold = fields.last_box(boxed, "solutions")
     return fields.question(row.get("prompt"), "prompt"), gold, None
 
@@ -177,9 +178,10 @@ def _parse_boxed(row: dict) -> Parts:
 def _parse_trl(row: dict) -> Parts:
     """TRL: the solution is a worked one with a box, or only the final answer."""
     asked = fields.question(row.get("prompt"), "prompt")
+    written = fields.worked(row.get("solution"))
+    if written and golds.BOX.search(written):
+        return asked, fields.last_box(written, "solution"), written
     solution = fields.answer(row.get("solution"), "solution")
-    if "\\boxed" in solution:
-        return asked, fields.last_box(solution, "solution"), solution
     if "\n" in solution:
         raise ValueError("`solution` has several lines and no \\boxed{} answer")
     return asked, solution, None
