@@ -133,7 +133,9 @@ def report(name, found, template, shown):
         fault = faults[problem.answer]
         lines += [f"  {'cannot be read' if fault else 'is read as'}"]
         lines += _indented(fault or golds.shown(problem.answer))
-    lines += ["", _share(missing, len(missing) + len(problems), "rows have no answer")]
+    lines += ["", *(f"{times} {note}" for note, times in found.notes.items())]
+    lines += _repeats(problems, shown)
+    lines += [_share(missing, len(missing) + len(problems), "rows have no answer")]
     lines += [f"{INDENT}{each}" for each in missing[:shown]]
     what = "answers cannot be read: only their own spelling would earn a reward"
     lines += [_share(unread, len(problems), what)]
@@ -143,8 +145,6 @@ def report(name, found, template, shown):
     double = [f"{answer}, {others[answer]}" for answer in read if others[answer]]
     what = "answers have another reading, which would earn as well"
     lines += [_share(double, len(problems), what), *_most_common(double, shown)]
-    lines += [f"{times} {note}" for note, times in found.notes.items()]
-    lines += _repeats(problems, shown)
     return lines
 
 
@@ -199,6 +199,7 @@ def _prompt_lengths(problems, template, tokenizer, size):
     """
     from maspo_jax.data.prompts import render
 
+    tokenizer.eos_tokens  # noqa: B018  refuses a tokenizer that cannot end a response
     rows = [render.prompt_tokens(each, template, tokenizer) for each in problems]
     largest = max(map(max, rows))
     if size is not None and largest >= size:

@@ -98,7 +98,7 @@ class ReadRows:
 
     Attributes:
         schema: that all rows were read by; None if there are none.
-        columns: that the schema reads of the first problem.
+        columns: of the first row, that the schema reads.
         problems: of the rows with an answer, in order.
         unanswered: places of the other rows, each with what is missing.
         ignored: columns of any row that the schema does not read.
@@ -124,12 +124,14 @@ def read_rows(
     Raises:
         ValueError: a row is at fault; the message names it, the field and a remedy.
     """
-    problems, unanswered, columns, present = [], [], [], {}
+    problems, unanswered, columns, asked, present = [], [], [], set(), {}
     notes = collections.Counter()
     for number, (place, row) in enumerate(rows, 1):
         schema = schema or _schema_of(row, place)
         parser = SCHEMAS[schema] if isinstance(schema, str) else schema
-        columns = columns or schemas.columns_read(row, parser)
+        if not asked:
+            asked = schemas.columns_asked(row, parser)
+            columns = [column for column in row if column in asked]
         present.update(dict.fromkeys(row))
         try:
             _check_columns(row, schema, number)
@@ -150,14 +152,14 @@ def read_rows(
             ) from error
         id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
         problems.append(Problem(id, question, answer, solution))
-        notes.update(_notes(row, columns, question))
+        notes.update(_notes(row, asked, question))
         if len(problems) == first:
             break
-    ignored = [name for name in present if name not in (*columns, *_IDS)]
+    ignored = [name for name in present if name not in asked and name not in _IDS]
     return ReadRows(schema, columns, problems, unanswered, ignored, dict(notes))
 
 
-def _notes(row: dict, columns: list[str], question: str) -> list[str]:
+def _notes(row: dict, columns: set[str], question: str) -> list[str]:
     """Returns what of a row no prompt will show, in words."""
     notes = []
     if fields.links_to_picture(question):
@@ -206,7 +208,7 @@ def _remedy(row: dict, schema: str | Columns) -> str:
     if others:
         remedy += f", or read it as another schema ({', '.join(others)})"
     parser = SCHEMAS[schema] if isinstance(schema, str) else schema
-    if row.keys() - {*schemas.columns_read(row, parser), *_IDS}:
+    if row.keys() - schemas.columns_asked(row, parser) - {*_IDS}:
         remedy += (
             ", or name other columns (--columns QUESTION ANSWER, in Python "
             "Columns(question=..., answer=...))"

@@ -55,12 +55,12 @@ def recognize(row: dict) -> str | None:
     return next((name for name, known in SCHEMAS.items() if known.detect(row)), None)
 
 
-def columns_read(row: dict, parser: "Schema | Columns") -> list[str]:
-    """Returns the columns of a row that its parts are read from, in its order."""
+def columns_asked(row: dict, parser: "Schema | Columns") -> set[str]:
+    """Returns the columns that the parts of a row are looked for in."""
     asked = _Asked(row)
     with contextlib.suppress(ValueError):  # of a row without an answer
         parser.parse(asked)
-    return [column for column in row if column in asked.names]
+    return asked.names
 
 
 class _Asked(dict):
