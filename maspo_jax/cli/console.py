@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import functools
+import logging
 import os
 import signal
 import sys
@@ -97,6 +98,8 @@ def command(kind):
         prog = f"maspo {kind.__name__.lower()}"
         usual = functools.partial(arguments.parse, kind, prog=prog)
         words = sys.argv[1:] if words is None else words
+        # Before a library sets its own format, with the names of modules in it.
+        logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
         try:
             with signals_end_at_once():
                 options = getattr(kind, "parse", usual)(words)

@@ -158,6 +158,22 @@ ROWS = [
         '{"numbers": [19, 35], "target": 54}',
         None,
     ),
+    ("alpaca", {"instruction": QUESTION, "input": "", "output": BOXED}, HALF, BOXED),
+    ("nemotron", {"input": turns(QUESTION), "output": BOXED}, HALF, BOXED),
+    ("nemotron", {"input": QUESTION, "output": "1250"}, "1250", None),
+    (
+        "metamath",
+        {"query": QUESTION, "response": f"{WORKED}\nThe answer is: 1,250"},
+        "1250",
+        f"{WORKED}\nThe answer is: 1,250",
+    ),
+    (
+        "metamath",
+        {"query": QUESTION, "response": "Half.\nThe answer is: 1250"},
+        "1250",
+        "Half.\nThe answer is: 1250",
+    ),
+    ("completion", {"prompt": QUESTION, "completion": BOXED}, HALF, BOXED),
 ]
 every_row = pytest.mark.parametrize("schema, row, answer, solution", ROWS)
 # Where a schema keeps its gold; elsewhere in `answer`.
@@ -176,6 +192,10 @@ GOLD = {
     "aime": "Answer",
     "olympiadbench": "final_answer",
     "countdown": "nums",
+    "alpaca": "output",
+    "nemotron": "output",
+    "metamath": "response",
+    "completion": "completion",
 }
 
 
@@ -220,6 +240,7 @@ def test_a_row_without_its_gold_is_refused(write, schema, row, answer, solution)
 @every_row
 def test_a_row_without_its_question_is_refused(write, schema, row, answer, solution):
     columns = ("prompt", "problem", "question", "messages", "conversations", "Problem")
+    columns += ("instruction", "query", "input")
     field = next(column for column in columns if column in row)
     for value in (None, "", 7):
         # Countdown asks for itself where nobody else does.
@@ -351,9 +372,19 @@ def test_a_solution_without_a_complete_box_is_refused(write, solution):
     refuse(ProblemFile(path), "line 1", "no complete \\boxed{}")
 
 
-def test_a_worked_solution_is_no_final_answer(write):
-    path = write({"question": "?", "answer": "1"}, {"question": "?", "answer": WORKED})
-    refuse(ProblemFile(path), "line 2", "`answer` is a worked solution")
+@pytest.mark.parametrize("schema", ["question", "problem", "prompt", "roll", "nemo"])
+def test_a_worked_solution_in_any_column_of_answers_is_read_by_its_hashes(
+    write, schema
+):
+    row = next(row for name, row, *_ in ROWS if name == schema)
+    field = GOLD.get(schema, "answer")
+    source = ProblemFile(write(row, {**row, field: WORKED}))
+    assert parts(source[1]) == (QUESTION, "1250", WORKED)
+
+
+def test_two_answers_of_one_solution_are_refused(write):
+    row = {"query": QUESTION, "response": "So.\n#### 5\nThe answer is: 6"}
+    refuse(ProblemFile(write(row)), "line 1", "`response` has two answers, '5'", "'6'")
 
 
 def test_a_chat_of_several_questions_is_refused(write):

@@ -1,18 +1,51 @@
 """Reference answers are shown as the checker reads them, or why it cannot."""
 
+import gzip
 import json
 
 import pytest
+from conftest import SHARED
 
 from maspo_jax.rewards import golds, is_correct
+from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.language.tokens import Unreadable
+from maspo_jax.rewards.mathematics.meaning import equivalence, reading
 
 READ = [
     ("72", "72"),
     ("\\frac12", "1/2"),
     ("1,234", "1234"),
     ("x", "x"),
-    ("Softball", "Text(Softball)"),
+    ("Softball", "Softball"),
+    ("0.50", "0.50"),
+    ("-1.5e-3", "-0.0015"),
+    ("0.12345678901234568", "0.12345678901234568"),
+    ("50\\%", "50%"),
+    ("30^{\\circ}", "30°"),
+    ("x = 5", "x = 5"),
+    ("-t^2-t-3", "-t^2 - t - 3"),
+    ("[1, 2]", "[1, 2]"),
+    ("(1,2)", "(1, 2)"),
+    ("\\{1, 2\\}", "\\{1, 2\\}"),
+    ("x=2,3", "x = 2, 3"),
+    ("1 < x \\le 2", "1 < x <= 2"),
+    ("x > 3", "x > 3"),
+    ("(-\\infty, 1) \\cup [2, 3]", "(-\\infty, 1) \\cup [2, 3]"),
+    ("17\\text{ meters}", "17 meters"),
+    ("\\frac{\\sqrt{3}}{2}", "sqrt(3)/2"),
+    ("\\sqrt[3]{x^7}", "(x^7)^(1/3)"),
+    ("f(x)=\\frac{1}{x}", "f(x) = 1/x"),
+    ("\\log_2 n", "\\log_{2}(n)"),
+    ("\\binom{2n}{n}", "\\binom{2n}{n}"),
+    ("(2n)!", "(2n)!"),
+    ("2^{n^2}", "2^(n^2)"),
+    ("2004! + 1", "2004! + 1"),
+    ("\\sin x \\cos y", "sin(x) * cos(y)"),
+    ("See", "S * e * e"),
+    ("12_3", "12_{3}"),
+    ("\\mathbb{R}", "\\mathbb{R}"),
+    ("\\alpha_1", "\\alpha_{1}"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),
     ("#### 5", "5"),
     ("\\boxed{5}", "5"),
 ]
@@ -24,11 +57,40 @@ def test_answers_are_written_as_they_are_read(gold, reading):
     assert golds.shown(gold) == reading
 
 
-@pytest.mark.parametrize("gold", ["(1, 2)", "x=2,3", "17\\text{ meters}", "\\{1, 2\\}"])
-def test_structure_is_told_by_its_name(gold):
-    assert golds.fault(gold) is None
-    told = golds.shown(gold)
-    assert told[0].isupper() and told.endswith(")") and "value=" not in told
+GOLDS = SHARED / "data"
+
+
+@pytest.mark.parametrize("gold", [gold for gold, _ in READ])
+def test_what_is_shown_means_the_same(gold):
+    meaning = reading.read_meaning(golds.reference(gold))
+    again = reading.read_meaning(golds.shown(gold))
+    assert equivalence.match(meaning, again, values.quick)
+
+
+@pytest.mark.skipif(not GOLDS.is_dir(), reason="no real sets beside this checkout")
+@pytest.mark.parametrize("name", ["math500/test", "aime_1983_2023/train"])
+def test_answers_of_real_sets_are_shown_as_what_they_mean(name):
+    (file,) = GOLDS.glob(f"{name}.jsonl*")
+    read = [each for each in set(answers(file)) if golds.fault(each) is None]
+    for gold in read:
+        told = golds.shown(gold)
+        meaning = reading.read_meaning(golds.reference(gold))
+        if told != golds.reference(gold):
+            again = reading.read_meaning(told)
+            assert equivalence.match(meaning, again, values.quick), gold
+        assert "Num(" not in told and "value=" not in told
+    assert len(read) > 200
+
+
+def answers(file):
+    opened = gzip.open if file.suffix == ".gz" else open
+    with opened(file, "rt", encoding="utf-8") as lines:
+        return [str(json.loads(line)["answer"]) for line in lines]
+
+
+def test_approximately_five_counts_as_unreadable():
+    assert not is_correct("\\boxed{5}", "approximately 5")
+    assert "a number among words" in golds.fault("approximately 5")
 
 
 TWICE = [
@@ -60,7 +122,7 @@ def test_one_reading_is_not_told(gold):
     assert golds.fault(gold) is None and golds.other_reading(gold) is None
 
 
-@pytest.mark.parametrize("gold", ["2 \\div", "{", "x^", "5 = = 5"])
+@pytest.mark.parametrize("gold", ["2 \\div", "{", "x^", "5 = = 5", "\\frac{1}{"])
 def test_what_cannot_be_read_says_why(gold):
     why = golds.fault(gold)
     assert why
@@ -68,6 +130,10 @@ def test_what_cannot_be_read_says_why(gold):
         with pytest.raises(Unreadable) as caught:
             read(gold)
         assert str(caught.value) == why
+
+
+def test_an_answer_that_is_cut_off_ends_too_early():
+    assert golds.fault("\\frac{1}{") == "it ends too early"
 
 
 def test_a_task_of_countdown_is_read_by_another_grader():

@@ -66,11 +66,29 @@ _MARKUP = re.compile(
     r"|system|user|assistant|endoftext|end|start|message|channel)\|>"
     r"|<｜[^｜\s]{1,30}｜>"
     r"|</?(?:start|end)_of_turn>"
-    r"|\[/?INST\]|<</?SYS>>",
-    re.IGNORECASE,
+    r"|\[/?INST\]|<</?SYS>>|</s>|<(?:bos|eos)>|\A\s*<s>(?!.*</s>.)"
+    # Alpaca and Vicuna, at the beginning of a line.
+    r"|^[ \t]*#{2,3} ?(?:Instructions?|Response|Human|Assistant|User|System|Input):",
+    re.IGNORECASE | re.MULTILINE,
+)
+# What tokenizers put around a text, and marks of its encoding.
+_BEGIN = re.compile(
+    r"\A(?:\s|[\ufeff\u200b]|<s>|<bos>|<\|(?:begin_of_text|startoftext)\|>"
+    r"|<｜begin▁of▁sentence｜>)+"
+)
+_END = re.compile(
+    r"(?:\s|[\ufeff\u200b]|</s>|<eos>|<end_of_turn>|<pad>"
+    r"|<\|(?:im_end|endoftext|eot_id|end_of_text|end)\|>"
+    r"|<｜end▁of▁sentence｜>)+\Z"
 )
 # Without tokens of its own, a chat shows by who is to speak at its end.
-_SPEAKER = re.compile(r"(?:User|Human):.*(Assistant:)\s*(?:<think>\s*)?\Z", re.DOTALL)
+_SPEAKER = re.compile(
+    r"\b(?:User|Human|Instruction):.*\b((?:Assistant|GPT|AI|Bot|Response):)"
+    r"\s*(?:<think>\s*)?\Z"
+    r"|(?:\A|\n)\s*(?:Question|Problem|Q) ?(?:\d+ ?)?[:.]"
+    r".*\n\s*((?:Answer|Solution|A) ?:)\s*(?:<think>\s*)?\Z",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def strip_markup(prompt: str) -> str:
@@ -85,8 +103,15 @@ def strip_markup(prompt: str) -> str:
     return prompt
 
 
+def without_ends(text: str) -> str:
+    """Returns a text without begin tokens before it and end tokens behind it."""
+    return _END.sub("", _BEGIN.sub("", text))
+
+
 def find_markup(text: str) -> str | None:
     """Returns the first markup of a chat format in a text, None where there is none."""
     found = _MARKUP.search(text)
     speaks = _SPEAKER.search(text)
-    return found[0] if found else speaks and speaks[1]
+    if found:
+        return found[0].strip()
+    return speaks and (speaks[1] or speaks[2])

@@ -8,7 +8,9 @@ template writes it itself, so none is added there. A row that does not fit is an
 error that names its problem: nothing is ever cut.
 """
 
+import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,12 +18,14 @@ from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.data.prompts.templates import Template
 from maspo_jax.data.prompts.tokenizer import Tokenizer
 from maspo_jax.data.sources.problem import Problem
-from maspo_jax.types import Prompts, Sequences
+
+if TYPE_CHECKING:
+    from maspo_jax.types import Prompts, Sequences
 
 
 def render_prompts(
     problems: Sequence[Problem], template: Template, tokenizer: Tokenizer, length: int
-) -> Prompts:
+) -> "Prompts":
     """Returns the `Prompts` [P, L] of P problems, in order.
 
     Args:
@@ -33,6 +37,8 @@ def render_prompts(
     Raises:
         ValueError: a prompt is empty, cannot be written, or is longer than L.
     """
+    from maspo_jax.types import Prompts  # loads JAX, which to look at text needs not
+
     rows = [prompt_tokens(problem, template, tokenizer) for problem in problems]
     for problem, row in zip(problems, rows, strict=True):
         check_length(problem, "prompt", len(row), length)
@@ -46,7 +52,7 @@ def render_demonstrations(
     tokenizer: Tokenizer,
     prompt_length: int,
     response_length: int,
-) -> Sequences:
+) -> "Sequences":
     """Returns the `Sequences` of N problems answered by their own solutions.
 
     Args:
@@ -59,6 +65,8 @@ def render_demonstrations(
     Raises:
         ValueError: a problem has no solution, or a part of it does not fit.
     """
+    from maspo_jax.types import Sequences
+
     prompts = render_prompts(problems, template, tokenizer, prompt_length)
     rows = [response_tokens(problem, tokenizer) for problem in problems]
     for problem, row in zip(problems, rows, strict=True):
@@ -72,12 +80,28 @@ def prompt_tokens(
     problem: Problem, template: Template, tokenizer: Tokenizer
 ) -> list[int]:
     """Returns the tokens of a prompt, its begin token included, without padding."""
-    tokens = _encode(problem, template.render(problem.question), tokenizer)
+    text = template.render(problem.question)
+    if not _holds(text, problem.question):
+        raise ValueError(
+            f"problem {problem.id!r}: the template leaves its question out, or changes "
+            f"it: {text[-60:]!r} ends its prompt. Correct the chat template, or ask with "
+            "a templates.Template instead"
+        )
+    tokens = _encode(problem, text, tokenizer)
     if not tokens:  # a row without any token would attend to nothing
         raise ValueError(f"problem {problem.id!r} has an empty prompt: leave it out")
     # Only a template that leaves the begin token to the tokenizer says `add_bos`.
     bos = list(tokenizer.bos_tokens) if getattr(template, "add_bos", False) else []
     return tokens if tokens[: len(bos)] == bos else [*bos, *tokens]
+
+
+def _holds(prompt: str, question: str) -> bool:
+    """Returns whether a question is in its prompt, whatever the blanks, or as JSON."""
+    if question.strip() in prompt:
+        return True
+    bare = "".join(prompt.split())
+    forms = (question, json.dumps(question)[1:-1])
+    return any("".join(form.split()) in bare for form in forms)
 
 
 def response_tokens(problem: Problem, tokenizer: Tokenizer) -> list[int]:

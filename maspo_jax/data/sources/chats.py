@@ -40,6 +40,19 @@ def said(value: Any, field: str, roles: tuple[str, ...] = ASSISTANTS) -> list:
     return [_content(turn, field) for turn in found if _of(turn, _ROLE) in roles]
 
 
+def roles_left_out(value: Any) -> set[str]:
+    """Returns who speaks in a chat, or JSON text of one, beside its user."""
+    if isinstance(value, str) and value.lstrip()[:2] == "[{":
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return set()
+    if not is_chat(value):
+        return set()
+    spoken = [turn for turn in value if _of(turn, _SAID) or "ground_truth" in turn]
+    return {str(_of(turn, _ROLE)) for turn in spoken} - set(USERS)
+
+
 def is_chat(value: Any) -> bool:
     """Returns whether a value is a list of turns, one of them of a user."""
     if not isinstance(value, list) or not all(isinstance(t, dict) for t in value):

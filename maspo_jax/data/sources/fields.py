@@ -4,6 +4,7 @@ Every function takes a value as a file holds it, of any type, and the name of it
 field. It returns text, or raises a ValueError that names the field at fault.
 """
 
+import decimal
 import json
 import math
 import re
@@ -14,6 +15,9 @@ from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.data.sources import chats, golds
 
 _HASHES = templates.HASHES
+_BROKEN = re.compile("[\0\ud800-\udfff]")  # which no tokenizer can write
+# MetaMath says its answer once more, behind a solution.
+_ANSWER_IS = re.compile(r"(?:\A|\n)\s*The answer is:?[ \t]*(\S[^\n]*?)\s*\Z")
 # The beginning of a chat that Python, not JSON, has written.
 _REPR = re.compile(r"(?:array\()?\[?\s*\{\s*['\"](?:role|content|from|value)['\"]\s*:")
 
@@ -21,6 +25,11 @@ _REPR = re.compile(r"(?:array\()?\[?\s*\{\s*['\"](?:role|content|from|value)['\"
 # The place of a picture in a text.
 _PICTURE = re.compile(
     r"<(?:image|video)(?:_?\d+)?>|<\|(?:image|video)[a-z_]*\|>|<\|vision_start\|>|<img\b"
+    r"|data:image/"
+)
+# A picture that the question around it may do without: counted, and said.
+_LINK = re.compile(
+    r"!\[[^\]]*\]\s*(?:\([^)]*\)|\[[^\]]*\])|\\includegraphics(?:\[[^\]]*\])?\{[^}]*\}"
 )
 
 
@@ -29,10 +38,17 @@ def text(value: Any, field: str) -> str:
     if value is None:
         raise ValueError(f"`{field}` is missing or null")
     if not isinstance(value, str):
-        shown = json.dumps(value, default=str)[:80]
+        shown = json.dumps(value, default=repr)[:80]
         raise ValueError(f"`{field}` is not text but {shown}")
     if not value.strip():
         raise ValueError(f"`{field}` is empty")
+    odd = _BROKEN.search(value)
+    if odd:
+        what = "a NUL character" if odd[0] == "\0" else "half of a surrogate pair"
+        raise ValueError(
+            f"`{field}` has {what} (U+{ord(odd[0]):04X}) in it, which is no text: "
+            f"{value[max(odd.start() - 20, 0) : odd.start()]!r} stands before it"
+        )
     return value
 
 
@@ -65,7 +81,12 @@ def question(value: Any, field: str) -> str:
             f"`{field}` is text that looks like a chat and is no JSON list of "
             f"turns ({asked[:40]!r}): write it with json.dumps, or the question alone"
         )
-    bare = templates.strip_instructions(asked)
+    bare = templates.strip_instructions(asked.removeprefix("\ufeff"))
+    if bare.lstrip().startswith((THINK, THOUGHT)):
+        raise ValueError(
+            f"`{field}` begins with the reasoning of a response "
+            f"({bare.strip()[:20]!r}): give the bare question"
+        )
     mark = markup.find_markup(bare)
     if mark:
         raise ValueError(
@@ -75,7 +96,14 @@ def question(value: Any, field: str) -> str:
     picture = _PICTURE.search(bare)
     if picture:
         raise ValueError(f"`{field}` asks about `{picture[0]}`, which text cannot show")
+    if links_to_picture(bare) and not re.search(r"\w", _LINK.sub("", bare)):
+        raise ValueError(f"`{field}` is a picture alone, which text cannot show")
     return bare
+
+
+def links_to_picture(asked: str) -> bool:
+    """Returns whether a question has the link to a picture in it, unseen in text."""
+    return bool(_LINK.search(asked))
 
 
 def _asked(value: Any, field: str) -> Any:
@@ -108,7 +136,8 @@ def answer(value: Any, field: str) -> str:
 
     The number 27.0 is `27`, a list of one is its element, `025` of AIME is `25`, and
     numbers and target of Countdown are JSON. JSON text of a list of texts, or of one
-    text, is what it holds. Any other text stays as it is written.
+    text, is what it holds, a solution that ends `#### N` is N. Any other text stays as
+    it is written.
     """
     value = golds.unwrapped(value, field)
     if isinstance(value, list) and len(value) > 1:
@@ -117,17 +146,26 @@ def answer(value: Any, field: str) -> str:
         )
     if isinstance(value, dict) and "target" in value:
         return countdown(value)
+    if isinstance(value, decimal.Decimal) and value.is_finite():
+        value = str(value)
     if isinstance(value, float) and math.isfinite(value):
         value = repr(int(value) if value.is_integer() else value)
     elif isinstance(value, int) and not isinstance(value, bool):
         value = repr(value)
+    if isinstance(value, float) and math.isnan(value):  # of a table with gaps
+        raise golds.Unanswered(f"`{field}` is NaN, which is no answer")
     if value is None or value == [] or (isinstance(value, str) and not value.strip()):
         raise golds.Unanswered(f"`{field}` is missing, null or empty")
     gold = text(value, field).strip()
-    if _HASHES in gold:
-        raise ValueError(f"`{field}` is a worked solution, not a final answer")
+    if is_worked(gold):
+        return after_hashes(gold, field)
     gold = golds.final(gold, field)
     return str(int(gold)) if re.fullmatch(r"0[0-9]{2}", gold) else gold
+
+
+def is_worked(value: Any) -> bool:
+    """Returns whether a text is a worked solution that marks its answer with ####."""
+    return isinstance(value, str) and _HASHES in value and not golds.BOX.search(value)
 
 
 def turn(value: Any, field: str) -> tuple[str, str | None]:
@@ -141,6 +179,9 @@ def turn(value: Any, field: str) -> tuple[str, str | None]:
             return last_box(value, field), value
         if _HASHES in value:
             return after_hashes(value, field), value
+        said = _ANSWER_IS.search(value)
+        if said and said.start():
+            return golds.final(said[1].removesuffix("."), field), value
         if (
             "\n" in value.strip()
             or golds.words_of(value) > golds.SHORT
@@ -181,41 +222,39 @@ def worked(value: Any) -> str | None:
 
 def after_hashes(value: Any, field: str) -> str:
     """Returns N of a solution that ends `#### N`, without thousands commas."""
-    _, marker, gold = text(value, field).rpartition(_HASHES)
+    written = text(value, field)
+    _, marker, gold = written.rpartition(_HASHES)
+    again = _ANSWER_IS.search(gold)
+    if again and gold[: again.start()].strip():
+        gold = gold[: again.start()]
+        if gold.strip() != again[1].removesuffix(".") and gold.strip() != again[1]:
+            raise ValueError(
+                f"`{field}` has two answers, {gold.strip()[:40]!r} behind {_HASHES} and "
+                f"{again[1][:40]!r} at its end"
+            )
     gold = re.sub(r"(?<=\d),(?=\d{3})", "", gold).strip()
     if not (marker and gold and "\n" not in gold):
-        raise ValueError(f"`{field}` does not end in `#### N`")
+        raise ValueError(
+            f"`{field}` does not end in `#### N`: it is no worked solution, and no "
+            "final answer"
+        )
     return golds.final(gold, field)
 
 
 def last_box(value: Any, field: str) -> str:
     r"""Returns what the last complete `\boxed{...}` behind any reasoning holds.
 
-    A box that is never closed is not complete. TeX lets the braces around a short
-    argument be left out, and some solutions of MATH do: `\boxed 3` holds `3`.
+    A box that is never closed is not complete.
     """
     whole = text(value, field)
     _, closed, solution = whole.rpartition(THOUGHT)
     if THINK in solution:
         raise ValueError(f"`{field}` ends within its reasoning: {THINK} never closes")
-    for start in reversed([match.end() for match in golds.BOX.finditer(solution)]):
-        rest = solution[start:]
-        content = _braced(rest) if rest[:1] == "{" else re.match(r"[^\s$}]*", rest)[0]
-        if content is not None and content.strip():
-            return golds.final(content.strip(), field)
+    found = golds.boxes(solution)
+    if found:
+        return golds.final(found[-1], field)
     behind = f" behind {THOUGHT}" if closed else ""
     raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer{behind}")
-
-
-def _braced(written: str) -> str | None:
-    """Returns what stands between the first brace and the one that closes it."""
-    depth = 0
-    # A backslash and its neighbor are one token: `\{` opens nothing.
-    for token in re.finditer(r"\\.|[{}]", written, re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(token[0], 0)
-        if depth == 0 and token[0] == "}":
-            return written[1 : token.start()]
-    return None
 
 
 # Columns that hold what a text cannot show, and those that say what a row is about.
@@ -226,6 +265,9 @@ _SUBJECTS = (
 _PROGRAMMING = re.compile(
     r"(?:verifiable[_-])?cod(?:e|ing|egen)(?:[_-]\w+)?|programming"
 )
+
+
+_CHOICES = re.compile(r"(?:answer_|mc_)?(?:choices|options|alternatives)")
 
 
 def check_row(row: dict) -> None:
@@ -246,6 +288,49 @@ def check_row(row: dict) -> None:
                 f"`{name}` is {about!r}: the row is no math problem, and the tests "
                 "of a program are no answer"
             )
+
+
+def check_choices(row: dict, asked: str, gold: str) -> None:
+    """Refuses a gold that is the number or the letter of a choice nobody is shown.
+
+    Raises:
+        ValueError: the message names the column of the choices, and the choice meant.
+    """
+    for name, value in row.items():
+        offered = _offered(value) if _CHOICES.fullmatch(name.lower()) else []
+        index = _index(gold, row, offered)
+        if index is None or index >= len(offered):
+            continue
+        letter = chr(ord("A") + index)
+        shown = all(choice in asked for choice in offered)
+        if shown and gold.strip("().") == letter:
+            continue
+        raise ValueError(
+            f"the answer {gold!r} is the place of {offered[index][:40]!r} in `{name}`, "
+            + ("" if shown else "which the question does not show: write the choices "
+               "into the question, each behind its letter, and ")
+            + ("give " if shown else "")
+            + f"the letter {letter} as the answer, or the choice itself"
+        )
+
+
+def _offered(value: Any) -> list[str]:
+    """Returns the texts of choices: a list, or a struct of labels and texts."""
+    if isinstance(value, dict):
+        value = value.get("text", list(value.values()))
+    texts = value if isinstance(value, list) else []
+    return [str(text) for text in texts] if len(texts) > 1 else []
+
+
+def _index(gold: str, row: dict, offered: list[str]) -> int | None:
+    """Returns which choice a gold counts or names, None where it is one in words."""
+    counted = any(type(value) is int and str(value) == gold for value in row.values())
+    if gold in offered and not counted:
+        return None
+    if re.fullmatch(r"[0-9]", gold):
+        return int(gold)
+    letter = gold.strip("().")
+    return ord(letter) - ord("A") if re.fullmatch("[A-J]", letter) else None
 
 
 def _holds(value: Any) -> bool:

@@ -1,21 +1,21 @@
 """Problems of a file, in any of the schemas that published sets follow."""
 
+import collections
 import dataclasses
+import difflib
 import functools
 import logging
 import os
 import pathlib
-import re
 from collections.abc import Iterable
 
 from maspo_jax import storage
-from maspo_jax.data.sources import containers, fields, schemas
+from maspo_jax.data.sources import chats, containers, fields, schemas
 from maspo_jax.data.sources.golds import SeveralAnswers, Unanswered
 from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
 
 _log = logging.getLogger(__name__)
-_LINK = re.compile(r"!\[[^\]]*\]\([^)]+\)")  # to a picture, in Markdown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +87,8 @@ def parse_rows(
     _account(found.unanswered, source.unanswered, name, found.schema)
     if not found.problems:
         raise ValueError(f"{name} is empty: it holds no problem")
-    linked = sum(bool(_LINK.search(problem.question)) for problem in found.problems)
-    if linked:
-        _log.warning("%s: %d questions link to a picture, unseen in text", name, linked)
+    for note, times in found.notes.items():
+        _log.warning("%s: %d %s", name, times, note)
     return tuple(found.problems)
 
 
@@ -99,15 +98,19 @@ class ReadRows:
 
     Attributes:
         schema: that all rows were read by; None if there are none.
-        columns: that the schema reads of the first problem.
+        columns: of the first row, that the schema reads.
         problems: of the rows with an answer, in order.
         unanswered: places of the other rows, each with what is missing.
+        ignored: columns of any row that the schema does not read.
+        notes: what was left out of rows, in words, and of how many.
     """
 
     schema: str | Columns | None
     columns: list[str]
     problems: list[Problem]
     unanswered: list[str]
+    ignored: list[str]
+    notes: dict[str, int]
 
 
 def read_rows(
@@ -121,32 +124,104 @@ def read_rows(
     Raises:
         ValueError: a row is at fault; the message names it, the field and a remedy.
     """
-    problems, unanswered, columns = [], [], []
+    problems, unanswered, columns, asked, present = [], [], [], set(), {}
+    notes = collections.Counter()
     for number, (place, row) in enumerate(rows, 1):
         schema = schema or _schema_of(row, place)
         parser = SCHEMAS[schema] if isinstance(schema, str) else schema
+        if not asked:
+            asked = schemas.columns_asked(row, parser)
+            columns = [column for column in row if column in asked]
+        present.update(dict.fromkeys(row))
         try:
+            _check_columns(row, schema, number)
             fields.check_row(row)
             question, answer, solution = parser.parse(row)
+            fields.check_choices(row, question, answer)
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
         except SeveralAnswers as error:
             raise ValueError(
-                f"{place}: {error} (read as schema {schema!r}). Write them as one"
+                f"{place}: {error} ({_read_as(schema)}). Write them as one"
                 f"{_remedy_for_forms(row)}"
             ) from error
         except ValueError as error:
             raise ValueError(
-                f"{place}: {error} (read as schema {schema!r}). Correct or remove "
-                f"this row, or name another schema: {', '.join(SCHEMAS)}"
+                f"{place}: {error} ({_read_as(schema)}). {_remedy(row, schema)}"
             ) from error
         id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
-        columns = columns or schemas.columns_read(row, parser)
         problems.append(Problem(id, question, answer, solution))
+        notes.update(_notes(row, asked, question))
         if len(problems) == first:
             break
-    return ReadRows(schema, columns, problems, unanswered)
+    ignored = [name for name in present if name not in asked and name not in _IDS]
+    return ReadRows(schema, columns, problems, unanswered, ignored, dict(notes))
+
+
+def _notes(row: dict, columns: set[str], question: str) -> list[str]:
+    """Returns what of a row no prompt will show, in words."""
+    notes = []
+    if fields.links_to_picture(question):
+        notes.append("questions link to a picture, unseen in text")
+    roles = set().union(*(chats.roles_left_out(row.get(column)) for column in columns))
+    if "system" in roles:
+        notes.append(
+            "chats have a system turn, which is left out: set one in the template"
+        )
+    return notes
+
+
+def _read_as(schema: str | Columns) -> str:
+    if isinstance(schema, str):
+        return f"read as schema {schema!r}"
+    return f"read as columns {schema.question}, {schema.answer}"
+
+
+def _check_columns(row: dict, schema: str | Columns, number: int) -> None:
+    """Refuses columns that were named and that the first row has not."""
+    if isinstance(schema, str) or number > 1:
+        return
+    for name in (schema.question, schema.answer):
+        if name not in row:
+            near = difflib.get_close_matches(name, map(str, row), n=1)
+            hint = f" (did you mean `{near[0]}`?)" if near else ""
+            raise ValueError(
+                f"the column `{name}` is missing{hint}; found are {_listed(row)}"
+            )
+
+
+def _listed(row: dict) -> str:
+    """Returns the columns of a row, in quotes where blanks would not be seen."""
+    plain = all(name and name.isprintable() and name == name.strip() for name in row)
+    return ", ".join(row if plain else map(repr, row)) or "none"
+
+
+def _remedy(row: dict, schema: str | Columns) -> str:
+    """Returns what to do about a row at fault; names other schemas that fit it."""
+    remedy = "Correct or remove this row"
+    others = [
+        name
+        for name, other in SCHEMAS.items()
+        if name != schema and other.detect(row) and _reads(other, row)
+    ]
+    if others:
+        remedy += f", or read it as another schema ({', '.join(others)})"
+    parser = SCHEMAS[schema] if isinstance(schema, str) else schema
+    if row.keys() - schemas.columns_asked(row, parser) - {*_IDS}:
+        remedy += (
+            ", or name other columns (--columns QUESTION ANSWER, in Python "
+            "Columns(question=..., answer=...))"
+        )
+    return remedy
+
+
+def _reads(schema, row: dict) -> bool:
+    try:
+        schema.parse(row)
+    except ValueError:
+        return False
+    return True
 
 
 def _remedy_for_forms(row: dict) -> str:
@@ -163,7 +238,7 @@ def _account(unanswered: list[str], expected: int, name: str, schema) -> None:
     if len(unanswered) != expected:
         first = unanswered[0] if unanswered else name
         raise ValueError(
-            f"{first} (read as schema {schema!r}). {len(unanswered)} rows have no "
+            f"{first} ({_read_as(schema)}). {len(unanswered)} rows have no "
             f"answer, unanswered={expected} are expected. Correct or remove this row, "
             f"or leave such rows out with unanswered={len(unanswered)}"
         )
@@ -178,16 +253,19 @@ def _schema_of(row: dict, place: str) -> str:
     name = schemas.recognize(row)
     if name is None:
         raise ValueError(
-            f"{place}: unknown schema. Columns found: {', '.join(row) or 'none'}. "
-            f"Schemas known: {', '.join(SCHEMAS)}. Name the columns: "
-            "schema=Columns(question=..., answer=...)"
+            f"{place}: unknown schema. Columns found: {_listed(row)}. Name those of "
+            "the question and of the answer: --columns QUESTION ANSWER, or in Python "
+            "schema=Columns(question=..., answer=...). "
+            f"Schemas known: {', '.join(SCHEMAS)}"
         )
     return name
+
+
+_IDS = ("id", "unique_id", "ID", "query_id", "example_id")
 
 
 def _identifier(row: dict) -> str | None:
     extra = row.get("extra_info")
     index = extra.get("index") if isinstance(extra, dict) else None
-    columns = ("id", "unique_id", "ID", "query_id", "example_id")
-    known = (*(row.get(column) for column in columns), index)
+    known = (*(row.get(column) for column in _IDS), index)
     return next((str(value) for value in known if value not in (None, "")), None)

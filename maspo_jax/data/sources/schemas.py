@@ -6,10 +6,11 @@ Supporting another is a row of `SCHEMAS`; a file that follows none can name its
 columns with `Columns`.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 
-from maspo_jax.data.sources import chats, fields
+from maspo_jax.data.sources import chats, fields, golds
 
 # Question, gold answer and, where known, a worked solution.
 Parts = tuple[str, str, str | None]
@@ -41,8 +42,12 @@ class Columns:
     def parse(self, row: dict) -> Parts:
         """Returns the parts of a row."""
         asked = fields.question(row.get(self.question), self.question)
-        gold = fields.answer(row.get(self.answer), self.answer)
-        return asked, gold, fields.worked(row.get(self.solution))
+        written = row.get(self.answer)
+        gold = fields.answer(written, self.answer)
+        solution = fields.worked(row.get(self.solution))
+        if solution is None and fields.is_worked(written):
+            solution = written
+        return asked, gold, solution
 
 
 def recognize(row: dict) -> str | None:
@@ -50,11 +55,12 @@ def recognize(row: dict) -> str | None:
     return next((name for name, known in SCHEMAS.items() if known.detect(row)), None)
 
 
-def columns_read(row: dict, parser: "Schema | Columns") -> list[str]:
-    """Returns the columns of a row that its parts are read from, in its order."""
+def columns_asked(row: dict, parser: "Schema | Columns") -> set[str]:
+    """Returns the columns that the parts of a row are looked for in."""
     asked = _Asked(row)
-    parser.parse(asked)
-    return [column for column in row if column in asked.names]
+    with contextlib.suppress(ValueError):  # of a row without an answer
+        parser.parse(asked)
+    return asked.names
 
 
 class _Asked(dict):
@@ -67,6 +73,13 @@ class _Asked(dict):
     def __getitem__(self, column):
         self.names.add(column)
         return super().__getitem__(column)
+
+    def forms(self):
+        """Returns the row with the first of each list of forms, which remembers too."""
+        self.names.clear()
+        first = _Asked(_first_forms(self))
+        first.names = self.names
+        return first
 
     def get(self, column, default=None):
         self.names.add(column)
@@ -107,7 +120,8 @@ def _parse_countdown(row: dict) -> Parts:
 
 def _parse_boba(row: dict) -> Parts:
     """AReaL's boba set: a rendered prompt, and a list of one boxed solution."""
-    boxed = fields.answer(row.get("solutions"), "solutions")
+    written = fields.worked(row.get("solutions"))
+    boxed = written or fields.answer(row.get("solutions"), "solutions")
     gold = fields.last_box(boxed, "solutions")
     return fields.question(row.get("prompt"), "prompt"), gold, None
 
@@ -138,6 +152,23 @@ def _parse_worked(question: str, answer: str) -> Callable[[dict], Parts]:
     return parse
 
 
+def _parse_output(question: str, answer: str) -> Callable[[dict], Parts]:
+    """What a model has answered: a worked solution, or a final answer alone."""
+
+    def parse(row):
+        asked = fields.question(row.get(question), question)
+        return asked, *fields.turn(row.get(answer), answer)
+
+    return parse
+
+
+def _parse_alpaca(row: dict) -> Parts:
+    """Alpaca: an instruction, and what it is about in a column of its own."""
+    asked, gold, solution = _parse_output("instruction", "output")(row)
+    context = fields.worked(row.get("input"))
+    return (f"{asked}\n\n{context}" if context else asked), gold, solution
+
+
 def _parse_boxed(row: dict) -> Parts:
     """MATH as released: the answer is boxed in the solution."""
     gold = fields.last_box(row.get("solution"), "solution")
@@ -147,9 +178,10 @@ def _parse_boxed(row: dict) -> Parts:
 def _parse_trl(row: dict) -> Parts:
     """TRL: the solution is a worked one with a box, or only the final answer."""
     asked = fields.question(row.get("prompt"), "prompt")
+    written = fields.worked(row.get("solution"))
+    if written and golds.BOX.search(written):
+        return asked, fields.last_box(written, "solution"), written
     solution = fields.answer(row.get("solution"), "solution")
-    if "\\boxed" in solution:
-        return asked, fields.last_box(solution, "solution"), solution
     if "\n" in solution:
         raise ValueError("`solution` has several lines and no \\boxed{} answer")
     return asked, solution, None
@@ -173,11 +205,16 @@ def _parse_forms(row: dict) -> Parts:
     name = recognize(row)
     if name is None:
         raise ValueError(f"no schema has the columns {', '.join(row)}")
+    first = row.forms() if isinstance(row, _Asked) else _first_forms(row)
+    return SCHEMAS[name].parse(first)
+
+
+def _first_forms(row):
     first = {column: _first(value) for column, value in row.items()}
-    rule = row.get("reward_model")
+    rule = first.get("reward_model")
     if isinstance(rule, dict):
         first["reward_model"] = {key: _first(value) for key, value in rule.items()}
-    return SCHEMAS[name].parse(first)
+    return first
 
 
 def _first(value):
@@ -191,6 +228,11 @@ def _first(value):
 def _ends_in_hashes(*columns: str) -> Callable[[dict], bool]:
     """Other sets keep a final answer in the same two columns."""
     return lambda row: _has(*columns)(row) and "####" in str(row[columns[1]])
+
+
+def _has_output(*columns: str) -> Callable[[dict], bool]:
+    """Of columns that other sets use otherwise: what a model writes is one text."""
+    return lambda row: _has(*columns)(row) and isinstance(row[columns[1]], str)
 
 
 def _is_dialog(column: str) -> Callable[[dict], bool]:
@@ -234,5 +276,11 @@ SCHEMAS = {
     "nemo_dialog": Schema(_has("messages"), _parse_dialog("messages")),
     # ShareGPT, and rows of Open-Reasoner-Zero, which are chats themselves.
     "sharegpt": Schema(_is_dialog("conversations"), _parse_dialog("conversations")),
+    "alpaca": Schema(_has_output("instruction", "output"), _parse_alpaca),
+    "nemotron": Schema(_has_output("input", "output"), _parse_output("input", "output")),
+    "metamath": Schema(_has_output("query", "response"), _parse_output("query", "response")),
+    "completion": Schema(  # TRL, for supervised learning
+        _has_output("prompt", "completion"), _parse_output("prompt", "completion")
+    ),
     "forms": Schema(_never, _parse_forms),
 }

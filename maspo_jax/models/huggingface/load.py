@@ -19,6 +19,7 @@ import safetensors
 
 from maspo_jax import hub, storage
 from maspo_jax.models.decoder import DecoderConfig, init_decoder
+from maspo_jax.models.huggingface.architecture import refuse_adapter
 from maspo_jax.models.huggingface.config import read_config
 from maspo_jax.models.huggingface.table import TABLE, path_of
 from maspo_jax.storage import read_json_object
@@ -57,6 +58,7 @@ class Checkpoint:
             raise FileNotFoundError(
                 f"{folder} is no checkpoint of Hugging Face: it has no config.json"
             )
+        refuse_adapter(folder)
         return folder
 
     @functools.cached_property

@@ -470,6 +470,8 @@ class _Parser:
             return latex_commands.command(self)
         if token.kind == "op":
             return latex_commands.delimited(self)
+        if token.kind == "end":
+            raise Unreadable("it ends too early")
         raise Unreadable(f"did not expect {token.text!r}")
 
     def argument(self):
