@@ -42,6 +42,7 @@ def main(words=None):
         if not options.only or any(word in fault.name for word in options.only)
     ]
     begun = time.perf_counter()
+    planting.preload()
     with tempfile.TemporaryDirectory() as folder:
         copy = pathlib.Path(folder, "copy")
         planting.copy_tree(ROOT, copy)

@@ -2,8 +2,10 @@
 
 import ast
 import collections
-import importlib.util
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -56,29 +58,50 @@ def test_a_fault_is_taken_back(tmp_path):
             planting.spoiled(fault, text)
 
 
-@pytest.mark.parametrize(
-    "body, noticed, by",
-    [
-        ("assert True", False, "NOT NOTICED"),
-        ("assert False", True, "tests/test_it.py::test_it"),
-        ("import nothing_of_this_name", True, "tests/test_it.py::test_it"),
-        ("import time; time.sleep(60)", False, "NOT NOTICED: 20 s"),
-    ],
-)
-def test_only_a_test_that_fails_notices(tmp_path, body, noticed, by):
+TRIED = """
+import sys
+from support.faults import planting
+for test in sys.argv[2:]:
+    limit = 5 if "hangs" in test else 60
+    outcome = planting.run_tests(sys.argv[1], [test], limit)
+    print(outcome.noticed, outcome.by)
+"""
+BODIES = {
+    "passes": "assert True",
+    "fails": "assert False",
+    "breaks": "import nothing_of_this_name",
+    "hangs": "import time; time.sleep(60)",
+}
+
+
+def test_only_a_test_that_fails_notices(tmp_path):
     (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_it.py").write_text(f"def test_it():\n    {body}\n")
-    outcome = planting.run_tests(tmp_path, ["test_it.py"], 20)
-    assert (outcome.noticed, outcome.by) == (noticed, by)
-    missing = planting.run_tests(tmp_path, ["test_other.py"], 20)
-    assert not missing.noticed
+    for name, body in BODIES.items():
+        text = f"def test_{name}():\n    {body}\n"
+        (tmp_path / "tests" / f"test_{name}.py").write_text(text)
+    (tmp_path / "tests" / "test_none.py").write_text("import nothing_of_this_name")
+    tests = [f"test_{name}.py" for name in (*BODIES, "none", "missing")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(
+        [sys.executable, "-c", TRIED, tmp_path, *tests],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "False NOT NOTICED",
+        "True tests/test_fails.py::test_fails",
+        "True tests/test_breaks.py::test_breaks",
+        "False NOT NOTICED: 5 s",
+        *["False NOT NOTICED: pytest ended otherwise"] * 2,
+    ]
 
 
 @pytest.mark.slow
 def test_the_tests_notice_what_is_planted(tmp_path):
-    path = ROOT / "experiments" / "benchmarks" / "planted_faults.py"
-    spec = importlib.util.spec_from_file_location("planted_faults", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    out = tmp_path / "table.md"
-    assert script.main(["--out", str(out)]) == 0, out.read_text("utf-8")
+    script = ROOT / "experiments" / "benchmarks" / "planted_faults.py"
+    command = [sys.executable, script, "--out", tmp_path / "table.md"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

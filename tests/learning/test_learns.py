@@ -4,15 +4,16 @@ The short companion of `test_arithmetic_learns.py`, which is the default experim
 """
 
 import numpy as np
-from conftest import EXPERIMENTS, command
+from support.processes import launch
 
 from maspo_jax.runs import run_folder
 
 
 def test_a_policy_that_prefers_to_guess_learns_that_steps_pay(tmp_path):
     folder = tmp_path / "run"
-    status, output = command(EXPERIMENTS / "learns.py", "--run", folder)
-    assert status == 0, output
+    process = launch("train", "tests/experiments/learns.py", "--run", folder)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
     validation = run_folder.read_metrics(folder, "validation")
     first, last = validation[0], validation[-1]
     assert last["accuracy"] > first["accuracy"] + 0.25

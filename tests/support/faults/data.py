@@ -46,8 +46,8 @@ FAULTS = [
     Fault(
         "solutions have no end token",
         "data/prompts/render.py",
-        "return [*_encode(problem, problem.solution, tokenizer), tokenizer.eos_token_id]",
-        "return [*_encode(problem, problem.solution, tokenizer)]",
+        "_encode(problem, problem.solution, tokenizer), tokenizer.eos_token_id]",
+        "_encode(problem, problem.solution, tokenizer)]",
         (PIPELINE,),
     ),
     Fault(

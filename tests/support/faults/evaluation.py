@@ -137,7 +137,7 @@ FAULTS = [
         (FILES,),
     ),
     Fault(
-        "responses are numbered within their batch",
+        "responses of a batch are numbered from the first",
         "evaluation/generate.py",
         "sample = int(first[prompt]) + index % plan.responses",
         "sample = index % plan.responses",

@@ -22,8 +22,8 @@ FAULTS = [
     Fault(
         "an exception of a grader ends the run",
         "rewards/declaration.py",
-        "    except Exception as fault:  # one response must not end a run: it is counted",
-        "    except ValueError as fault:",
+        "except Exception as fault:  # one response must not end a run: it is counted",
+        "except ValueError as fault:",
         (DECLARATION,),
     ),
     Fault(

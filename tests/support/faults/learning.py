@@ -10,8 +10,8 @@ FAULTS = [
     Fault(
         "old log-probabilities are scored anew before every minibatch",
         "learning/loop.py",
-        "                    state, measured, trace = learner.update(state, minibatch)",
-        """                    score = learner.logprobs(state.policy, minibatch.sequences)
+        "state, measured, trace = learner.update(state, minibatch)",
+        """score = learner.logprobs(state.policy, minibatch.sequences)
                     minibatch = minibatch.replace(old_logprob=score)
                     state, measured, trace = learner.update(state, minibatch)""",
         (LOOP,),

@@ -31,7 +31,8 @@ FAULTS = [
             (
                 "put = _put_in_step if self.in_step else _put_each\n",
                 "put = _put_in_step if self.in_step else _put_each\n"
-                "        key, value = (x.astype(self.key.dtype) for x in (key, value))\n",
+                "        kind = self.key.dtype\n"
+                "        key, value = key.astype(kind), value.astype(kind)\n",
             ),
         ),
     ),
@@ -73,8 +74,8 @@ FAULTS = [
     Fault(
         "the feed-forward reads the stream before attention",
         "models/decoder.py",
-        "x = x + change\n        return x + self.feed_forward(self.feed_forward_norm(x))",
-        "y = x + change\n        return y + self.feed_forward(self.feed_forward_norm(x))",
+        "        x = x + change\n        return x + self.feed_forward(",
+        "        y = x + change\n        return y + self.feed_forward(",
         BY_HAND,
     ),
     Fault(
@@ -184,8 +185,8 @@ FAULTS = [
         BY_HAND,
         also=(
             (
-                '"blocks/attention/value/kernel": (_LAYER + "self_attn.v_proj.weight", ',
-                '"blocks/attention/value/kernel": (_LAYER + "self_attn.k_proj.weight", ',
+                'value/kernel": (_LAYER + "self_attn.v_proj.weight"',
+                'value/kernel": (_LAYER + "self_attn.k_proj.weight"',
             ),
         ),
     ),

@@ -1,19 +1,33 @@
-"""Plants one fault at a time in a copy of the tree, and runs the tests of it there."""
+"""Plants one fault at a time in a copy of the tree, and runs the tests of it there.
+
+Loading the libraries takes longer than most tests: they are loaded once, and every run
+is a fork. So whoever calls `run_tests` must not have used JAX, nor have threads.
+"""
 
 import contextlib
 import dataclasses
+import importlib
 import os
 import pathlib
 import re
 import shutil
 import signal
-import subprocess
 import sys
+import tempfile
 import time
+
+import pytest
 
 PARTS = ("maspo_jax", "tests", "experiments", "docs", "colab")
 FILES = ("README.md", "setup.cfg", "pyproject.toml")
 UNNOTICED = "NOT NOTICED"
+LIBRARIES = (
+    *("jax", "flax.nnx", "optax", "orbax.checkpoint", "grain", "chex", "hypothesis"),
+    *("pyarrow.parquet", "tensorboardX", "rich.console", "matplotlib.figure", "tyro"),
+    *("safetensors.numpy", "scipy.special", "sympy", "tokenizers", "jinja2"),
+)
+_TESTS = str(pathlib.Path(__file__).parents[2])
+_OWN = ("maspo_jax", "support", "conftest")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)
 
 
@@ -77,43 +91,79 @@ def planted(fault, root):
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def preload():
+    """Loads the libraries that tests need, once for all of the processes forked later.
+
+    None of the package, and nothing that starts a thread of Python.
+    """
+    for name in LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 def run_tests(root, tests, limit, first=True):
-    """Runs tests in a copy of the tree. Returns the `Outcome`.
+    """Runs tests in a copy of the tree, in a fork of this process.
 
     Args:
         root: of the copy.
         tests: below `tests/`: files, or `FILE::NAME`.
         limit: seconds; what takes longer has noticed nothing.
         first: whether the first failure ends it.
+
+    Returns:
+        The `Outcome`.
     """
-    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
-    command += ["-x"] * first + [f"tests/{test}" for test in tests]
-    environment = os.environ | {
-        "PYTHONPATH": str(root),
-        "JAX_PLATFORMS": "cpu",
-        # A file that changes twice within a second would be taken for what it was.
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    words = ["-q", "-n0", "-p", "no:cacheprovider", *["-x"] * first]
+    words += [f"tests/{test}" for test in tests]
     begun = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # so that all of its processes can be ended
-    )
-    try:
-        output, _ = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        output, _ = process.communicate()
-        return Outcome(False, f"{UNNOTICED}: {limit} s", limit, output)
-    seconds = time.perf_counter() - begun
-    if process.returncode == 0:
-        return Outcome(False, UNNOTICED, seconds, output)
+    with tempfile.TemporaryFile() as shown:
+        child = os.fork()
+        if not child:
+            _become_pytest(root, words, shown, first)
+        status = _wait(child, begun + limit)
+        seconds = time.perf_counter() - begun
+        shown.seek(0)
+        output = shown.read().decode(errors="replace")
+    if status is None:
+        return Outcome(False, f"{UNNOTICED}: {limit} s", seconds, output)
     failed = _FAILED.search(output)
-    if process.returncode != 1 or failed is None:  # such as a test that is not there
-        return Outcome(False, f"{UNNOTICED}: pytest failed", seconds, output)
+    if status == 0:
+        return Outcome(False, UNNOTICED, seconds, output)
+    if status != 1 or failed is None:  # such as a test that is not there
+        return Outcome(False, f"{UNNOTICED}: pytest ended otherwise", seconds, output)
     return Outcome(True, failed[1], seconds, output)
+
+
+def _become_pytest(root, words, shown, first):
+    """Makes this process, which was just forked, one that runs tests and ends."""
+    status = 70  # not one of pytest's
+    try:
+        os.setsid()  # so that whatever it starts ends with it
+        for stream in (1, 2):
+            os.dup2(shown.fileno(), stream)
+        os.chdir(root)
+        os.environ |= {"PYTHONPATH": str(root), "JAX_PLATFORMS": "cpu"}
+        sys.path[:] = [str(root), *(path for path in sys.path if path != _TESTS)]
+        for name in [name for name in sys.modules if name.partition(".")[0] in _OWN]:
+            del sys.modules[name]
+        # A file that changes twice within a second would be taken for what it was.
+        sys.dont_write_bytecode = first
+        status = int(pytest.main(words))
+        sys.stdout.flush()
+    finally:
+        os._exit(status)
+
+
+def _wait(child, end):
+    """Returns the exit status of a process; None if it had to be ended."""
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done or time.perf_counter() > end:
+            break
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # with what it left behind
+    if done:
+        return os.waitstatus_to_exitcode(status)
+    os.waitpid(child, 0)
+    return None
