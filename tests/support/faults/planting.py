@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 
 import pytest
 
@@ -22,9 +23,9 @@ PARTS = ("maspo_jax", "tests", "experiments", "docs", "colab")
 FILES = ("README.md", "setup.cfg", "pyproject.toml")
 UNNOTICED = "NOT NOTICED"
 LIBRARIES = (
-    *("jax", "flax.nnx", "optax", "orbax.checkpoint", "grain", "chex", "hypothesis"),
+    *("jax", "flax.nnx", "optax", "orbax.checkpoint", "grain", "chex", "sympy"),
     *("pyarrow.parquet", "tensorboardX", "rich.console", "matplotlib.figure", "tyro"),
-    *("safetensors.numpy", "scipy.special", "sympy", "tokenizers", "jinja2"),
+    *("safetensors.numpy", "scipy.special", "tokenizers", "jinja2"),
 )
 _TESTS = str(pathlib.Path(__file__).parents[2])
 _OWN = ("maspo_jax", "support", "conftest")
@@ -149,8 +150,11 @@ def _become_pytest(root, words, shown, first):
         # A file that changes twice within a second would be taken for what it was.
         sys.dont_write_bytecode = first
         status = int(pytest.main(words))
-        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(status)
 
 
