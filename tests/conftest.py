@@ -5,6 +5,7 @@ and on a machine with accelerators. Compiled programs are kept on disk between r
 """
 
 import contextlib
+import dataclasses
 import gzip
 import io
 import json
@@ -75,6 +76,13 @@ def tiny_config():
 def tiny_policy(tiny_config):
     """Its parameters: none is zero or one, so that none can be dropped unseen."""
     return noisy(jax.jit(lambda: Decoder(tiny_config, nnx.Rngs(0)))())
+
+
+@pytest.fixture(scope="session")
+def untied_policy(tiny_config):
+    """The same with a head of its own, as the policies of the papers have."""
+    config = dataclasses.replace(tiny_config, tied_head=False)
+    return noisy(jax.jit(lambda: Decoder(config, nnx.Rngs(0)))())
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from conftest import mesh_of
 from flax import nnx
 
 from maspo_jax import distributed
+from maspo_jax.distributed import hosts
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
@@ -102,6 +103,60 @@ def test_a_process_on_its_own_owns_every_row():
     assert distributed.max_over_hosts(5) == 5
     distributed.assert_equal_across_hosts("x", "anything")
     distributed.initialize_distributed(None)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_processes_hold_neighboring_rows_in_their_order(monkeypatch, count):
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    rows = []
+    for index in range(count):
+        monkeypatch.setattr(jax, "process_index", lambda index=index: index)
+        rows.append(np.arange(16)[distributed.host_slice(16)])
+        assert len(rows[-1]) == 16 // count
+    np.testing.assert_array_equal(np.concatenate(rows), np.arange(16))
+
+
+@pytest.fixture
+def other_process(monkeypatch):
+    """Makes this process the first of two. Returns a list of what the other gives."""
+    given = []
+
+    def gather(rows, tiled):
+        assert tiled
+        theirs = given.pop(0)
+        if rows.dtype == np.uint8 and rows.ndim == 2:  # texts, filled up to one width
+            theirs = [np.frombuffer(text.encode(), np.uint8) for text in theirs]
+            fill = lambda row: np.pad(
+                row, (0, rows.shape[1] - len(row)), constant_values=255
+            )
+            theirs = np.stack([fill(row) for row in theirs])
+        return np.concatenate([rows, theirs])
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: 0)
+    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", gather)
+    return given
+
+
+def test_texts_of_processes_come_in_order_whatever_their_letters(other_process):
+    other_process += [np.array([2]), ["ab"]]
+    mine = ["länger: ½ → ∞", ""]
+    assert distributed.all_gather_texts(mine) == [*mine, "ab"]
+    other_process += [np.array([9]), ["neunBytes"]]
+    assert distributed.all_gather_texts(["x"]) == ["x", "neunBytes"]
+
+
+def test_an_error_of_another_process_ends_this_one(other_process):
+    other_process += [np.array([True])]
+    with pytest.raises(ValueError, match="another process of this pod refused"):
+        with distributed.raise_on_all_hosts():
+            pass
+    other_process += [np.array([False])]
+    with distributed.raise_on_all_hosts():
+        pass
+    other_process += [np.array([False])]
+    with pytest.raises(KeyError), distributed.raise_on_all_hosts():
+        raise KeyError("of this process")
 
 
 @pytest.mark.parametrize(

@@ -32,18 +32,19 @@ def batch(tiny_policy):
 
 
 @pytest.fixture(scope="module")
-def update(tiny_config, tiny_policy):
+def update(tiny_policy, untied_policy):
     """One update: compiled once per layout for all gates that are not fitted."""
+    policies = {True: tiny_policy, False: untied_policy}
 
     @functools.cache
-    def compiled(kind, layout):
-        mesh = mesh_of(*layout[:2])
-        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+    def compiled(kind, layout, tied):
+        mesh, start = mesh_of(*layout[:2]), policies[tied]
+        skeleton = states.skeleton(start.config, OPTIMIZER, mesh)
         specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
         step = make_update(policy_loss, OPTIMIZER, mesh, specs, microbatches=layout[2])
 
         def go(batch, gate):
-            copy = jax.tree.map(jnp.array, tiny_policy)
+            copy = jax.tree.map(jnp.array, start)
             state = states.adopt(copy, OPTIMIZER, mesh)
             rows = distributed.shard_rows(batch, mesh)
             state, metrics, trace = step(state, rows, Method(gate))
@@ -52,13 +53,13 @@ def update(tiny_config, tiny_policy):
 
         return go
 
-    def update(batch, gate, layout=PLAIN):
+    def update(batch, gate, layout=PLAIN, tied=True):
         kind = type(gate)
         if isinstance(gate, gates.BatchFitted):  # with a target between the stops
             gate = gate.replace(target=0.97 if kind is gates.Bapo else 0.56)
         else:
             kind, gate = OneOf, OneOf(ALONE, jnp.int32(ALONE.index(gate)))
-        return compiled(kind, layout)(batch, gate)
+        return compiled(kind, layout, tied)(batch, gate)
 
     return update
 
@@ -83,6 +84,13 @@ def assert_same(found, expected):
 def test_devices_and_microbatches(update, batch, gate, weight):
     batch = weighed(batch, weight)
     assert_same(update(batch, gate, SPLIT), update(batch, gate))
+
+
+@every_gate
+def test_devices_and_microbatches_of_a_head_of_its_own(update, batch, gate):
+    plain, split = (update(batch, gate, way, tied=False) for way in (PLAIN, SPLIT))
+    assert plain[0].head is not None
+    assert_same(split, plain)
 
 
 @every_gate_and_weight

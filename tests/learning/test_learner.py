@@ -146,6 +146,21 @@ def test_an_update_has_the_temperature_of_the_sampler(build):
     assert abs(norm(policy, 1.0) / metrics["grad_norm"] - 1) > 0.05
 
 
+def test_the_rate_falls_over_all_updates_of_all_steps(monkeypatch):
+    asked, make = [], learners.make_optimizer
+
+    def record(settings, updates):
+        asked.append(updates)
+        return make(settings, updates)
+
+    monkeypatch.setattr(learners, "make_optimizer", record)
+    tiny = loading.load(EXPERIMENTS / "tiny.py")
+    updates = dataclasses.replace(tiny.updates, minibatches=4, epochs=3)
+    experiment = dataclasses.replace(tiny, updates=updates, steps=5)
+    learners.build(experiment, mesh_of(1, 1))
+    assert asked == [5 * 4 * 3]
+
+
 def test_a_penalty_shifts_the_advantage(build):
     """All earn the same, so only what is taken from long responses can differ."""
     equal = np.ones_like(REWARD)

@@ -39,6 +39,47 @@ def test_matrices_decay_and_nothing_else(tiny_policy):
     assert len(moved) == 1 + 7  # the embedding, and the matrices of a block
 
 
+def test_it_is_adamw_behind_a_limit_on_the_norm_of_the_whole_gradient():
+    """Step by step in NumPy; the first gradient is ten times too long."""
+    settings = Optimization(
+        1e-2, beta1=0.8, beta2=0.95, epsilon=1e-3, weight_decay=0.1, max_grad_norm=0.5
+    )
+    optimizer = make_optimizer(settings, 10)
+    rng = np.random.default_rng(0)
+    params = {
+        path: rng.normal(0, 1, shape)
+        for path, shape in (("embedding", (6, 4)), ("norm/scale", (4,)))
+    }
+    tree = lambda values: {
+        "embedding": {"value": jnp.float32(values["embedding"])},
+        "norm": {"scale": {"value": jnp.float32(values["norm/scale"])}},
+    }
+    state = optimizer.init(tree(params))
+    moments = [{name: np.zeros_like(params[name]) for name in params} for _ in "mv"]
+    update = jax.jit(optimizer.update)
+    for count, size in enumerate((5.0, 0.2, 1.0), 1):
+        grads = {name: rng.normal(0, 1, params[name].shape) for name in params}
+        norm = np.sqrt(sum(np.sum(grads[name] ** 2) for name in grads))
+        grads = {name: size * grads[name] / norm for name in grads}
+        steps, state = update(tree(grads), state, tree(params))
+        found = {
+            "embedding": steps["embedding"]["value"],
+            "norm/scale": steps["norm"]["scale"]["value"],
+        }
+        for name in params:
+            limited = grads[name] * min(1, 0.5 / size)
+            first, second = (moments[n][name] for n in (0, 1))
+            moments[0][name] = first = 0.8 * first + 0.2 * limited
+            moments[1][name] = second = 0.95 * second + 0.05 * limited**2
+            step = (first / (1 - 0.8**count)) / (
+                np.sqrt(second / (1 - 0.95**count)) + 1e-3
+            )
+            decay = 0.1 * params[name] if name == "embedding" else 0
+            expected = -1e-2 * (step + decay)
+            np.testing.assert_allclose(found[name], expected, rtol=1e-4, atol=1e-7)
+            params[name] = params[name] + expected
+
+
 def test_its_settings_are_leaves_that_a_vmap_sweeps(tiny_policy):
     """As two optimizers, each with its own settings."""
     settings = Optimization(1e-2, warmup_updates=2, schedule="cosine", weight_decay=0.1)

@@ -32,7 +32,7 @@ def batch(tiny_policy):
 
 
 @pytest.fixture(scope="module")
-def run(tiny_config, tiny_policy):
+def run(tiny_policy):
     """Makes one update under a layout."""
 
     def run(
@@ -43,11 +43,12 @@ def run(tiny_config, tiny_policy):
         microbatches=1,
         loss=policy_loss,
         shaping=None,
+        policy=tiny_policy,
     ):
         mesh = mesh_of(data, fsdp)
-        skeleton = states.skeleton(tiny_config, OPTIMIZER, mesh)
+        skeleton = states.skeleton(policy.config, OPTIMIZER, mesh)
         specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-        copy = jax.tree.map(jnp.array, tiny_policy)
+        copy = jax.tree.map(jnp.array, policy)
         state = states.adopt(copy, OPTIMIZER, mesh)
         update = make_update(loss, OPTIMIZER, mesh, specs, microbatches=microbatches)
         rows = distributed.shard_rows(batch, mesh)
@@ -72,17 +73,32 @@ def test_layout_does_not_change_the_update(run, batch, data, fsdp, microbatches,
     )
 
 
-def test_an_update_is_the_optimizer_on_the_plain_gradient(run, batch, tiny_policy):
+@pytest.mark.parametrize("data, fsdp, microbatches", [(8, 1, 1), (1, 8, 1), (2, 2, 2)])
+def test_layout_does_not_change_the_update_of_a_head_of_its_own(
+    run, batch, untied_policy, data, fsdp, microbatches
+):
+    expected = run(batch, gates.Maspo(), policy=untied_policy)
+    layout = data, fsdp, microbatches
+    got = run(batch, gates.Maspo(), *layout, policy=untied_policy)
+    assert np.abs(got[0].policy.head.kernel[...] - untied_policy.head.kernel[...]).any()
+    chex.assert_trees_all_close(
+        jax.tree.leaves(got), jax.tree.leaves(expected), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ["tiny_policy", "untied_policy"])
+def test_an_update_is_the_optimizer_on_the_plain_gradient(run, batch, kind, request):
     """By other means: no scan, no shards, no microbatches."""
+    policy = request.getfixturevalue(kind)
 
     def loss(policy):
         logprob, _ = response_logprobs(policy, batch.sequences, 1.0)
         return surrogate(logprob, batch, gates.Maspo())[0]
 
-    grads = jax.jit(jax.grad(loss))(tiny_policy)
-    steps, _ = OPTIMIZER.update(grads, OPTIMIZER.init(tiny_policy), tiny_policy)
-    expected = optax.apply_updates(tiny_policy, steps)
-    got = run(batch, gates.Maspo())[0].policy
+    grads = jax.jit(jax.grad(loss))(policy)
+    steps, _ = OPTIMIZER.update(grads, OPTIMIZER.init(policy), policy)
+    expected = optax.apply_updates(policy, steps)
+    got = run(batch, gates.Maspo(), policy=policy)[0].policy
     chex.assert_trees_all_close(
         jax.tree.leaves(got), jax.tree.leaves(expected), atol=1e-5
     )

@@ -32,6 +32,28 @@ def test_what_was_exported_fits(split):
     verify(split)
 
 
+def test_no_file_is_larger_than_asked_for(split):
+    for file in split.glob("*.safetensors"):
+        sizes = [tensor.nbytes for tensor in load_file(file).values()]
+        assert sum(sizes) <= 20_000 or len(sizes) == 1
+
+
+@pytest.mark.parametrize("row", [0, 11, 23])
+def test_a_head_beside_a_tied_one_is_compared_whole(tmp_path, monkeypatch, row):
+    """A few rows at a time; one of them differs."""
+    monkeypatch.setattr(load, "_ROWS", 10)
+    policy = jax.jit(lambda: Decoder(DecoderConfig(24, qkv_bias=True), nnx.Rngs(0)))()
+    export(policy, tmp_path, longest=64, eos_tokens=(1,), pad=0)
+    tensors = load_file(tmp_path / "model.safetensors")
+    head = tensors["model.embed_tokens.weight"].copy()
+    save_file(tensors | {load.HEAD: head}, tmp_path / "model.safetensors")
+    verify(tmp_path)
+    head[row] += 1
+    save_file(tensors | {load.HEAD: head}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="differs from the embedding"):
+        verify(tmp_path)
+
+
 @pytest.mark.parametrize(
     "tensor, value", [("extra", 1.0), ("model.norm.weight", 2.0)], ids=str
 )

@@ -120,6 +120,13 @@ def test_greedy_rows_take_the_likeliest_token_at_every_step(draw, tiny_policy):
     )
 
 
+def test_a_nucleus_holds_in_the_sampler(draw):
+    """Of almost no mass, it is the likeliest token alone."""
+    greedy = draw(decoding=dataclasses.replace(DECODING, temperature=0.0))
+    narrow = draw(decoding=dataclasses.replace(DECODING, top_p=1e-6))
+    chex.assert_trees_all_equal(narrow.sequences, greedy.sequences)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_row_does_not_depend_on_the_others(draw, rollout, rows):
     fewer = draw(rows=rows)
