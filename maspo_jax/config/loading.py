@@ -227,7 +227,7 @@ def _parts(default):
 def _is_part(field, value):
     """Returns whether what a field holds is no value of a command line."""
     if value is None:
-        return not set(typing.get_args(field.type)) <= {int, float, str, type(None)}
+        return not set(typing.get_args(field.type)) <= {bool, int, float, str, type(None)}
     if isinstance(value, tuple):
         return any(map(dataclasses.is_dataclass, value)) or not value
     return dataclasses.is_dataclass(value) or callable(value)

@@ -44,6 +44,8 @@ def experiment(tmp_path, checkpoint, write):
     rows = [{"problem": f"What is {n}+{n}?", "answer": str(2 * n)} for n in range(20)]
     train = write(*rows[:12], rows[0], name="train.parquet")
     other = write(*rows[12:], name="other.json")
+    asked = [{"problem": f"What is {n}+1?", "answer": str(n + 1)} for n in range(2, 10)]
+    held_out = write(*asked, name="held_out.jsonl")
     path = tmp_path / "experiment.py"
     path.write_text(
         f"""
@@ -68,7 +70,7 @@ experiment = dataclasses.replace(
     template=template,
     policy=dataclasses.replace(experiment.policy, vocabulary=tokenizer.size + 30),
     train_set=Mixture((fitting, other), (3, 2)),
-    validation=Validation(other, problems=8),
+    validation=Validation(ProblemFile({held_out!r}), problems=8),
     sampling=dataclasses.replace(experiment.sampling, prompt_length=400),
     grading=Grading(graders.dapo),
     sft=None,
@@ -134,6 +136,7 @@ FILES = [
     "checkpoint/chat_template.jinja",
     "train.parquet",
     "other.json",
+    "held_out.jsonl",
 ]
 EVALUATION = ("--samples", 2, "--response-length", 2)
 
