@@ -22,9 +22,9 @@ class Grade:
     """
 
     gold: Annotated[
-        tyro.conf.Positional[str | None],
+        tyro.conf.Positional[str],
         tyro.conf.arg(metavar="[GOLD]", help_behavior_hint="(or --audit)"),
-    ] = None
+    ] = ""
     """reference answer"""
     response: Annotated[
         str | None,
@@ -41,14 +41,15 @@ class Grade:
 
     def run(self):
         """Grades, and prints the verdict. Returns the exit status."""
-        if (self.gold is None) == (self.audit is None):
+        if (not self.gold) == (self.audit is None):
             raise ValueError("give a reference answer or --audit, one of the two")
         if self.audit:
             return self.run_audit()
         response = _given("--response", self.response, _text)
         verdict = api.grade(response, self.gold, deadline=self.deadline)
         print(f"{verdict.outcome}: {verdict.rule}")
-        print(f"answer: {verdict.answer}")
+        if verdict.answer is not None:
+            print(f"answer: {verdict.answer}")
         return 0 if verdict.outcome == "correct" else 1
 
     def run_audit(self):

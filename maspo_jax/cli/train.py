@@ -9,7 +9,7 @@ import tyro
 from maspo_jax import api, arguments
 from maspo_jax.cli.console import command, status
 from maspo_jax.refusals import Refusals
-from maspo_jax.storage import check_experiment_file
+from maspo_jax.storage import check_experiment_file, results_folder
 
 PROG = "maspo train"
 
@@ -66,6 +66,9 @@ class Train:
     def run(self):
         """Trains, or resumes. Returns the exit status."""
         check_experiment_file(self.experiment)
+        name = pathlib.Path(self.experiment).stem
+        run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
+        results_folder(run_dir, "--run")
         with status("loading JAX"):
             from maspo_jax import distributed
             from maspo_jax.config import loading
@@ -73,8 +76,6 @@ class Train:
             from maspo_jax.runs.interrupts import Interrupted
 
         distributed.initialize_distributed(self.pod)
-        name = pathlib.Path(self.experiment).stem
-        run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
         with distributed.raise_on_all_hosts(), Refusals() as refusals:
             experiment = loading.read(self.experiment, self.overrides, refusals)
             if refusals:  # what else is wrong is said at once

@@ -20,6 +20,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, graders
 from maspo_jax.settings import settings_in
 
+PLAIN = (bool, int, float, str)  # what a word of a command line can be
 OFF = ("none", "off")
 GATE = "--objective.gate"  # the one part that the command line chooses by its name
 # Part -> the class that it is a field of.
@@ -227,7 +228,7 @@ def _parts(default):
 def _is_part(field, value):
     """Returns whether what a field holds is no value of a command line."""
     if value is None:
-        return not set(typing.get_args(field.type)) <= {bool, int, float, str, type(None)}
+        return not {*typing.get_args(field.type)} <= {*PLAIN, type(None)}
     if isinstance(value, tuple):
         return any(map(dataclasses.is_dataclass, value)) or not value
     return dataclasses.is_dataclass(value) or callable(value)

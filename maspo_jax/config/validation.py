@@ -1,5 +1,7 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
+import functools
+import threading
 import types
 import typing
 
@@ -12,6 +14,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, golds, graders
 from maspo_jax.settings import check_setting, settings_in
 
+PATIENCE = 10.0  # seconds for one response, of a grader that has no deadline
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
 
@@ -418,7 +421,8 @@ def _try_grader(grader, name, gold):
     forms = [f"\\boxed{{{gold}}}", "\\boxed{?}", "Answer: ?", "#### ?"]
     for response in ("", gold, *forms):
         try:
-            declaration.asked(grader, response, gold)
+            ask = functools.partial(declaration.asked, grader, response, gold)
+            _within(PATIENCE, ask)
         except Exception as fault:
             reason = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise ValueError(
@@ -426,6 +430,25 @@ def _try_grader(grader, name, gold):
                 f"{gold!r:.40}: {reason}; return a rewards.Verdict, a bool or a finite "
                 "number for any response"
             ) from fault
+
+
+def _within(seconds, function):
+    """Calls a function, or raises TimeoutError if it takes longer."""
+    raised = []
+
+    def call():
+        try:
+            function()
+        except Exception as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)  # it may never end
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"it takes more than {seconds:g} s for one response")
+    for error in raised:
+        raise error
 
 
 def _divides(what, number, by_what, by):

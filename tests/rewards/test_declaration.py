@@ -3,12 +3,13 @@
 import math
 import pathlib
 import re
+import threading
 
 import numpy as np
 import pytest
 
 from maspo_jax import rewards
-from maspo_jax.config import Grading
+from maspo_jax.config import Grading, validation
 from maspo_jax.config.validation import check_grader
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.sources import Problem
@@ -92,6 +93,18 @@ def test_a_grader_that_raises_is_refused_before_the_run(fails_on):
     with pytest.raises(ValueError, match="grading.grader=own fails on resp") as refusal:
         checked(own)
     assert "KeyError" in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def test_a_grader_that_does_not_end_is_refused_before_the_run(monkeypatch):
+    monkeypatch.setattr(validation, "PATIENCE", 0.2)
+    wait = threading.Event()
+
+    def own(response, gold):
+        return wait.wait(60)
+
+    with pytest.raises(ValueError, match="own fails on .*more than 0.2 s for one"):
+        checked(own)
+    wait.set()
 
 
 def test_what_is_no_function_is_refused():

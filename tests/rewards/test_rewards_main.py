@@ -139,6 +139,17 @@ def test_a_response_that_is_not_text_is_graded_all_the_same(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("correct")
 
 
+def test_a_reference_answer_may_be_spelled_as_nothing(tmp_path, capsys):
+    """None is a word here, and no missing value."""
+    file = tmp_path / "response"
+    file.write_text(r"so \boxed{\text{None}}")
+    assert main(["None", "--response", str(file)]) == 0
+    assert "answer: \\text{None}" in capsys.readouterr().out
+    file.write_text("so none of them")
+    assert main(["None", "--response", str(file)]) == 1
+    assert "\nanswer:" not in capsys.readouterr().out
+
+
 def test_a_gold_or_an_audit_is_needed(capsys):
     assert main([]) == 2
     assert "reference answer" in capsys.readouterr().err
