@@ -4,6 +4,7 @@ import rich.table
 
 from maspo_jax.reports.figures.training_curves import draw_learning_curves
 from maspo_jax.runs import run_folder
+from maspo_jax.storage import writing
 
 
 def conclude(folder, display):
@@ -22,7 +23,8 @@ def conclude(folder, display):
         length = f"{line['response_length/mean']:.1f} tokens"
         table.add_row(when, f"{line['accuracy']:.1%}", length)
     display.console.print(table)
-    picture = draw_learning_curves([folder], folder / "learning_curve.png")
+    with writing(folder / "learning_curve.png"):
+        picture = draw_learning_curves([folder], folder / "learning_curve.png")
     display.note(f"The learning curve is in {picture}")
     display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
     display.note(f"Compare runs: maspo figures {folder} OTHER_RUN --out .")
