@@ -168,7 +168,7 @@ PARTS = {
     "a field": ("Experiment(polcy=3)", "TypeError in line", "'polcy'"),
     "division": ("1 / 0", "does not run: ZeroDivisionError in line"),
     "text for a number": (
-        "change = dict(sampling=Sampling('16', 4, prompt_length=6, response_length=14))",
+        "change = dict(sampling=Sampling('16', 4, 6, response_length=14))",
         "sampling.prompts='16': must be of type int",
     ),
     "a word": (
