@@ -66,10 +66,10 @@ def test_while_a_picture_is_drawn(tmp_path):
 def test_while_the_command_is_loaded(tmp_path):
     """Before it has printed anything: the handlers come first."""
     code = (
-        "import os, signal, sys, importlib\n"
+        "import os, signal, time\n"
         "from maspo_jax.cli import main\n"
         "main.importlib.import_module = "
-        "lambda name: os.kill(os.getpid(), signal.SIGINT) or __import__('time').sleep(9)\n"
+        "lambda name: os.kill(os.getpid(), signal.SIGINT) or time.sleep(9)\n"
         "main.main(['figures'])\n"
     )
     process = start(["-c", code], tmp_path)
