@@ -327,6 +327,13 @@ def test_other_commands(here, tiny_run, name):
     assert sorted(here.iterdir()) == before
 
 
+def test_a_name_that_is_almost_a_published_one_is_said():
+    assert evaluate.names_alike(["aime24=a.jsonl", "mine=b.jsonl", "gsm8k.jsonl"]) == []
+    first, second = evaluate.names_alike(["aime42=a.jsonl", "data/math50.jsonl"])
+    assert first.startswith("note: aime42 is a name of your own; aime2")
+    assert second.startswith("note: math50 is a name of your own; math500")
+
+
 def test_a_wrong_field_is_never_named(here):
     _, output = run(figures, "NOT_A_RUN", "--out", "f")
     assert "--out" not in output
