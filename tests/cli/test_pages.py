@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import io
 import re
 import shlex
 
@@ -126,7 +127,7 @@ def test_the_shell_blocks_of_the_readme_run_as_they_are_printed(clone, monkeypat
         if "checkpoint" in " ".join(words) or "evaluations/after" in words:
             continue
         if words[0] == "grade":
-            monkeypatch.setattr("sys.stdin", open_text(clone, r"so \boxed{0.5}"))
+            monkeypatch.setattr("sys.stdin", io.StringIO(r"so \boxed{0.5}"))
         status, output = run(cli, *words)
         assert status == 0, output
     assert (clone / "figures" / "learning_curves.png").is_file()
@@ -135,8 +136,3 @@ def test_the_shell_blocks_of_the_readme_run_as_they_are_printed(clone, monkeypat
         "alpha_0.5",
         "dgpo",
     }
-
-
-def open_text(folder, text):
-    (folder / "response.txt").write_text(text)
-    return (folder / "response.txt").open()
