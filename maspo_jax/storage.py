@@ -213,7 +213,7 @@ def closest(path, pattern="*"):
     """
     path = pathlib.Path(path)
     try:
-        there = [each.name for each in path.parent.glob(pattern)]
+        there = {each.name for each in path.parent.glob(pattern)} - {path.name}
     except OSError:
         return ""
     close = difflib.get_close_matches(path.name, there, n=1)

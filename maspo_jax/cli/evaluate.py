@@ -1,6 +1,8 @@
 """`maspo evaluate`."""
 
 import dataclasses
+import difflib
+import pathlib
 from typing import Annotated, Literal
 
 import tyro
@@ -8,7 +10,7 @@ import tyro
 from maspo_jax import api
 from maspo_jax.cli.console import command, status
 from maspo_jax.data.prompts import templates
-from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.evaluation.benchmarks import PUBLISHED, Evaluation
 from maspo_jax.settings import setting
 
 _PROTOCOL = {field.name: field for field in dataclasses.fields(Evaluation)}
@@ -136,6 +138,8 @@ class Evaluate:
         Evaluation(**given)  # refuses what cannot be sampled, before anything is loaded
         if not self.benchmarks:
             raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
+        for remark in names_alike(self.benchmarks):
+            print(remark)
         with status("loading JAX"):
             from maspo_jax import distributed
             from maspo_jax.runs.interrupts import Interrupted
@@ -149,6 +153,11 @@ class Evaluate:
                 template=self.checkpoint.template,
                 fsdp=self.devices.fsdp,
             )
+            if policy.step is None and policy.template in templates.ALL:
+                print(
+                    f"note: {self.policy} has no chat template: it is asked in plain "
+                    f"text, with the template {policy.template.name}"
+                )
             api.evaluate(
                 policy,
                 self.benchmarks,
@@ -159,6 +168,20 @@ class Evaluate:
         except Interrupted as interrupted:
             print(f"{interrupted}. The same command resumes it.", flush=True)
             return interrupted.exit_status
+
+
+def names_alike(benchmarks):
+    """Returns a remark on each benchmark whose name is almost one with a meaning."""
+    remarks = []
+    for word in benchmarks:
+        name = word.partition("=")[0] if "=" in word else pathlib.Path(word).stem
+        close = difflib.get_close_matches(name, PUBLISHED, n=1, cutoff=0.7)
+        if close and name not in PUBLISHED:
+            remarks.append(
+                f"note: {name} is a name of your own; {close[0]}, which is close to "
+                "it, would check the number of problems and bring its grader"
+            )
+    return remarks
 
 
 main = command(Evaluate)

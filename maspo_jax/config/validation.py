@@ -37,21 +37,19 @@ def check_settings(experiment, devices, refusals):
         refusals: the `Refusals` that collect it.
     """
     _check_values(experiment, refusals)
-    if not refusals:
-        with refusals.of():
-            serialization.to_json(experiment)  # or it could not be recorded
     _check_readable(experiment, refusals)
     for reads, rule in _rules(experiment, devices):
         if refusals.spare(*reads):
-            # Other rules about a group that is refused have nothing to add.
-            with refusals.of(*["sampling.responses"] * (rule is _check_group)):
+            with refusals.of(*FAULTY.get(rule, ())):
                 rule(experiment)
-    if refusals.spare("grading.grader", "template"):
-        grader = experiment.grading.grader
-        for name, source in _graded_sources(experiment, refusals):
-            with refusals.of():
-                problems = problems_to_check(source)
+    for name, source in _graded_sources(experiment, refusals):
+        if refusals.spare("grading.grader", "template"):
+            with refusals.of("grading.grader"):
+                grader, problems = experiment.grading.grader, problems_to_check(source)
                 check_grader(experiment.template, grader, problems, name)
+    if not refusals:
+        with refusals.of():
+            serialization.to_json(experiment)  # or it could not be recorded
 
 
 def _check_values(experiment, refusals):
@@ -484,3 +482,10 @@ def _check_rise(name, optimization, updates):
             f"{name}.warmup_updates={rise}: must be at least 0 and below the number of "
             f"updates, {updates}"
         )
+
+
+# Rule -> the setting at fault, about which other rules have nothing to add.
+FAULTY = {
+    _check_group: ("sampling.responses",),
+    _check_validation: ("validation.problems",),
+}

@@ -31,7 +31,8 @@ def here(tmp_path, monkeypatch):
     """The current folder, where nothing may be compiled, with files of problems."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "train", None)
-    rows = [{"problem": f"{n}+1=?", "answer": f"{n + 1}"} for n in range(20)]
+    pairs = [(n % 10, n // 10 + 1) for n in range(20)]
+    rows = [{"problem": f"{m}+{n}=?", "answer": f"{m + n}"} for m, n in pairs]
     files = {
         "good.jsonl": "\n".join(map(json.dumps, rows)),
         "empty.jsonl": "",
@@ -168,7 +169,7 @@ PARTS = {
     "a field": ("Experiment(polcy=3)", "TypeError in line", "'polcy'"),
     "division": ("1 / 0", "does not run: ZeroDivisionError in line"),
     "text for a number": (
-        "change = dict(sampling=Sampling('16', 4, prompt_length=6, response_length=14))",
+        "change = dict(sampling=Sampling('16', 4, 6, response_length=14))",
         "sampling.prompts='16': must be of type int",
     ),
     "a word": (
@@ -185,7 +186,7 @@ PARTS = {
     ),
     "a folder": (
         "change = dict(train_set=ProblemFile('folder'))",
-        "problems at folder",
+        "problems at folder: it is a folder",
     ),
     "a broken file": (
         "change = dict(train_set=ProblemFile('broken.jsonl'))",
@@ -197,7 +198,7 @@ PARTS = {
     ),
     "other columns": (
         "change = dict(train_set=ProblemFile('columns.jsonl'))",
-        *("columns.jsonl, line 1", "frage", "antwort", "Columns("),
+        *("columns.jsonl", "frage", "antwort"),
     ),
     "no checkpoint": (
         "change = dict(policy=Checkpoint('folder'))",
@@ -270,14 +271,14 @@ OTHERS = {
         "--top-p=95.0: must lie in",
     ),
     "greedy": (evaluate, ["RUN", "good.jsonl", "--temperature", 0], "greedy"),
-    "no step": (evaluate, ["RUN", "good.jsonl", "--step", 99], "step=99", "2, 4"),
+    "no step": (evaluate, ["RUN", "good.jsonl", "--step", 99], "step=99", "2 and 4"),
     "a template": (
         evaluate,
         ["RUN", "good.jsonl", "--template", "gsm8k"],
         "leave it out",
     ),
     "twice": (evaluate, ["RUN", "good.jsonl", "good.jsonl"], "apart with NAME=FILE"),
-    "no policy": (evaluate, ["folde/x", "good.jsonl"], "no policy folde/x"),
+    "no policy": (evaluate, ["/no/where", "good.jsonl"], "no policy /no/where"),
     "a policy alike": (evaluate, ["./foldr", "good.jsonl"], "the closest is folder"),
     "of no policy": (
         evaluate,
@@ -327,6 +328,13 @@ def test_other_commands(here, tiny_run, name):
     assert sorted(here.iterdir()) == before
 
 
+def test_a_name_that_is_almost_a_published_one_is_said():
+    assert evaluate.names_alike(["aime24=a.jsonl", "mine=b.jsonl", "gsm8k.jsonl"]) == []
+    first, second = evaluate.names_alike(["aime42=a.jsonl", "data/math50.jsonl"])
+    assert first.startswith("note: aime42 is a name of your own; aime2")
+    assert second.startswith("note: math50 is a name of your own; math500")
+
+
 def test_a_wrong_field_is_never_named(here):
     _, output = run(figures, "NOT_A_RUN", "--out", "f")
     assert "--out" not in output
@@ -369,8 +377,8 @@ experiment = dataclasses.replace(
 
 
 def test_some_held_out_problems_in_the_training_set_are_said(here):
-    rows = [{"problem": f"{n}+1=?", "answer": f"{n + 1}"} for n in (3, 4, 50, 60)]
-    rows[0]["problem"] = "3 + 1 = ?"
+    pairs = ((3, 1), (4, 2), (5, 5), (6, 6))
+    rows = [{"problem": f"{m}+{n}=?", "answer": f"{m + n}"} for m, n in pairs]
     (here / "held_out.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (here / "job.py").write_text(
         f"""{HEAD}
@@ -397,18 +405,17 @@ CHECKPOINTS = {
         lambda folder: changed(folder / "config.json", model_type="gpt2"),
         "gpt2",
     ),
-    "no weights": (
-        lambda folder: (folder / "model.safetensors").unlink(),
-        "safetensors",
-    ),
+    "no weights": (lambda folder: weights(folder).unlink(), "safetensors"),
     "half a file": (
-        lambda folder: (folder / "model.safetensors").write_bytes(
-            (folder / "model.safetensors").read_bytes()[:-2000]
-        ),
+        lambda folder: weights(folder).write_bytes(weights(folder).read_bytes()[:-99]),
         "damaged",
     ),
     "no tokenizer": (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer"),
 }
+
+
+def weights(folder):
+    return min(folder.glob("*.safetensors"))
 
 
 def changed(file, **settings):

@@ -26,6 +26,8 @@ def rows(path: str) -> Iterator[Row]:
     """Yields every row of a file, in order."""
     if not pathlib.Path(path).is_file():
         hint = storage.closest(path) or ": correct the path"
+        if pathlib.Path(path).is_dir():
+            hint = ": it is a folder; give a file of it"
         raise FileNotFoundError(f"no file of problems at {path}{hint}")
     storage.check_no_pointer(path)
     _refuse_kind(path)

@@ -78,7 +78,7 @@ class HubProblems:
         except ImportError as error:
             raise ValueError(
                 f"{self.name}: data sets of the Hub need the `datasets` library: "
-                "pip install 'maspo_jax[hub]', or give a file with ProblemFile(...)"
+                "pip install 'datasets>=4', or give a file with ProblemFile(...)"
             ) from error
         try:
             return datasets.load_dataset(
