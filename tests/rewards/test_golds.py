@@ -45,7 +45,10 @@ READ = [
     ("12_3", "12_{3}"),
     ("\\mathbb{R}", "\\mathbb{R}"),
     ("\\alpha_1", "\\alpha_{1}"),
-    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}"),
+    (
+        "\\begin{pmatrix}1\\\\2\\end{pmatrix}",
+        "\\begin{pmatrix} 1 \\\\ 2 \\end{pmatrix}",
+    ),
     ("#### 5", "5"),
     ("\\boxed{5}", "5"),
 ]
