@@ -193,8 +193,8 @@ def test_prompts_are_counted_in_tokens_of_the_checkpoint(write, checkpoint):
     output = shown(path, "--checkpoint", checkpoint(), "--template", "plain")
     longest = len(ROWS[0]["problem"])
     assert output.endswith(
-        f"prompts in tokens: {(longest + 5) / 2:.0f} in the mean, the longest {longest} "
-        "(p4): the least --prompt-length\n"
+        f"prompts in tokens: {(longest + 5) / 2:.0f} in the mean, the longest "
+        f"{longest} (p4): the least --prompt-length\n"
     )
 
 
