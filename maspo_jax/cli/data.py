@@ -210,8 +210,8 @@ def _prompt_lengths(problems, template, tokenizer, size):
     lengths = list(map(len, rows))
     longest = problems[lengths.index(max(lengths))].id
     return (
-        f"prompts in tokens: {sum(lengths) / len(lengths):.0f} in the mean, the longest "
-        f"{max(lengths)} ({longest}): the least --prompt-length"
+        f"prompts in tokens: {sum(lengths) / len(lengths):.0f} in the mean, the "
+        f"longest {max(lengths)} ({longest}): the least --prompt-length"
     )
 
 

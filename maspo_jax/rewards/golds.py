@@ -123,63 +123,45 @@ def _spelled(part):
         exact = _exact(part)
         if exact is not None:
             return exact
-    match part:
-        case ex.Num(value=value):
-            return str(value), _SUM
-        case ex.Sym(name=name):
-            return _letter(name), _PIECE
-        case ex.Const(name=name):
-            if name in _BARE_CONSTANTS:
-                return name, _PIECE
-            field = name.removeprefix("field ")
-            return f"\\{name}" if field == name else f"\\mathbb{{{field}}}", _PIECE
-        case ex.Text(words=words):
-            return " ".join(words), _LIST
-        case ex.Add(terms=terms):
-            text = " + ".join(_within(term, _SUM) for term in terms)
-            return text.replace("+ -", "- "), _SUM
-        case ex.Mul(factors=factors):
-            return _product(factors)
-        case ex.Pow(base=base, exponent=exponent):
-            power = rational_value(exponent)
-            if power == Fraction(1, 2):
-                return f"sqrt({_written(base)})", _PIECE
-            if power == -1:
-                return f"1/{_within(base, _POWER)}", _PRODUCT
-            return f"{_within(base, _PIECE)}^{_within(exponent, _PIECE)}", _POWER
-        case ex.Call():
-            return _called(part)
-        case ex.Percent(arg=arg):
-            return f"{_within(arg, _PIECE)}%", _PIECE
-        case ex.Degrees(arg=arg):
-            return f"{_within(arg, _PIECE)}°", _PIECE
-        case ex.Based(digits=digits, base=base):
-            return f"{digits}_{{{base}}}", _PIECE
-        case ex.Ratio(parts=parts):
-            return " : ".join(_within(each, _PRODUCT) for each in parts), _LIST
-        case ex.Quantity(value=value, words=words):
-            return f"{_within(value, _PRODUCT)} {' '.join(words)}", _LIST
-        case ex.Bracket(open=begin, items=items, close=end):
-            return f"{begin}{_list(items)}{end}", _PIECE
-        case ex.Matrix(rows=rows):
-            cells = r" \\ ".join(" & ".join(map(_written, row)) for row in rows)
-            return f"\\begin{{pmatrix}} {cells} \\end{{pmatrix}}", _PIECE
-        case ex.SetOp(op=op, left=left, right=right):
-            return f"{_written(left)} {_SIGNS[op]} {_written(right)}", _LIST
-        case Named(name=name, value=value):
-            return f"{_written(name)} = {_written(value)}", _LIST
-        case Many(name=name, members=members, braces=braces):
-            text = f"\\{{{_list(members)}\\}}" if braces else _list(members)
-            return (f"{_written(name)} = {text}" if name is not None else text), _LIST
-        case Equation(op=op, left=left, right=right):
-            return f"{_written(left)} {_SIGNS.get(op, op)} {_written(right)}", _LIST
-        case Approximate(exact=exact, rounded=rounded):
-            return f"{_written(exact)} \\approx {_written(rounded)}", _LIST
-        case Region(name=name, intervals=intervals):
-            return _region(name, intervals), _LIST
-        case str():
-            return part, _LIST
-    return repr(part), _LIST  # which is not read back, and so never shown
+    spell = _SPELLINGS.get(type(part))
+    return spell(part) if spell else (str(part), _LIST)
+
+
+def _constant(constant):
+    name = constant.name
+    if name in _BARE_CONSTANTS:
+        return name, _PIECE
+    field = name.removeprefix("field ")
+    return f"\\{name}" if field == name else f"\\mathbb{{{field}}}", _PIECE
+
+
+def _sum(node):
+    text = " + ".join(_within(term, _SUM) for term in node.terms)
+    return text.replace("+ -", "- "), _SUM
+
+
+def _power(node):
+    exponent = rational_value(node.exponent)
+    if exponent == Fraction(1, 2):
+        return f"sqrt({_written(node.base)})", _PIECE
+    if exponent == -1:
+        return f"1/{_within(node.base, _POWER)}", _PRODUCT
+    return f"{_within(node.base, _PIECE)}^{_within(node.exponent, _PIECE)}", _POWER
+
+
+def _matrix(node):
+    cells = r" \\ ".join(" & ".join(map(_written, row)) for row in node.rows)
+    return f"\\begin{{pmatrix}} {cells} \\end{{pmatrix}}", _PIECE
+
+
+def _many(many):
+    text = _list(many.members)
+    text = f"\\{{{text}\\}}" if many.braces else text
+    return (text if many.name is None else f"{_written(many.name)} = {text}"), _LIST
+
+
+def _sides(left, op, right):
+    return f"{_written(left)} {_SIGNS.get(op, op)} {_written(right)}", _LIST
 
 
 def _called(call):
@@ -285,9 +267,42 @@ def _bounds(interval, variable):
         return text if variable is None else f"{variable} \\in {text}"
     if low is not None and low == high:
         return f"{variable} = {_written(low)}"
-    left, right = ("<=" if each else "<" for each in (interval.has_low, interval.has_high))
+    left, right = (
+        "<=" if each else "<" for each in (interval.has_low, interval.has_high)
+    )
     if low is None:
         return f"{variable} {right} {_written(high)}"
     if high is None:
         return f"{variable} {'>' + left[1:]} {_written(low)}"
     return f"{_written(low)} {left} {variable} {right} {_written(high)}"
+
+
+_SPELLINGS = {
+    ex.Num: lambda node: (str(node.value), _SUM),
+    ex.Sym: lambda node: (_letter(node.name), _PIECE),
+    ex.Const: _constant,
+    ex.Text: lambda node: (" ".join(node.words), _LIST),
+    ex.Add: _sum,
+    ex.Mul: lambda node: _product(node.factors),
+    ex.Pow: _power,
+    ex.Call: _called,
+    ex.Percent: lambda node: (f"{_within(node.arg, _PIECE)}%", _PIECE),
+    ex.Degrees: lambda node: (f"{_within(node.arg, _PIECE)}°", _PIECE),
+    ex.Based: lambda node: (f"{node.digits}_{{{node.base}}}", _PIECE),
+    ex.Ratio: lambda node: (
+        " : ".join(_within(each, _PRODUCT) for each in node.parts),
+        _LIST,
+    ),
+    ex.Quantity: lambda node: (
+        f"{_within(node.value, _PRODUCT)} {' '.join(node.words)}",
+        _LIST,
+    ),
+    ex.Bracket: lambda node: (f"{node.open}{_list(node.items)}{node.close}", _PIECE),
+    ex.Matrix: _matrix,
+    ex.SetOp: lambda node: _sides(node.left, node.op, node.right),
+    Named: lambda named: _sides(named.name, "=", named.value),
+    Many: _many,
+    Equation: lambda equation: _sides(equation.left, equation.op, equation.right),
+    Approximate: lambda both: _sides(both.exact, "~=", both.rounded),
+    Region: lambda region: (_region(region.name, region.intervals), _LIST),
+}

@@ -1,12 +1,14 @@
 """`maspo data` shows what is understood of a file, or why it is not."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import run
 
 from maspo_jax.cli import data
-from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts import ByteTokenizer, templates, tokenizer_files
 from maspo_jax.rewards import golds
 
 ROWS = [
@@ -117,6 +119,7 @@ def test_the_columns_of_other_schemas_are_those_it_reads(write):
         (["{}", "--schema", "nemo", "--columns", "a", "b"], "one of the two"),
         (["{}", "--show", "-1"], "--show"),
         (["{}", "--checkpoint", "gone"], "no folder gone"),
+        (["{}", "--columns", "problem", "anwser"], "the column `anwser` is missing"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(write, words, error, monkeypatch, tmp_path):
@@ -126,3 +129,96 @@ def test_what_cannot_be_shown_is_one_line(write, words, error, monkeypatch, tmp_
     status, output = run(data, *[word.format(path) for word in words])
     assert status == 2 and output.count("\n") == 1
     assert output.startswith("error: ") and error in output
+
+
+def test_a_file_without_an_answer_ends_with_an_error(write):
+    status, output = run(data, write({"problem": "?", "answer": "TBD"}))
+    assert status == 2
+    assert "schema: problem, reading problem, answer\n" in output
+    assert "1 of 1 (100.0%) rows have no answer\n" in output
+    assert "error: " in output.splitlines()[-1] and "no problem" in output
+
+
+def test_what_is_not_read_and_what_repeats_is_told(write):
+    row = {"id": "a", "problem": "1+1=?", "answer": "2", "subject": "x"}
+    other = {"id": "a", "problem": "2+2=?", "answer": "4", "level": 1}
+    output = shown(write(row, other, {**row, "id": "b"}, {**other, "answer": "5"}))
+    assert "not read: subject, level\n" in output
+    assert "2 of 4 questions repeat an earlier one: leave them out with Dist" in output
+    assert "1 questions have answers that differ" in output
+    assert "    a: 4; a: 5\n" in output
+    assert "1 ids name several problems, such as 'a'" in output
+    plain = shown(write(row))
+    assert "repeat" not in plain and "differ" not in plain and "ids" not in plain
+
+
+def test_columns_of_forms_are_those_that_are_read(write):
+    output = shown(
+        write({"problem": "?", "answer": ["1/2", "0.5"]}), "--schema", "forms"
+    )
+    assert "schema: forms, reading problem, answer\n" in output
+
+
+def test_a_long_answer_is_shown_by_its_end(write):
+    solution = "First we add. " * 40 + "So it is \\boxed{5}."
+    output = shown(write({"problem": "?", "answer": solution}))
+    assert (
+        "    ... " in output and "So it is \\boxed{5}.\n  is read as\n    5\n" in output
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    tokenizer_files.write_tokenizer(ByteTokenizer(), folder)
+    values = {
+        "model_type": "llama",
+        "vocab_size": 258,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+    }
+
+    def write(**changes):
+        (folder / "config.json").write_text(json.dumps(values | changes))
+        return folder
+
+    return write
+
+
+def test_prompts_are_counted_in_tokens_of_the_checkpoint(write, checkpoint):
+    path = write(ROWS[0], {**ROWS[1], "problem": "What?"})
+    output = shown(path, "--checkpoint", checkpoint(), "--template", "plain")
+    longest = len(ROWS[0]["problem"])
+    assert output.endswith(
+        f"prompts in tokens: {(longest + 5) / 2:.0f} in the mean, the longest "
+        f"{longest} (p4): the least --prompt-length\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, error",
+    [
+        ({"hidden_size": "8"}, "config.json: hidden_size='8': must be a whole"),
+        ({"model_type": None}, "config.json: model_type is missing"),
+        ({"vocab_size": 90}, "by its config.json the checkpoint has vocab_size=90"),
+    ],
+)
+def test_a_checkpoint_is_checked_before_it_is_trained(
+    write, checkpoint, changes, error
+):
+    status, output = run(data, write(ROWS[0]), "--checkpoint", checkpoint(**changes))
+    assert status == 2 and error in output
+
+
+def test_looking_at_a_checkpoint_loads_no_jax(write, checkpoint):
+    words = [write(ROWS[0]), "--checkpoint", str(checkpoint())]
+    script = f"""
+import sys
+from maspo_jax.cli import data
+data.main({words!r})
+assert "jax" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -1,5 +1,6 @@
 """Rows that could be read as something they do not say are refused, or read right."""
 
+import decimal
 import json
 
 import pytest
@@ -140,7 +141,16 @@ def test_words_in_the_place_of_an_answer_are_none(write, gold):
 @pytest.mark.parametrize(
     "gold",
     [
-        *("none", "\\text{None}", "True", "No", "no solution", "undefined", "\\emptyset", "A"),
+        *(
+            "none",
+            "\\text{None}",
+            "True",
+            "No",
+            "no solution",
+            "undefined",
+            "\\emptyset",
+            "A",
+        ),
         *("34\\text{ sq. units}", "9 a.m. Monday", "x = 1. ", "p", "proof by A"),
         "\\text{All real numbers except } 0 \\text{ and } 1",
         "$f(x)=ax+b$, where $b$ is an arbitrary integer, and $a$ is a positive integer",
@@ -515,3 +525,150 @@ def test_columns_in_lists_are_named(write):
         "`problem` is a list of 2 values" in message and "columns in lists" in message
     )
     assert "over several lines" in refusal(write(json.dumps(columns, indent=1)))
+
+
+ROW = json.dumps({"problem": ASKED, "answer": "4"})
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("a.jsonl", b"PAR1\x15\x04", ("a parquet file", "ends in .parquet")),
+        ("a.jsonl", b"\x1f\x8b\x08", ("a gzip file", "ends in .gz")),
+        ("a.jsonl", b"PK\x03\x04", ("a zip archive", "unzip")),
+        ("a.jsonl", b"BZh9", ("a bzip2 file", "bunzip2")),
+        ("a.jsonl", b"\x28\xb5\x2f\xfd", ("a zstd file", "unzstd")),
+        ("a.jsonl", b"ARROW1", ("an Arrow file", "to_parquet")),
+        ("a.jsonl", ROW.encode("utf-16"), ("text in UTF-16", "UTF-8")),
+        ("a.jsonl", b'{"problem": "caf\xe9"}', ("not in UTF-8", "iconv -f LATIN1")),
+        ("a.jsonl", b"<!DOCTYPE html><html>", ("a web page (HTML)", "download")),
+        ("a.parquet", b"<html>", ("a web page (HTML)", "download")),
+        ("a.parquet", ROW.encode(), ("JSON, not what its name says", ".jsonl")),
+        ("a.jsonl.gz", ROW.encode(), ("JSON, not what its name says", ".jsonl")),
+        ("a.csv", b"problem,answer\n1+1?,2\n", ("it may be CSV", "read_csv(FILE)")),
+        ("a.tsv", b"problem\tanswer\n1+1?\t2\n", ("it may be TSV", "sep=")),
+        ("a.jsonl", f"{ROW}{ROW}".encode(), ("several objects on one line",)),
+        ("a.jsonl", ROW[:30].encode(), ("half a row", "copy it again")),
+        ("a.json", f"[{ROW},]".encode(), ("a comma behind the last element",)),
+        ("a.jsonl", str({"problem": "?"}).encode(), ("as Python prints it",)),
+    ],
+)
+def test_files_of_other_kinds_are_named_with_the_remedy(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    message = refusal(str(tmp_path / name))
+    assert [word for word in (name, *words) if word not in message] == []
+
+
+def test_parquet_and_gzip_files_of_their_names_are_read(write):
+    row = {"problem": ASKED, "answer": "4"}
+    for name in ("a.parquet", "a.jsonl.gz", "a.json.gz"):
+        assert len(ProblemFile(write(row, name=name))) == 1
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ({"data": [{"problem": "?", "answer": "4"}]}, ("`data`", "jq -c '.data[]'")),
+        (
+            {"train": [{"problem": "?", "answer": "4"}], "test": [{"problem": "x"}]},
+            ("`train`, `test`", "write the rows alone"),
+        ),
+    ],
+)
+def test_an_object_around_all_rows_is_named(write, content, words):
+    message = refusal(write(content))
+    assert [word for word in words if word not in message] == []
+
+
+def test_a_chat_may_be_columns_that_count_its_turns(write):
+    answered = {"from": "assistant", "ground_truth": {"value": "4"}}
+    row = {"0": {"from": "human", "value": ASKED}, "1": answered}
+    for name in ("a.json", "a.parquet"):
+        problem = ProblemFile(write(row, row, name=name))[1]
+        assert (problem.question, problem.answer) == (ASKED, "4")
+    assert "unknown schema" in refusal(write({"0": "a", "1": "b"}))
+
+
+def test_a_name_that_is_there_twice_is_refused(write):
+    row = '{"problem": "?", "answer": "4", "answer": "5"}'
+    message = refusal(write(row))
+    assert "line 1: `answer` is there twice in one object" in message
+    assert "twice" in refusal(write(row, name="a.json"))
+
+
+@pytest.mark.parametrize("broken", ["\\u0000", "\\ud800"])
+@pytest.mark.parametrize("field", ["problem", "answer"])
+def test_what_is_no_text_is_named(write, broken, field):
+    row = {"problem": ASKED, "answer": "4", field: "ab@"}
+    message = refusal(write(ROW, json.dumps(row).replace("@", broken)))
+    assert f"line 2: `{field}` has " in message and "(U+" in message
+    message.encode("utf-8")
+
+
+CHOICES = {"question": ASKED, "choices": ["3", "4", "5", "6"]}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**CHOICES, "answer": 1},
+        {**CHOICES, "answer": "B"},
+        {**CHOICES, "answer": "(B)"},
+        {**CHOICES, "choices": {"label": ["A", "B"], "text": ["3", "4"]}, "answer": 1},
+        {"question": ASKED, "options": ["A)3", "B)4"], "answer": "B"},
+    ],
+)
+def test_the_number_of_a_choice_is_no_answer(write, row):
+    message = refusal(write(row))
+    assert "the place of" in message and "the letter B as the answer" in message
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**CHOICES, "answer": "4"},
+        {**CHOICES, "answer": "7"},
+        {**CHOICES, "choices": [], "answer": 1},
+        {**CHOICES, "choices": None, "answer": "B"},
+        {**CHOICES, "question": "Which? A) 3 B) 4 C) 5 D) 6", "answer": "B"},
+    ],
+)
+def test_answers_beside_choices_stay(write, row):
+    assert ProblemFile(write(row))[0].answer == str(row["answer"])
+
+
+def test_columns_that_are_not_there_are_named_with_those_that_are(write):
+    message = refusal(write(ROW), Columns("problem", "anwser"))
+    assert "the column `anwser` is missing (did you mean `answer`?)" in message
+    assert "found are problem, answer" in message
+
+
+def test_a_remedy_names_what_helps(write):
+    path = write(ROW, {"question": ASKED, "answer": "4"})
+    assert "another schema (question)" in refusal(path)
+    alone = refusal(write({"problem": ASKED, "answer": ["4", {}]}))
+    assert "schema (" not in alone and "--columns" not in alone
+    more = refusal(write({"problem": ASKED, "answer": {"a": 1}, "gold": "4"}))
+    assert "--columns QUESTION ANSWER" in more and "Columns(question=..." in more
+    assert "Columns found: 'problem ', 'x'" in refusal(write({"problem ": "?", "x": 1}))
+
+
+def test_what_is_left_out_of_chats_and_questions_is_counted(write, caplog):
+    system = {"role": "system", "content": "Be brief."}
+    len(ProblemFile(write({"prompt": [system, user()], "answer": "4"})))
+    assert "1 chats have a system turn, which is left out" in caplog.text
+    assert "a picture alone" in refusal(
+        write({"problem": "![](https://x.org/1.jpg)", "answer": "4"})
+    )
+    for start in ("<think>\nWhat?", "</think> What?"):
+        message = refusal(write({"problem": start, "answer": "4"}))
+        assert "begins with the reasoning of a response" in message
+
+
+def test_gaps_of_tables_have_no_answer(write):
+    rows = [{"problem": ASKED, "answer": each} for each in (4.0, float("nan"))]
+    path = write(*rows, name="a.parquet")
+    assert "row 2: `answer` is NaN, which is no answer" in refusal(path)
+    assert ProblemFile(path, unanswered=1)[0].answer == "4"
+    price = {"problem": ASKED, "answer": decimal.Decimal("5.50")}
+    assert ProblemFile(write(price, name="b.parquet"))[0].answer == "5.50"

@@ -17,7 +17,7 @@ from maspo_jax.data.prompts import ByteTokenizer, tokenizer_files
 from maspo_jax.models import sharding
 from maspo_jax.models.attention import layout_of_mask
 from maspo_jax.models.decoder import Decoder, DecoderConfig
-from maspo_jax.models.huggingface import load
+from maspo_jax.models.huggingface import architecture, load
 from maspo_jax.models.huggingface.save import export
 
 FILE = SHARED / "reference" / "public_cases.jsonl"
@@ -189,3 +189,61 @@ def test_a_pointer_of_git_lfs_is_no_file_of_weights(folder):
     (path / "config.json").write_text(pointer)
     with pytest.raises(ValueError, match=r"config.json is a pointer of Git LFS"):
         loaded(path)
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"dtype": "bfloat61"}, ("dtype='bfloat61'", "float32, bfloat16")),
+        ({"torch_dtype": "foat32"}, ("torch_dtype='foat32'",)),
+        ({"dtype": 32}, ("dtype=32",)),
+        (
+            {"rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}},
+            ("rope_theta=10000", "500000", "leave the wrong one out"),
+        ),
+        ({"eos_token_id": 999}, ("eos_token_id=999", "vocab_size=258")),
+        ({"eos_token_id": [1, "2"]}, ("eos_token_id=[1, '2']",)),
+        ({"eos_token_id": "257"}, ("eos_token_id='257'",)),
+        ({"model_type": None}, ("model_type is missing", "qwen2, qwen3, llama")),
+        (
+            {"num_attention_heads": 3},
+            ("num_attention_heads=3", "num_key_value_heads=2"),
+        ),
+        ({"attn_logit_softcapping": 50.0}, ("attn_logit_softcapping=50.0",)),
+    ],
+)
+def test_fields_of_a_configuration_are_refused_by_their_own_names(
+    folder, changes, words
+):
+    path = folder()
+    edit(path, changes)
+    with pytest.raises(ValueError) as caught:
+        load.Checkpoint(str(path)).config  # noqa: B018  read when asked for
+    message = str(caught.value)
+    assert [word for word in ("config.json", *words) if word not in message] == []
+    with pytest.raises(ValueError, match=words[0].partition("[")[0]):
+        architecture.check_folder(str(path))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"dtype": "float16"}, {"torch_dtype": "torch.bfloat16"}, {"dtype": None}),
+        *({"eos_token_id": None}, {"eos_token_id": [256, 257]}, {"eos_token_id": 0}),
+        {"rope_theta": 5e5, "rope_parameters": {"rope_theta": 5e5}},
+        {"attn_logit_softcapping": None},
+    ],
+)
+def test_configurations_that_say_it_otherwise_are_read(folder, changes):
+    path = folder()
+    edit(path, changes)
+    assert load.Checkpoint(str(path)).config.vocabulary == 258
+    assert architecture.check_folder(str(path)) == 258
+
+
+def test_an_adapter_is_no_checkpoint(folder):
+    path = folder()
+    (path / "adapter_config.json").write_text('{"base_model_name_or_path": "a/b"}')
+    for read in (lambda p: load.Checkpoint(p).folder, architecture.check_folder):
+        with pytest.raises(ValueError, match="is an adapter of a/b .*merge it first"):
+            read(str(path))

@@ -84,8 +84,8 @@ def prompt_tokens(
     if not _holds(text, problem.question):
         raise ValueError(
             f"problem {problem.id!r}: the template leaves its question out, or changes "
-            f"it: {text[-60:]!r} ends its prompt. Correct the chat template, or ask with "
-            "a templates.Template instead"
+            f"it: {text[-60:]!r} ends its prompt. Correct the chat template, or ask "
+            "with a templates.Template instead"
         )
     tokens = _encode(problem, text, tokenizer)
     if not tokens:  # a row without any token would attend to nothing

@@ -47,7 +47,11 @@ _KINDS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give the file inside"),
     (b"\x04\x22\x4d\x18", "an lz4 file", "unpack it first (lz4 -d)"),
     (b"ARROW1", "an Arrow file", "write it as parquet (Dataset.to_parquet)"),
-    (b"\xff\xff\xff\xff", "an Arrow stream", "write it as parquet (Dataset.to_parquet)"),
+    (
+        b"\xff\xff\xff\xff",
+        "an Arrow stream",
+        "write it as parquet (Dataset.to_parquet)",
+    ),
     (b"SQLite format 3", "a database of SQLite", _LINES),
     (b"\x80\x04\x95", "a Python pickle", _LINES),
     (b"\xff\xfe", "text in UTF-16", "write it in UTF-8 (iconv -f UTF-16 -t UTF-8)"),
@@ -152,8 +156,8 @@ def _parse(data: bytes, place: str) -> Any:
         raise ValueError(f"{place}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"{place}: malformed JSON ({error}){_looks_like(data)}. Expected is {_ROWS}, "
-            "or a file that ends in .parquet"
+            f"{place}: malformed JSON ({error}){_looks_like(data)}. Expected is "
+            f"{_ROWS}, or a file that ends in .parquet"
         ) from error
 
 
@@ -262,7 +266,8 @@ def _parquet(path: str) -> Iterator[Row]:
             for batch in file.iter_batches():
                 for row in batch.to_pylist():
                     number += 1
-                    yield f"{path}, row {number}", row
+                    place = f"{path}, row {number}"
+                    yield place, _object(row, place)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(
             f"{path}: damaged parquet file after row {number} ({error}). Copy it again"

@@ -229,8 +229,8 @@ def after_hashes(value: Any, field: str) -> str:
         gold = gold[: again.start()]
         if gold.strip() != again[1].removesuffix(".") and gold.strip() != again[1]:
             raise ValueError(
-                f"`{field}` has two answers, {gold.strip()[:40]!r} behind {_HASHES} and "
-                f"{again[1][:40]!r} at its end"
+                f"`{field}` has two answers, {gold.strip()[:40]!r} behind {_HASHES} "
+                f"and {again[1][:40]!r} at its end"
             )
     gold = re.sub(r"(?<=\d),(?=\d{3})", "", gold).strip()
     if not (marker and gold and "\n" not in gold):
@@ -307,8 +307,12 @@ def check_choices(row: dict, asked: str, gold: str) -> None:
             continue
         raise ValueError(
             f"the answer {gold!r} is the place of {offered[index][:40]!r} in `{name}`, "
-            + ("" if shown else "which the question does not show: write the choices "
-               "into the question, each behind its letter, and ")
+            + (
+                ""
+                if shown
+                else "which the question does not show: write the choices "
+                "into the question, each behind its letter, and "
+            )
             + ("give " if shown else "")
             + f"the letter {letter} as the answer, or the choice itself"
         )

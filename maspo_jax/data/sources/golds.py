@@ -40,7 +40,9 @@ _NO_ANSWER = re.compile(
     r"(?:please |kindly )?(?:see|refer to|look at)(?: [a-z0-9.,'-]+){1,8}|"
     r"(?:as |shown |given )+(?:above|below)|same as (?:above|below)"
 )
-_WRAPPERS = re.compile(r"\\(?:text|mbox|mathrm|textbf|textit|boxed)\b|[${}\\()\[\]\"'`*]")
+_WRAPPERS = re.compile(
+    r"\\(?:text|mbox|mathrm|textbf|textit|boxed)\b|[${}\\()\[\]\"'`*]"
+)
 _PYTHON_NONE = re.compile(r"\s*None\.?\s*")  # as `str(None)` writes it
 _EMPTY = re.compile(
     r"(?:\\(?:boxed|text|mbox)\s*\{\s*\}|\$|\\[\[\]()]|\\[lc]?dots\b"
@@ -122,8 +124,8 @@ def _decoded(gold: str, field: str) -> Any:
         return None if scalar[1] == "null" else scalar[1]
     if re.match(r"(?:np\.)?(?:array|list|tuple)\(\s*[\[(]", gold):
         raise ValueError(
-            f"`{field}` is a list as Python prints it ({gold[:40]!r}): write the answer "
-            "alone"
+            f"`{field}` is a list as Python prints it ({gold[:40]!r}): write the "
+            "answer alone"
         )
     if not re.match(r"\"|[\[\s]*\[\s*[\"'{\]]|\{\s*[\"']", gold):
         return gold
@@ -195,7 +197,7 @@ def marks_absence(gold: str) -> bool:
 
 
 def boxes(written: str) -> list[str]:
-    r"""Returns what the complete `\boxed{...}` of a text hold, in order, blank ones not.
+    r"""Returns what the complete `\boxed{...}` of a text hold, in order, none blank.
 
     TeX lets the braces around a short argument be left out, and some solutions of MATH
     do: `\boxed 3` holds `3`.

@@ -277,8 +277,12 @@ SCHEMAS = {
     # ShareGPT, and rows of Open-Reasoner-Zero, which are chats themselves.
     "sharegpt": Schema(_is_dialog("conversations"), _parse_dialog("conversations")),
     "alpaca": Schema(_has_output("instruction", "output"), _parse_alpaca),
-    "nemotron": Schema(_has_output("input", "output"), _parse_output("input", "output")),
-    "metamath": Schema(_has_output("query", "response"), _parse_output("query", "response")),
+    "nemotron": Schema(
+        _has_output("input", "output"), _parse_output("input", "output")
+    ),
+    "metamath": Schema(
+        _has_output("query", "response"), _parse_output("query", "response")
+    ),
     "completion": Schema(  # TRL, for supervised learning
         _has_output("prompt", "completion"), _parse_output("prompt", "completion")
     ),

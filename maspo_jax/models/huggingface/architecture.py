@@ -1,4 +1,4 @@
-"""What `config.json` of a checkpoint says of its network; loads neither JAX nor weights.
+"""What `config.json` of a checkpoint says of its network. Loads no JAX, no weights.
 
     config.json --read_fields--> fields of a `DecoderConfig`
 
@@ -235,7 +235,10 @@ def _rope_values(values, name):
 def _check_dtype(values):
     for name in ("dtype", "torch_dtype"):
         given = values.get(name)
-        if given is not None and given not in (*DTYPES, *(f"torch.{d}" for d in DTYPES)):
+        if given is not None and given not in (
+            *DTYPES,
+            *(f"torch.{d}" for d in DTYPES),
+        ):
             raise ValueError(f"{name}={given!r}: must be one of {', '.join(DTYPES)}")
 
 
