@@ -10,6 +10,7 @@ import shutil
 import sys
 import textwrap
 import typing
+import warnings
 from typing import Annotated
 
 import tyro
@@ -112,7 +113,13 @@ def _read(kind, words, prog, default):
     told = {} if default is None else {"default": default}
     output = _Page()
     try:
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        with (
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
+            warnings.catch_warnings(),
+        ):
+            # Of a default of a wrong type, which whoever reads the instance refuses.
+            warnings.simplefilter("ignore", UserWarning)
             return tyro.cli(
                 kind,
                 args=list(words),

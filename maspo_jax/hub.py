@@ -14,7 +14,7 @@ def is_name(name):
 
     Such as "Qwen/Qwen2.5-1.5B": a name on the hub has an owner and no more.
     """
-    shaped = re.fullmatch(r"[\w.-]+/[\w.-]+", str(name))
+    shaped = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", str(name))
     return bool(shaped) and not pathlib.Path(name).exists() and ".json" not in str(name)
 
 

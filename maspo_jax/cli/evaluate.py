@@ -175,7 +175,7 @@ def names_alike(benchmarks):
     remarks = []
     for word in benchmarks:
         name = word.partition("=")[0] if "=" in word else pathlib.Path(word).stem
-        close = difflib.get_close_matches(name, PUBLISHED, n=1, cutoff=0.7)
+        close = difflib.get_close_matches(name, PUBLISHED, n=1, cutoff=0.75)
         if close and name not in PUBLISHED:
             remarks.append(
                 f"note: {name} is a name of your own; {close[0]}, which is close to "

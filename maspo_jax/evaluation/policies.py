@@ -115,9 +115,13 @@ def _found(name, step, dtype, template):
         return _of_run(folder, step)
     if step is not None:
         raise ValueError(f"step={step}: {name} is a checkpoint, not a run with steps")
-    return _of_checkpoint(
-        str(name), dtype or "float32", templates.template_named(template or "boxed")
-    )
+    style = templates.template_named(template or "boxed")
+    try:
+        return _of_checkpoint(str(name), dtype or "float32", style)
+    except FileNotFoundError as error:
+        if folder.is_dir():
+            raise
+        raise FileNotFoundError(f"{error}{closest(folder)}") from error
 
 
 def _of_checkpoint(name, dtype, style):

@@ -24,7 +24,7 @@ def test_an_evaluation_leaves_what_it_promises(evaluated):
     assert {path.name for path in folder.iterdir()} == {
         "evaluation.json",
         *("short.jsonl", "short.txt", "two.jsonl", "two.txt"),
-        *("results.json", "results.md", "results.png"),
+        *("results.json", "results.md", "results.png", "results.svg"),
     }
     assert (folder / "results.png").read_bytes().startswith(b"\x89PNG")
     tables = (folder / "results.md").read_text()
