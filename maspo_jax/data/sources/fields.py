@@ -180,7 +180,7 @@ def turn(value: Any, field: str) -> tuple[str, str | None]:
         if _HASHES in value:
             return after_hashes(value, field), value
         said = _ANSWER_IS.search(value)
-        if said and said.start():
+        if said and (said.start() or "is:" in said[0]):
             return golds.final(said[1].removesuffix("."), field), value
         if (
             "\n" in value.strip()
