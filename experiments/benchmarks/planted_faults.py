@@ -101,7 +101,7 @@ def report(rows, baseline, minutes):
     ]
     for fault, outcome in rows:
         name = f"{fault.name} ({fault.review})" if fault.review else fault.name
-        by = outcome.by.removeprefix("tests/")
+        by = outcome.by.removeprefix("tests/").replace("|", "\\|")
         by = f"`{by}`" if outcome.noticed else f"**{by}**"
         lines.append(f"| {name} | {fault.file} | {by} | {outcome.seconds:.0f} |")
     return "\n".join(lines) + "\n"

@@ -46,6 +46,14 @@ def test_a_copy_inside_other_text_is_found():
     assert (found.equal, found.overlap) == (False, 1.0)
 
 
+@pytest.mark.parametrize("words", [8, 5])
+def test_a_copy_of_as_many_words_as_are_compared_is_found(words):
+    few = " ".join(f"word{n}" for n in range(words))
+    benchmark, training = Problem("b", few, "1"), Problem("t", f"{few} and more", "1")
+    (report,) = contamination.compare([training], {"b": [benchmark]}, words)
+    assert [(one.equal, one.overlap) for one in report.findings] == [(False, 1.0)]
+
+
 def test_a_problem_posed_anew_is_found_and_told_from_a_copy():
     found = look(REPOSED, LONG, answers=("3/4", "33"))
     assert not found.equal and not found.same_answer and 0.5 <= found.overlap < 1

@@ -54,6 +54,22 @@ def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
         chex.assert_trees_all_equal(next(again), batches[number + 1])
 
 
+def test_the_order_of_packed_texts_depends_on_the_seed():
+    def first(seed):
+        stream = pipeline.packed_demonstrations(
+            arithmetic.Chains(numbers=3, size=40),
+            templates.PLAIN,
+            arithmetic.tokenizer(),
+            rows=4,
+            length=64,
+            seed=seed,
+        )
+        return next(iter(stream))
+
+    chex.assert_trees_all_equal(first(0), first(0))
+    assert (first(0).response != first(1).response).any()
+
+
 def test_a_text_longer_than_a_row_is_refused():
     with pytest.raises(ValueError, match="its row has .* the row length is 20"):
         pipeline.check_fits(

@@ -218,8 +218,11 @@ def test_entropy_advantage_keeps_signs_and_gives_no_gradient():
     assert np.all(shaped >= advantage)
     without = advantages.EntropyAdvantage(alpha=0.0)
     np.testing.assert_array_equal(without(advantage, entropy), advantage)
-    slope = jax.grad(lambda h: jnp.sum(rule(advantage, h)))(entropy)
-    assert not np.any(slope)
+    # Once the share of the advantage is the smaller one, once the entropy is.
+    for size in (1, 100):
+        slope = jax.grad(lambda h, s=size: jnp.sum(rule(s * advantage, h)))(entropy)
+        assert not np.any(slope)
+    assert (rule(100 * advantage, entropy) > rule(100 * advantage, 0 * entropy))[0]
 
 
 @pytest.mark.parametrize("rule", RULES + WHITENED, ids=lambda f: f.__name__)

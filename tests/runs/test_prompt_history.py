@@ -24,6 +24,19 @@ def test_what_was_recorded_is_found_again_also_from_a_checkpoint():
     assert all(len(key) == 32 for key in history.saved())
 
 
+def test_a_visit_replaces_what_was_known_since_it_counts_the_ones_before():
+    history = recorded()
+    again = PromptStats(*np.array([[2, 3], [0.75, 0.5], [0.3, 0.4]], np.float32))
+    history.record([LONG, OTHER], again)
+    known = history.before([LONG, OTHER])
+    for column, expected in zip(
+        (known.visits, known.mean, known.deviation),
+        ([2, 3], [0.75, 0.5], [0.3, 0.4]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(column, expected, rtol=1e-6)
+
+
 def test_the_texts_of_an_earlier_checkpoint_are_recognized():
     saved = {f"{LONG.id}\n{LONG.question}": [3.0, 0.5, 0.1]}
     np.testing.assert_array_equal(PromptHistory(saved).before([LONG]).visits, [3])

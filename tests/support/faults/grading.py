@@ -52,7 +52,7 @@ FAULTS = [
         "rewards/verifier.py",
         "future = self._proved.get((gold, answer))",
         "future = next((f for (g, _), f in self._proved.items() if g == gold), None)",
-        (VERIFIER,),
+        ("rewards/test_remembered.py",),
     ),
     Fault(
         "a timeout is remembered",

@@ -161,7 +161,7 @@ FAULTS = [
         "objectives/gates/clipping.py",
         "return risen, jnp.where(lower < self.low_stop, upper, higher)",
         "return risen, higher",
-        (GOLDEN,),
+        ("objectives/test_fitted_bounds.py",),
     ),
     Fault(
         "DPPO bounds the logarithm of the ratio",

@@ -29,7 +29,7 @@ LIBRARIES = (
 )
 _TESTS = str(pathlib.Path(__file__).parents[2])
 _OWN = ("maspo_jax", "support", "conftest")
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+?)(?: - .*)?$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -103,7 +103,7 @@ FAULTS = [
         "config/serialization.py",
         '    "updates.microbatches",\n',
         '    "updates.microbatches",\n    "updates.minibatches",\n',
-        (CONFIG,),
+        ("runs/test_resumable.py",),
     ),
     Fault(
         "a run goes on to fewer steps",
