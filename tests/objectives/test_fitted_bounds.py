@@ -43,7 +43,8 @@ def ends(kind, targets, weight, needed, lower_first):
     """Compares the bounds for every target, and returns them."""
     seen = []
     for target in targets:
-        gate = kind(target=float(target))
+        # So small that the other bound would be at its stop first.
+        gate = kind(target=float(target), low_step=0.01)
 
         def met(lower, upper, target=target):
             return needed(target, *shares(lower, upper, weight))
