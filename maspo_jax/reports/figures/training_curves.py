@@ -218,7 +218,9 @@ def plot_shares(axes, steps, shares, counts, color):
     """
     few = (counts < FEW).any(0)
     plot(axes, steps, np.where(few, np.nan, shares), color, band=False, alpha=PALE)
-    beside = np.convolve(few, [1, 1, 1], "same") > 0  # the dots reach what is solid
+    beside = few.copy()  # the dots reach what is solid
+    beside[1:] |= few[:-1]
+    beside[:-1] |= few[1:]
     style = {"alpha": PALE, "linestyle": ":"}
     plot(axes, steps, np.where(beside, shares, np.nan), color, band=False, **style)
     if len(shares) > 1:
