@@ -38,6 +38,7 @@ def test_a_run_leaves_what_it_promises(finished):
         "rollouts",
         "checkpoints",
         "learning_curve.png",
+        "learning_curve.svg",
     }
     assert (folder / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
     assert "before (0 steps)" in output and "after (4 steps)" in output

@@ -181,6 +181,15 @@ def test_the_share_of_few_tokens_is_marked(run, monkeypatch):
     assert drawing(monkeypatch, [run("old", 0.5)]).axes[2].get_legend() is None
 
 
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_a_run_of_no_step_or_of_one_is_drawn(run, monkeypatch, lines):
+    folder = run("short", 0.5, tokens=lambda step: 10)
+    log = folder / "metrics.jsonl"
+    log.write_text("\n".join([*log.read_text().splitlines()[:lines], ""]))
+    solid, dotted = drawing(monkeypatch, [folder]).axes[2].lines
+    assert len(solid.get_xdata()) == len(dotted.get_xdata()) == lines - 1
+
+
 def test_an_svg_is_written_beside_the_picture(run, tmp_path):
     draw_learning_curves([run("one", 0.5)], tmp_path / "curves.png")
     assert "<svg" in (tmp_path / "curves.svg").read_text()[:500]

@@ -78,7 +78,8 @@ class HubProblems:
         except ImportError as error:
             raise ValueError(
                 f"{self.name}: data sets of the Hub need the `datasets` library: "
-                "pip install 'datasets>=4', or give a file with ProblemFile(...)"
+                "pip install 'maspo_jax[hub]', in a clone pip install -e '.[hub]', or "
+                "give a file with ProblemFile(...)"
             ) from error
         try:
             return datasets.load_dataset(
