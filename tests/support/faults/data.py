@@ -165,15 +165,15 @@ FAULTS = [
     Fault(
         "the gold of GSM8K is behind the first hashes",
         "data/sources/fields.py",
-        "_, marker, gold = text(value, field).rpartition(_HASHES)",
-        "_, marker, gold = text(value, field).partition(_HASHES)",
+        "_, marker, gold = written.rpartition(_HASHES)",
+        "_, marker, gold = written.partition(_HASHES)",
         (SCHEMAS,),
     ),
     Fault(
         "the gold of MATH is in the first box",
         "data/sources/fields.py",
-        "in reversed([match.end() for match in golds.BOX.finditer(solution)]):",
-        "in [match.end() for match in golds.BOX.finditer(solution)]:",
+        "return golds.final(found[-1], field)",
+        "return golds.final(found[0], field)",
         (SCHEMAS,),
     ),
     Fault(

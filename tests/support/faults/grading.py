@@ -8,8 +8,8 @@ FAULTS = [
     Fault(
         "a grader in process is given the reasoning, too",
         "rewards/declaration.py",
-        "return as_verdict(grader(strip_reasoning(response), gold))",
-        "return as_verdict(grader(response, gold))",
+        "text = response if steps else strip_reasoning(response)",
+        "text = response",
         (f"{GRADING}::test_a_response_is_graded_whole_but_for_its_reasoning",),
     ),
     Fault(
@@ -64,7 +64,7 @@ FAULTS = [
     Fault(
         "what no worker could prove is right",
         "rewards/verifier.py",
-        '"undecided": ("wrong", "not proved equal"),',
+        '"undecided": ("wrong", UNPROVED),',
         '"undecided": ("correct", "not proved unequal"),',
         (VERIFIER, "rewards/test_equivalence.py"),
     ),

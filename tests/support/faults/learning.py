@@ -242,9 +242,9 @@ FAULTS = [
         review="F12",
         also=(
             (
-                "            rollout = worker.collect(state.policy, step)",
+                "            rollout = worker.collect(state.policy, step, leave)",
                 """            before = worker.stream.get_state()
-            rollout = worker.collect(state.policy, step)""",
+            rollout = worker.collect(state.policy, step, leave)""",
             ),
         ),
     ),

@@ -184,8 +184,8 @@ FAULTS = [
     Fault(
         "processes count their responses from the first",
         "rollout/worker.py",
-        "+ origin % size - own.start",
-        "+ origin % size",
+        "place = origin[row] - begin - own.start",
+        "place = origin[row] - begin",
         (COLLECTING,),
     ),
     Fault(
@@ -198,15 +198,15 @@ FAULTS = [
     Fault(
         "padding is decoded into the text",
         "rollout/grading.py",
-        "tokenizer.decode(row[mask])",
-        "tokenizer.decode(row)",
+        "drawn = _kept(sequences.response, sequences.response_mask)\n    thinking",
+        "drawn = sequences.response.tolist()\n    thinking",
         (f"{GRADING}::test_responses_meet_their_own_answers_without_padding",),
     ),
     Fault(
         "a prompt that opens the reasoning is forgotten",
         "rollout/grading.py",
-        "THINK * thinking + tokenizer",
-        "tokenizer",
+        "return [THINK * opens + text for opens",
+        "return [text for opens",
         (f"{GRADING}::test_behind_an_opened_reasoning_only_what_follows_it_is_graded",),
     ),
     Fault(

@@ -143,15 +143,15 @@ FAULTS = [
     Fault(
         "the word of a command chooses a gate and loses its settings",
         "config/loading.py",
-        "        default = _replaced(default, names, _part(option, *field, value))",
-        "        _part(option, *field, value)",
+        "            default = _replaced(default, names, part)",
+        "            _replaced(default, names, part)",
         ("cli/test_words.py",),
     ),
     Fault(
         "files of a mixture are not recorded",
         "runs/provenance.py",
-        "    if isinstance(part, tuple | list):\n        inside = part",
-        "    if isinstance(part, list):\n        inside = part",
+        "    if isinstance(part, tuple | list):\n        return part",
+        "    if isinstance(part, list):\n        return part",
         ("runs/test_origins.py",),
     ),
 ]
