@@ -11,6 +11,7 @@ from maspo_jax import api
 from maspo_jax.cli.console import command, status
 from maspo_jax.data.prompts import templates
 from maspo_jax.evaluation.benchmarks import PUBLISHED, Evaluation
+from maspo_jax.models.huggingface import architecture
 from maspo_jax.settings import setting
 
 _PROTOCOL = {field.name: field for field in dataclasses.fields(Evaluation)}
@@ -138,6 +139,9 @@ class Evaluate:
         Evaluation(**given)  # refuses what cannot be sampled, before anything is loaded
         if not self.benchmarks:
             raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
+        if pathlib.Path(self.policy, "config.json").is_file():
+            if not architecture.is_run(self.policy):  # said before JAX is loaded
+                architecture.check_folder(self.policy)
         for remark in names_alike(self.benchmarks):
             print(remark)
         with status("loading JAX"):

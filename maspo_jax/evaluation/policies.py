@@ -17,10 +17,10 @@ from maspo_jax.data.prompts.tokenizer import FileTokenizer
 from maspo_jax.evaluation.benchmarks import Evaluation
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
-from maspo_jax.models.huggingface import load
+from maspo_jax.models.huggingface import architecture, load
 from maspo_jax.models.huggingface.load import config_of
 from maspo_jax.runs import checkpoints, provenance, run_folder
-from maspo_jax.storage import closest, read_json_object
+from maspo_jax.storage import closest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _found(name, step, dtype, template):
             f"{folder} is not the folder of a run, nor a checkpoint of Hugging Face: "
             "no config.json"
         )
-    if folder.is_dir() and "model_type" not in read_json_object(file):
+    if folder.is_dir() and architecture.is_run(folder):
         if template is not None:
             raise ValueError(
                 f"template={template}: a run is asked with the template it was trained "

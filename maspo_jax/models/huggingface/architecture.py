@@ -34,6 +34,11 @@ FIXED = {
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
+def is_run(folder):
+    """Whether the `config.json` of a folder is that of a run, and no checkpoint's."""
+    return "class" in read_json_object(pathlib.Path(folder) / "config.json")
+
+
 def check_folder(name, revision=None):
     """Checks `config.json` of a checkpoint: a folder, or a name on the hub.
 
