@@ -68,7 +68,8 @@ class Train:
         check_experiment_file(self.experiment)
         name = pathlib.Path(self.experiment).stem
         run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
-        results_folder(run_dir, "--run")
+        if "://" in str(run_dir):
+            results_folder(run_dir, "--run")  # before JAX is loaded
         with status("loading JAX"):
             from maspo_jax import distributed
             from maspo_jax.config import loading

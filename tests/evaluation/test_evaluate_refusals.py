@@ -75,7 +75,7 @@ def test_what_is_no_policy_is_refused(chain_files, tmp_path):
         ("empty", "is not the folder of a run"),
         ("qwen", "num_attention_heads=None: must be a whole number"),
         ("broken", "config.json is not JSON"),
-        ("other", "config.json is not that of a run"),
+        ("other", "model_type is missing"),
     ):
         out = tmp_path / "out"
         status, output = evaluation(tmp_path / name, chain_files[0], out=out)

@@ -1,5 +1,7 @@
 """A small checkpoint as `transformers` writes it, and an experiment on it."""
 
+import pathlib
+
 import pytest
 from conftest import REFERENCE_DATA, ROOT
 
@@ -70,10 +72,17 @@ def write_checkpoint(folder, problems):
 
 
 def write_experiment(file, checkpoint, problems):
-    """Writes `experiments/checkpoint.py` for a checkpoint and a file of problems."""
+    """Writes `experiments/checkpoint.py` for a checkpoint and a file of problems.
+
+    Beside the problems come a few others, to be held out.
+    """
     text = (ROOT / "experiments" / "checkpoint.py").read_text()
     text = text.replace('"checkpoint"', repr(str(checkpoint)))
-    for name in ("train.jsonl", "test.jsonl"):
-        text = text.replace(f'"{name}"', repr(str(problems)))
+    text = text.replace('"train.jsonl"', repr(str(problems)))
+    held_out = pathlib.Path(problems).with_name("held_out.jsonl")
+    rows = (REFERENCE_DATA / "gsm8k" / "train.jsonl").read_text().splitlines(True)[32:]
+    short = "".join(row for row in rows if len(row) < 700)
+    (file.parent / held_out).write_text(short)
+    text = text.replace('"test.jsonl"', repr(str(held_out)))
     file.write_text(text)
     return file
