@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, mesh, size):
         self.mesh, self.size, self.stream = mesh, size, Stream()
 
-    def collect(self, policy, step):
+    def collect(self, policy, step, between_rounds=None):
         self.stream.taken += 1
         rng, rows = np.random.default_rng(step), PROMPTS * RESPONSES
         mask = np.arange(LENGTH)[None] < rng.integers(2, LENGTH, (rows, 1))
@@ -68,12 +68,18 @@ class Recorder:
     def __init__(self):
         self.lines, self.saved, self.newest = [], [], None
 
+    def finish(self):
+        pass
+
     def write(self, stage, step, metrics):
         self.lines.append((stage, step, metrics))
 
     def write_updates(self, done, updates):
         for number, metrics in enumerate(updates, done + 1):
             self.write("update", number, metrics)
+
+    def asked(self, checkpoints, step, state, unit):
+        self.lines.append(("asked", step, state().data))  # also within the next step
 
     def save(self, steps, state):
         self.saved.append((steps, state))
@@ -113,9 +119,8 @@ def finished():
         log=recorder,
         clock=Clock(display),
         interrupts=types.SimpleNamespace(requested=0),
-        stop_if_asked=lambda checkpoints, step, state, unit: recorder.lines.append(
-            ("asked", step, state().data)
-        ),
+        stop_if_asked=recorder.asked,
+        save_is_due=lambda *about: True,
     )
     worker = Worker(mesh, experiment.decoder.vocabulary)
     with contextlib.ExitStack() as held:
@@ -152,7 +157,7 @@ def test_what_is_saved_goes_on_behind_its_step(finished):
     for steps, state in recorder.saved:
         assert state.data == {"taken": steps}
         assert state.policy_version == 2 * steps
-    assert recorder.of("asked") == {1: {"taken": 1}, 2: {"taken": 2}}
+    assert recorder.of("asked") == {step: {"taken": step} for step in range(3)}
 
 
 def test_every_step_is_measured_with_the_policy_behind_it(finished):
@@ -171,7 +176,10 @@ def test_the_reference_is_the_policy_at_the_start_also_of_a_run_that_goes_on(tmp
     learner = learners.build(experiment, mesh)
     policy = states.begin(experiment, learner.optimizer, mesh).policy
     moved = jax.tree.map(lambda leaf: leaf + 1, policy)
-    run = types.SimpleNamespace(experiment=experiment, folder=tmp_path)
+    display = types.SimpleNamespace(note=lambda text: None)
+    run = types.SimpleNamespace(
+        experiment=experiment, folder=tmp_path, display=display
+    )
     first = loop.reference_of(run, learner, 0, policy)
     again = loop.reference_of(run, learner, 4, moved)
     for one, two, expected in zip(

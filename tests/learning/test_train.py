@@ -33,6 +33,7 @@ def test_a_run_leaves_what_it_promises(finished):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "config.json",
+        "provenance.jsonl",
         "metrics.jsonl",
         "tensorboard",
         "rollouts",
