@@ -3,6 +3,7 @@
 One that cannot be written, or is asked to stop within a step, loses no finished step.
 """
 
+import contextlib
 import json
 import os
 import random
@@ -12,12 +13,12 @@ import signal
 
 import pytest
 from conftest import EXPERIMENTS, arrays, command, measured, run
-from support.processes import LIMIT, files_of_at_most, launch
+from support.processes import files_of_at_most
 
 from maspo_jax.cli import evaluate
 from maspo_jax.learning.learner import Learner
 from maspo_jax.rollout.worker import Worker
-from maspo_jax.runs.checkpoints import steps_of
+from maspo_jax.runs.checkpoints import Checkpoints, steps_of
 from maspo_jax.runs.metrics_log import MetricsLog
 
 RIGHT = EXPERIMENTS / "tiny_right.py"
@@ -149,19 +150,23 @@ def test_a_full_disk_at_the_metrics(folder, tiny_run, monkeypatch):
     assert "damaged" not in goes_on(folder, tiny_run)
 
 
-def test_a_save_that_fails_stops_the_run_in_one_line(folder, tiny_run):
+def test_a_save_that_fails_stops_the_run_in_one_line(folder, tiny_run, monkeypatch):
     """A limit on the size of files is a disk that is full, to whoever writes."""
     shutil.rmtree(stage(folder) / "4")
-    # Enough for the log, and not for the largest file of any checkpoint.
-    limit = (tiny_run / "metrics.jsonl").stat().st_size + 1_000
-    assert limit < max(path.stat().st_size for path in stage(folder).rglob("*"))
-    with files_of_at_most(limit):  # which the process inherits
-        words = ("train", RIGHT, "--run", folder)
-        process = launch(*words, JAX_ENABLE_COMPILATION_CACHE="false")
-    output, _ = process.communicate(timeout=LIMIT)
-    line = output.splitlines()[-1]
-    assert process.returncode == 2 and "Traceback" not in output, output
+    save = Checkpoints.save
+
+    def full(checkpoints, steps, state):
+        if steps == 4:
+            held.enter_context(files_of_at_most(2_000))  # until the run has ended
+        save(checkpoints, steps, state)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    with contextlib.ExitStack() as held:
+        status, output = command(RIGHT, "--run", folder)
+    monkeypatch.undo()
+    assert status == 2 and "Traceback" not in output, output
     saved = f"error: {stage(folder) / '4'} could not be written: File too large; raise"
+    line = next(line for line in output.splitlines() if line.startswith("error: "))
     assert line.startswith(saved) and line.endswith("goes on from step 2")
     assert {path.name for path in stage(folder).iterdir()} == {"2"}
     goes_on(folder, tiny_run)

@@ -177,9 +177,7 @@ def test_the_reference_is_the_policy_at_the_start_also_of_a_run_that_goes_on(tmp
     policy = states.begin(experiment, learner.optimizer, mesh).policy
     moved = jax.tree.map(lambda leaf: leaf + 1, policy)
     display = types.SimpleNamespace(note=lambda text: None)
-    run = types.SimpleNamespace(
-        experiment=experiment, folder=tmp_path, display=display
-    )
+    run = types.SimpleNamespace(experiment=experiment, folder=tmp_path, display=display)
     first = loop.reference_of(run, learner, 0, policy)
     again = loop.reference_of(run, learner, 4, moved)
     for one, two, expected in zip(
