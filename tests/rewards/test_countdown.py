@@ -245,7 +245,9 @@ def tasks(tmp_path_factory):
 def trained(tasks, tmp_path_factory):
     """The folder of a run on Countdown tasks."""
     folder = tmp_path_factory.mktemp("countdown")
-    path = folder / "experiment.py"
+    path, held_out = folder / "experiment.py", folder / "held_out.jsonl"
+    rows = [{"target": n + 4, "nums": [n, 4]} for n in range(10, 18)]
+    held_out.write_text("\n".join(map(json.dumps, rows)))
     path.write_text(
         f"""
 import dataclasses, sys
@@ -259,7 +261,7 @@ tasks = ProblemFile({str(tasks)!r})
 experiment = dataclasses.replace(
     experiment,
     train_set=tasks,
-    validation=Validation(tasks, problems=8),
+    validation=Validation(ProblemFile({str(held_out)!r}), problems=8),
     grading=Grading(graders.countdown),
     steps=1,
 )

@@ -165,8 +165,11 @@ def test_a_binder_without_its_parts_is_refused(text):
     "text, rounding",
     [
         (r"\sqrt2 \approx 1.41", True),
-        (r"\sqrt2 \approx 1.42", True),  # within one unit of the last digit
-        (r"\sqrt2 \approx 1.43", False),
+        (r"\sqrt2 \approx 1.42", False),  # neither rounded nor cut off
+        (r"\sqrt3 \approx 1.73", True),
+        (r"\frac23 \approx 0.66", True),
+        (r"\sqrt2 \approx 1.41422", True),  # from five digits on, by one
+        (r"\sqrt2 \approx 1.41423", False),
         (r"1.414 \approx 1.41", False),
         (r"x \approx 1.41", False),
     ],
