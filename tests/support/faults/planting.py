@@ -114,7 +114,7 @@ def run_tests(root, tests, limit, first=True):
     Returns:
         The `Outcome`.
     """
-    words = ["-q", "-n0", "-p", "no:cacheprovider", *["-x"] * first]
+    words = ["-n0", "-p", "no:cacheprovider", *["-x"] * first]
     words += [f"tests/{test}" for test in tests]
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as shown:
