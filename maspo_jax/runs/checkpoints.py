@@ -51,6 +51,7 @@ class Checkpoints:
         _leave_errors_to_us()
         self._note = note
         self._saved = self._saving = None  # steps
+        self._failed = False
         self._since = time.monotonic()
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +73,8 @@ class Checkpoints:
                 raise
         finally:
             self._checkpointer.close()
+            if self._failed:  # other writes of it may have gone on until now
+                self._clear()
 
     @property
     def newest(self):
@@ -219,7 +222,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            failed, self._saving = self._saving, None
+            failed, self._saving, self._failed = self._saving, None, True
             self._clear()
             cause = error.__cause__ if isinstance(error, WriteError) else error
             found = write_error(self._folder / str(failed), cause)

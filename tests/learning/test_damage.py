@@ -3,22 +3,23 @@
 One that cannot be written, or is asked to stop within a step, loses no finished step.
 """
 
-import contextlib
 import json
 import os
 import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 
 import pytest
-from conftest import EXPERIMENTS, arrays, command, measured, run
-from support.processes import files_of_at_most
+from conftest import EXPERIMENTS, ROOT, arrays, command, measured, run
+from support.processes import LIMIT, files_of_at_most
 
 from maspo_jax.cli import evaluate
 from maspo_jax.learning.learner import Learner
 from maspo_jax.rollout.worker import Worker
-from maspo_jax.runs.checkpoints import Checkpoints, steps_of
+from maspo_jax.runs.checkpoints import steps_of
 from maspo_jax.runs.metrics_log import MetricsLog
 
 RIGHT = EXPERIMENTS / "tiny_right.py"
@@ -150,25 +151,41 @@ def test_a_full_disk_at_the_metrics(folder, tiny_run, monkeypatch):
     assert "damaged" not in goes_on(folder, tiny_run)
 
 
-def test_a_save_that_fails_stops_the_run_in_one_line(folder, tiny_run, monkeypatch):
-    """A limit on the size of files is a disk that is full, to whoever writes."""
+# A limit on the size of files is a disk that is full, to whoever writes.
+FULL_AT_STEP_4 = """
+import resource, sys
+from maspo_jax.cli import train
+from maspo_jax.runs.checkpoints import Checkpoints
+
+save = Checkpoints.save
+
+def full(checkpoints, steps, state):
+    if steps == 4:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
+    save(checkpoints, steps, state)
+
+Checkpoints.save = full
+sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_a_save_that_fails_stops_the_run_in_one_line(folder, tiny_run):
     shutil.rmtree(stage(folder) / "4")
-    save = Checkpoints.save
-
-    def full(checkpoints, steps, state):
-        if steps == 4:
-            held.enter_context(files_of_at_most(2_000))  # until the run has ended
-        save(checkpoints, steps, state)
-
-    monkeypatch.setattr(Checkpoints, "save", full)
-    with contextlib.ExitStack() as held:
-        status, output = command(RIGHT, "--run", folder)
-    monkeypatch.undo()
-    assert status == 2 and "Traceback" not in output, output
+    words = [sys.executable, "-c", FULL_AT_STEP_4, str(RIGHT), "--run", str(folder)]
+    environment = os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_ENABLE_COMPILATION_CACHE": "false",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == 2 and "Traceback" not in output, output
     saved = f"error: {stage(folder) / '4'} could not be written: File too large; raise"
-    line = next(line for line in output.splitlines() if line.startswith("error: "))
+    (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
     assert line.startswith(saved) and line.endswith("goes on from step 2")
-    assert {path.name for path in stage(folder).iterdir()} == {"2"}
+    assert steps_of(stage(folder)) == [2]
     goes_on(folder, tiny_run)
 
 
