@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 SILENCE = 4.0  # seconds, which double with every line, so that a log is not filled
 LONGEST_SILENCE = 60.0
@@ -78,7 +79,7 @@ def _watch(reading, noted):
 
 def fail(error, status=2):
     """Says why there is nothing to do. Returns the exit status."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {error}", file=sys.stderr, flush=True)
     return status
 
 
@@ -105,8 +106,44 @@ def command(kind):
                 options = getattr(kind, "parse", usual)(words)
                 return options.run() or 0
         except FloatingPointError as error:
-            return fail(error, status=1)
+            status = fail(error, status=1)
         except (ValueError, OSError) as error:
-            return fail(error)
+            status = fail(error)
+        except Exception as error:
+            status = fail_in_pod(error)
+        leave_pod(status)
+        return status
 
     return main
+
+
+def fail_in_pod(error):
+    """Says what has ended this process of a pod, where no user could have meant it.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        Exception: the error, if this process is on its own.
+    """
+    if not in_pod():
+        raise error
+    from maspo_jax import distributed
+
+    if distributed.lost_peer(error):
+        return fail("another process of this pod has ended; see what it says")
+    traceback.print_exception(error)
+    return 1
+
+
+def leave_pod(status):
+    """Ends this process if others of its pod wait for it."""
+    if in_pod():
+        from maspo_jax import distributed
+
+        distributed.leave(status)
+
+
+def in_pod():
+    """Returns whether this process has joined a pod. Does not load JAX for it."""
+    return "jax" in sys.modules and sys.modules["jax"].distributed.is_initialized()

@@ -7,7 +7,11 @@ from maspo_jax.distributed.hosts import (
     max_over_hosts,
     raise_on_all_hosts,
 )
-from maspo_jax.distributed.launch import initialize_distributed
+from maspo_jax.distributed.launch import (
+    initialize_distributed,
+    leave,
+    lost_peer,
+)
 from maspo_jax.distributed.mesh import (
     AXES,
     BATCH,
@@ -34,7 +38,9 @@ __all__ = [
     "assert_equal_across_hosts",
     "host_slice",
     "initialize_distributed",
+    "leave",
     "local_rows",
+    "lost_peer",
     "make_mesh",
     "max_over_hosts",
     "named_shardings",

@@ -1,10 +1,15 @@
 """Joining a pod: several processes that compute together."""
 
+import os
+import sys
+import threading
+
 import jax
 
 # In seconds: containers of a pod may start minutes apart; a process that has died is
-# noticed by the others after so long without a sign of life.
-JOIN_TIMEOUT, HEARTBEAT = 300, 20
+# noticed by the others after so long without a sign of life; one that has failed waits
+# so long for others that may have failed likewise.
+JOIN_TIMEOUT, HEARTBEAT, FAREWELL = 300, 20, 10
 
 
 def initialize_distributed(pod):
@@ -50,3 +55,26 @@ def initialize_distributed(pod):
         initialization_timeout=JOIN_TIMEOUT,
         heartbeat_timeout_seconds=HEARTBEAT,
     )
+
+
+def lost_peer(error):
+    """Returns whether an error says that another process of the pod has ended."""
+    return isinstance(error, jax.errors.JaxRuntimeError) and "by peer" in str(error)
+
+
+def leave(status):
+    """Ends this process if it has failed alone in its pod, where others wait for it.
+
+    They may be in the middle of a collective that this one never reaches, and JAX would
+    wait 300 s at its exit for all to come. Without it, they end within `HEARTBEAT`.
+
+    Args:
+        status: of the exit.
+    """
+    together = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+    together.start()
+    together.join(FAREWELL)
+    if together.is_alive():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -23,8 +23,28 @@ def conclude(folder, display):
         length = f"{line['response_length/mean']:.1f} tokens"
         table.add_row(when, f"{line['accuracy']:.1%}", length)
     display.console.print(table)
+    display.note(cost(run_folder.read_metrics(folder, "reinforcement")))
     with writing(folder / "learning_curve.png"):
         picture = draw_learning_curves([folder], folder / "learning_curve.png")
     display.note(f"The learning curve is in {picture}")
     display.note(f"Sampled responses, with the gate of each token: {folder}/rollouts")
+    display.note(f"Checkpoints: {folder}/checkpoints/reinforcement")
+    display.note(f"Measure the policy: maspo evaluate {folder} PROBLEMS.jsonl")
     display.note(f"Compare runs: maspo figures {folder} OTHER_RUN --out .")
+
+
+def cost(lines):
+    """Returns a sentence on what the steps of a run have cost.
+
+    Args:
+        lines: of the stage `reinforcement`; what a damaged log has lost is not counted.
+    """
+    if not lines:
+        return "no step was run"
+    seconds = round(sum(line["time/step"] for line in lines))
+    tokens = sum(line["tokens"] for line in lines)
+    hours, minutes = divmod(seconds // 60, 60)
+    return (
+        f"{len(lines)} steps took {hours}:{minutes:02d}:{seconds % 60:02d}, without "
+        f"validation, and drew {tokens:,.0f} response tokens"
+    )

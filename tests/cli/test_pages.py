@@ -4,11 +4,15 @@ import ast
 import importlib
 import inspect
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 from conftest import EXPERIMENTS, ROOT, run
+from support.checkpoint_files import write_checkpoint, write_problems
 
 from maspo_jax import arguments
 from maspo_jax.cli import main as cli
@@ -120,7 +124,7 @@ def test_the_sources_of_the_guide_are_made_as_they_are_printed(clone):
 
 
 def test_the_shell_blocks_of_the_readme_run_as_they_are_printed(clone, monkeypatch):
-    """Those that need no checkpoint; the others are in test_checkpoint_jobs.py."""
+    """Those that need no checkpoint."""
     rows = '{"problem": "1+1=?", "answer": "2"}\n'
     (clone / "train.jsonl").write_text(rows)
     for words in commands("README.md"):
@@ -136,3 +140,35 @@ def test_the_shell_blocks_of_the_readme_run_as_they_are_printed(clone, monkeypat
         "alpha_0.5",
         "dgpo",
     }
+
+
+@pytest.mark.slow
+def test_the_block_of_the_readme_on_a_checkpoint_runs_in_a_shell(clone):
+    """With the lengths of the page; a small policy, few problems, few steps."""
+    problems = write_problems(clone / "train.jsonl")
+    write_checkpoint(clone / "checkpoint", problems, longest=1024)
+    rows = problems.read_text().splitlines(True)
+    problems.write_text("".join(rows[:-4]))
+    (clone / "test.jsonl").write_text("".join(rows[-4:]))
+    text = (ROOT / "experiments" / "checkpoint.py").read_text()
+    for released, small in (
+        ("problems=64", "problems=4"),
+        ("updates=100", "updates=12"),
+        ("batch=16", "batch=2"),
+        ("prompts=32, responses=8", "prompts=4, responses=2"),
+        ("steps=100", "steps=1"),
+    ):
+        assert text.count(released) == 1
+        text = text.replace(released, small)
+    (clone / "experiments" / "checkpoint.py").write_text(text)
+    (block,) = [each for each in blocks("README.md", "bash") if "maspo export" in each]
+    command = f'maspo() {{ "{sys.executable}" -m maspo_jax "$@"; }}\n{block}'
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", command],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (clone / "comparison" / "comparison.md").is_file()
+    assert (clone / "exported" / "model.safetensors").is_file()

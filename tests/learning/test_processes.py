@@ -1,12 +1,16 @@
 """Real processes: signals, sudden death, and two that compute as one."""
 
 import json
+import resource
 import signal
+import time
 
 import pytest
 from conftest import arrays, measured
-from support.processes import LIMIT, free_port, launch, wait_for
+from support import processes
+from support.processes import LIMIT, free_port, wait_for
 
+from maspo_jax.distributed import launch
 from maspo_jax.runs import run_folder
 
 STEPS = 16  # enough to be interrupted among
@@ -22,7 +26,7 @@ def start(*words, experiment="tiny", steps=STEPS, devices=1):
     """Starts the training command in a process of its own."""
     file = f"tests/experiments/{experiment}.py"
     words = (file, "--steps", steps, *words)
-    return launch("train", *words, devices=devices)
+    return processes.launch("train", *words, devices=devices)
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +152,32 @@ def answers(folder, files):
         for file in (folder / "rollouts").glob(files)
         for row in map(json.loads, file.read_text().splitlines())
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_process_that_cannot_save_ends_the_pod(tmp_path, which):
+    """No other waits for it much longer than it takes to miss its heartbeat."""
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    pod = [
+        start(
+            *("--run", str(folder), "--pod", f"{address}/{index}/2", "--fsdp", 4),
+            devices=2,
+        )
+        for index in range(2)
+    ]
+    log = folder / "metrics.jsonl"
+    wait_for(lambda: log.exists() and '"reinforcement"' in log.read_text(), pod[0])
+    _, most = resource.prlimit(pod[which].pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pod[which].pid, resource.RLIMIT_FSIZE, (4000, most))
+    begun = time.monotonic()
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    assert time.monotonic() - begun < 4 * (launch.FAREWELL + launch.HEARTBEAT)
+    assert pod[which].returncode == 2, outputs[which]
+    assert pod[1 - which].returncode != 0, outputs[1 - which]
+    (line,) = [line for line in outputs[which].splitlines() if "could not be" in line]
+    assert line.startswith("error: ") and "the same command goes on from" in line
+    assert "Traceback" not in outputs[which]
 
 
 def test_processes_that_disagree_stop_before_they_begin(tmp_path):

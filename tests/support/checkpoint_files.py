@@ -28,7 +28,7 @@ def write_problems(file):
     return file
 
 
-def write_checkpoint(folder, problems):
+def write_checkpoint(folder, problems, longest=512):
     """Writes a small Qwen2 in three files, and a tokenizer made for some problems."""
     torch = pytest.importorskip("torch", reason="an oracle, from the extra `oracles`")
     transformers = pytest.importorskip("transformers", reason="likewise")
@@ -58,7 +58,7 @@ def write_checkpoint(folder, problems):
         num_attention_heads=4,
         num_key_value_heads=2,
         intermediate_size=64,
-        max_position_embeddings=512,
+        max_position_embeddings=longest,
         tie_word_embeddings=True,
         eos_token_id=2,
         pad_token_id=0,
