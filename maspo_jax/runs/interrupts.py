@@ -26,15 +26,19 @@ class Interrupts:
     def __init__(self, display):
         self._display = display
         self._number = 0
-        self._before = {}
+        self._before, self._woken = {}, -1
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
+            # Whoever watches for signals would hear of this one, perhaps when it is over.
+            self._woken = signal.set_wakeup_fd(-1)
         return self
 
     def __exit__(self, *error):
+        if self._before:
+            signal.set_wakeup_fd(self._woken)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

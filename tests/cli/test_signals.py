@@ -1,14 +1,19 @@
 """Ctrl-C ends every command in one line, without a traceback."""
 
 import os
+import pathlib
+import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from conftest import ROOT, TINY
-from support.processes import LIMIT
+from support.processes import LIMIT, wait_for
+
+from maspo_jax.cli.console import signals_end_at_once
+from maspo_jax.runs.display import Display
+from maspo_jax.runs.interrupts import Interrupts
 
 COMMANDS = {
     "figures gates": ["-m", "maspo_jax", "figures", "gates", "--out", "OUT"],
@@ -41,6 +46,13 @@ def ended(process, number):
     return output.splitlines()
 
 
+def handles(process, number):
+    """Returns whether a process has a handler for a signal that ends others."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", status)
+    return int(caught, 16) >> number - 1 & 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_signal_ends_a_command_in_a_line(tmp_path, name, number):
@@ -51,7 +63,7 @@ def test_a_signal_ends_a_command_in_a_line(tmp_path, name, number):
 
 def test_while_it_waits_for_a_response(tmp_path):
     process = start(["-m", "maspo_jax", "grade", "2"], tmp_path)
-    time.sleep(1)
+    wait_for(lambda: handles(process, signal.SIGTERM), process)
     assert ended(process, signal.SIGINT) == ["stopped by SIGINT"]
 
 
@@ -75,3 +87,20 @@ def test_while_the_command_is_loaded(tmp_path):
     process = start(["-c", code], tmp_path)
     output, _ = process.communicate(timeout=LIMIT)
     assert (process.returncode, output) == (-signal.SIGINT, "stopped by SIGINT\n")
+
+
+def test_while_a_run_notes_them_nobody_else_hears_of_them():
+    """Who hears of one late, when the run is over, would end the process by it."""
+
+    def watched():
+        place = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(place)
+        return place >= 0
+
+    with signals_end_at_once(), Display(quiet=True) as display:
+        assert watched()
+        with Interrupts(display) as interrupts:
+            assert not watched()
+            signal.raise_signal(signal.SIGTERM)
+        assert interrupts.requested == signal.SIGTERM
+        assert watched()
