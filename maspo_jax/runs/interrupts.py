@@ -32,7 +32,7 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 self._before[number] = signal.signal(number, self._note)
-            # Whoever watches for signals would hear of this one, perhaps when it is over.
+            # Who watches for signals would hear of it, perhaps when all is over.
             self._woken = signal.set_wakeup_fd(-1)
         return self
 
