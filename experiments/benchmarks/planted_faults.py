@@ -6,7 +6,7 @@ Each of `tests/support/faults` is put alone into a copy of this checkout, where 
 tests it names run until one fails; before that, all of these tests have to pass there.
 Prints a line for each fault, writes the table, and ends with status 1 if less than 95%
 are noticed, or one of the review that first planted faults is missed. `--only` takes
-words of names, and writes nothing.
+words of names, and writes nothing; `--jobs` so many copies are tried at a time.
 
 Result: experiments/results/planted_faults.md.
 """
@@ -14,6 +14,7 @@ Result: experiments/results/planted_faults.md.
 import argparse
 import datetime
 import importlib.metadata
+import multiprocessing
 import pathlib
 import platform
 import sys
@@ -34,6 +35,7 @@ def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help="words of names")
     parser.add_argument("--limit", type=int, default=180, help="seconds for a fault")
+    parser.add_argument("--jobs", type=int, default=1, help="copies at a time")
     parser.add_argument("--out", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args(words)
     chosen = [
@@ -41,33 +43,53 @@ def main(words=None):
         for fault in faults.everything()
         if not options.only or any(word in fault.name for word in options.only)
     ]
+    if not chosen or options.jobs < 1:
+        parser.error("give --jobs of 1 or more, and --only words that names have")
     begun = time.perf_counter()
     planting.preload()
-    with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder, "copy")
-        planting.copy_tree(ROOT, copy)
-        tests = dict.fromkeys(test for fault in chosen for test in fault.tests)
+    tests = list(dict.fromkeys(test for fault in chosen for test in fault.tests))
+    parts = [tests[first :: options.jobs] for first in range(options.jobs)]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        multiprocessing.get_context("fork").Pool(
+            options.jobs, take_copy, (folder,)
+        ) as pool,
+    ):
         limit = options.limit * len(chosen)
-        whole = planting.run_tests(copy, tests, limit)
-        if whole.noticed or "passed" not in whole.output:
-            print(whole.output)
-            print("these tests do not pass without any fault", file=sys.stderr)
-            return 2
-        print(f"{len(tests)} tests and files pass in {whole.seconds:.0f} s", flush=True)
-        outcomes = [tried(fault, copy, options.limit) for fault in chosen]
+        wholes = pool.starmap(whole, [(part, limit) for part in parts if part], 1)
+        for outcome in wholes:
+            if outcome.noticed or "passed" not in outcome.output:
+                print(outcome.output)
+                print("these tests do not pass without any fault", file=sys.stderr)
+                return 2
+        seconds = sum(outcome.seconds for outcome in wholes)
+        print(f"{len(tests)} tests and files pass in {seconds:.0f} s", flush=True)
+        tries = [(fault, options.limit) for fault in chosen]
+        outcomes = pool.starmap(tried, tries, 1)
     rows = list(zip(chosen, outcomes, strict=True))
-    minutes = (time.perf_counter() - begun) / 60
-    text = report(rows, whole.seconds, minutes)
+    text = report(rows, seconds, (time.perf_counter() - begun) / 60, options.jobs)
     print(text.splitlines()[2])
     if not options.only:
         options.out.write_text(text, "utf-8")
     return 0 if enough(rows) else 1
 
 
-def tried(fault, copy, limit):
+def take_copy(folder):
+    """Makes the copy of the checkout that this process plants its faults in."""
+    global COPY
+    COPY = pathlib.Path(folder, str(multiprocessing.current_process().pid))
+    planting.copy_tree(ROOT, COPY)
+
+
+def whole(tests, limit):
+    """Returns the `Outcome` of tests without a fault."""
+    return planting.run_tests(COPY, tests, limit)
+
+
+def tried(fault, limit):
     """Returns the `Outcome` of one fault, having said it."""
-    with planting.planted(fault, copy):
-        outcome = planting.run_tests(copy, fault.tests, limit)
+    with planting.planted(fault, COPY):
+        outcome = planting.run_tests(COPY, fault.tests, limit)
     print(f"{outcome.seconds:5.0f} s  {fault.name}: {outcome.by}", flush=True)
     return outcome
 
@@ -79,7 +101,7 @@ def enough(rows):
     return sum(noticed) >= NEEDED * len(noticed) and all(reviewed)
 
 
-def report(rows, baseline, minutes):
+def report(rows, baseline, minutes, jobs):
     """Returns the page: how it was made, and a line for each fault."""
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("jax", "pytest")
@@ -92,8 +114,8 @@ def report(rows, baseline, minutes):
         f"**{noticed} of {len(rows)} noticed** ({noticed / len(rows):.1%}), "
         f"{reviewed} of them those of the review that first planted faults. "
         f"{datetime.date.today()}, Python {platform.python_version()}, {versions}, "
-        f"{platform.machine()}; {minutes:.0f} minutes on one core, of which "
-        f"{baseline:.0f} s for the same tests without a fault. "
+        f"{platform.machine()}; {minutes:.0f} minutes, {jobs} at a time; "
+        f"the same tests without a fault take {baseline:.0f} s of one. "
         "`python experiments/benchmarks/planted_faults.py` makes this table anew.",
         "",
         "| fault | file | noticed by | s |",
