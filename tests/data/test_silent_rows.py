@@ -596,13 +596,43 @@ def test_a_name_that_is_there_twice_is_refused(write):
     assert "twice" in refusal(write(row, name="a.json"))
 
 
+BARE = {"question": ASKED, "answer": "4"}
+ALPACA = {"instruction": ASKED, "input": "?", "output": "4"}
+
+
 @pytest.mark.parametrize("broken", ["\\u0000", "\\ud800"])
-@pytest.mark.parametrize("field", ["problem", "answer"])
-def test_what_is_no_text_is_named(write, broken, field):
-    row = {"problem": ASKED, "answer": "4", field: "ab@"}
-    message = refusal(write(ROW, json.dumps(row).replace("@", broken)))
+@pytest.mark.parametrize(
+    "row, field",
+    [
+        *((BARE, field) for field in ("question", "answer", "solution", "id", "ID")),
+        (verl("4", extra_info={"question": ASKED}), "extra_info.answer"),
+        (verl("4", extra_info={}), "extra_info.index"),
+        (ALPACA, "input"),
+        ({"question": ASKED, "final_answer": "4"}, "context"),
+        ({"prompt": ASKED}, "solution"),
+    ],
+)
+def test_what_is_no_text_is_named(write, broken, row, field):
+    row = json.loads(json.dumps(row))
+    *above, name = field.split(".")
+    inner = row[above[0]] if above else row
+    inner[name] = "\\boxed{4} ab@"
+    bad = json.dumps(row).replace("@", broken)
+    good = json.dumps(row).replace("@", "")
+    message = refusal(write(good, bad))
     assert f"line 2: `{field}` has " in message and "(U+" in message
     message.encode("utf-8")
+
+
+@pytest.mark.parametrize("given", [5, ["a", "b"], {"a": 1}])
+def test_what_a_question_is_about_is_text_or_missing(write, given):
+    message = refusal(write(ALPACA, {**ALPACA, "input": given}))
+    assert "line 2: `input` is not text but" in message
+    for missing in (None, "", " \n", []):
+        path = write({**ALPACA, "input": missing})
+        assert ProblemFile(path)[0].question == ASKED
+    context = {"question": ASKED, "final_answer": "4", "context": given}
+    assert "`context` is not text but" in refusal(write(context))
 
 
 CHOICES = {"question": ASKED, "choices": ["3", "4", "5", "6"]}

@@ -213,11 +213,22 @@ def countdown(row: dict) -> str:
     return json.dumps({"numbers": numbers, "target": row["target"]})
 
 
-def worked(value: Any) -> str | None:
+def worked(value: Any, field: str) -> str | None:
     """Returns a worked solution, None where there is none."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value if isinstance(value, str) and value.strip() else None
+    value = _alone(value)
+    return optional(value, field) if isinstance(value, str) else None
+
+
+def optional(value: Any, field: str) -> str | None:
+    """Returns text that may be missing, None where it is; refuses anything else."""
+    value = _alone(value)
+    blank = value in (None, []) or (isinstance(value, str) and not value.strip())
+    return None if blank else text(value, field)
+
+
+def _alone(value: Any) -> Any:
+    """Returns the element of a list of one, and anything else as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def after_hashes(value: Any, field: str) -> str:
@@ -282,7 +293,7 @@ def check_row(row: dict) -> None:
                 f"the row has pictures in `{name}`, which text cannot show"
             )
     for name in _SUBJECTS:
-        about = worked(row.get(name)) or ""
+        about = worked(row.get(name), name) or ""
         if _PROGRAMMING.fullmatch(about.lower()):
             raise ValueError(
                 f"`{name}` is {about!r}: the row is no math problem, and the tests "
