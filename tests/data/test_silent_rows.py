@@ -695,6 +695,60 @@ def test_what_is_left_out_of_chats_and_questions_is_counted(write, caplog):
         assert "begins with the reasoning of a response" in message
 
 
+PREFILLED = [user(), said("Let me see.\n<think>")]
+GIVEN = {"extra_info": {"question": ASKED}}
+
+
+@pytest.mark.parametrize(
+    "row, schema",
+    [
+        ({"answer": "4"}, None),
+        ({"solution": SOLVED}, None),
+        ({"ground_truth": "4"}, None),
+        ({"reward_model": {"ground_truth": "4"}}, None),
+        ({"reward_model": {"ground_truth": "4"}, **GIVEN}, None),
+        ({"gold": "4"}, Columns("prompt", "gold")),
+    ],
+)
+@pytest.mark.parametrize("form", [list, json.dumps])
+def test_a_response_that_a_prompt_begins_is_refused(write, row, schema, form):
+    good = {"prompt": form([user()]), **row}
+    blank = {"prompt": form([user(), said("")]), **row}
+    begun = {"prompt": form(PREFILLED), **row}
+    assert ProblemFile(write(good, blank), schema)[1].question == ASKED
+    message = refusal(write(good, begun), schema)
+    assert "line 2: `prompt` ends in an assistant turn ('Let me see." in message
+    assert "remove that turn, or name the column `messages`" in message
+
+
+def test_what_an_assistant_says_before_the_question_is_refused(write):
+    greeted = [said("Ask me."), user()]
+    row = {"prompt": greeted, "answer": "4"}
+    message = refusal(write({**row, "prompt": [user()]}, row))
+    assert "line 2: `prompt` has an assistant turn ('Ask me.') before the" in message
+    for turns in (greeted, [*greeted, said("4")]):
+        message = refusal(write({"messages": turns}))
+        assert "`messages` has an assistant turn ('Ask me.') before the" in message
+
+
+def test_turns_of_other_roles_are_counted(write, caplog):
+    spoken = {"content": "Be brief."}
+    for role, remedy in (
+        ("developer", ": set one in the template"),
+        ("tool", ""),
+    ):
+        caplog.clear()
+        len(
+            ProblemFile(
+                write({"prompt": [user(), {"role": role, **spoken}], "answer": "4"})
+            )
+        )
+        (record,) = caplog.records
+        assert record.message.endswith(
+            f"1 chats have a {role} turn, which is left out{remedy}"
+        )
+
+
 def test_gaps_of_tables_have_no_answer(write):
     rows = [{"problem": ASKED, "answer": each} for each in (4.0, float("nan"))]
     path = write(*rows, name="a.parquet")

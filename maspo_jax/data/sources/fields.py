@@ -75,6 +75,7 @@ def question(value: Any, field: str) -> str:
     are left out: how a problem is asked is the experiment's choice, and asking twice
     confuses a policy.
     """
+    chats.check_prompt(value, field)
     asked = text(_asked(value, field), field)
     if _REPR.match(asked.lstrip()) or _is_json_object(asked):
         raise ValueError(

@@ -165,10 +165,9 @@ def _notes(row: dict, columns: set[str], question: str) -> list[str]:
     if fields.links_to_picture(question):
         notes.append("questions link to a picture, unseen in text")
     roles = set().union(*(chats.roles_left_out(row.get(column)) for column in columns))
-    if "system" in roles:
-        notes.append(
-            "chats have a system turn, which is left out: set one in the template"
-        )
+    for role in sorted(roles - {*chats.ASSISTANTS}):
+        remedy = ": set one in the template" if role in ("system", "developer") else ""
+        notes.append(f"chats have a {role} turn, which is left out{remedy}")
     return notes
 
 

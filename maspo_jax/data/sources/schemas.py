@@ -101,6 +101,7 @@ def _parse_verl(row: dict) -> Parts:
     extra = fields.record(row.get("extra_info"), "extra_info", needed=False)
     written = extra.get("raw_problem") or extra.get("question")
     if written:
+        chats.check_prompt(row.get("prompt"), "prompt")
         asked = fields.question(written, "extra_info.question")
     else:
         asked = fields.question(row.get("prompt"), "prompt")
