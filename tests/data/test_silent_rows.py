@@ -7,6 +7,7 @@ import pytest
 
 from maspo_jax.data.prompts import markup, templates
 from maspo_jax.data.sources import Columns, ProblemFile
+from maspo_jax.rewards import extraction
 
 ASKED = "What is $2+2$?"
 SOLVED = "It is $\\boxed{4}$, as $2+2=4$."
@@ -175,13 +176,42 @@ def test_answers_in_words_stay(write, gold):
         "word " * 21,
         "The answer is four.",
         "So $x$ must be $4$.",
-        "<think>\nmaybe 4",
-        "so </think> 4",
     ],
 )
 def test_prose_is_no_answer(write, gold):
     message = refusal(write(verl("4"), verl(gold)))
     assert "line 2: `reward_model.ground_truth` is prose" in message
+
+
+TAGS = [
+    *((f"<{kind}>", f"</{kind}>") for kind in ("think", "Thinking", "thought")),
+    *(("<reasoning>", "</reasoning>"), ("<seed:think>", "</seed:think>")),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+]
+
+
+@pytest.mark.parametrize("opens, closes", TAGS)
+def test_reasoning_in_a_gold_is_named_by_its_tag(write, opens, closes):
+    """All tags that the checker takes off a response, and it takes none off a gold."""
+    for gold in (f"{opens}x{closes} 5", f"{opens}x{closes} \\boxed{{5}}"):
+        assert extraction.strip_reasoning(gold).strip() == gold.partition("> ")[2]
+        message = refusal(write(verl("4"), verl(gold)))
+        assert (
+            f"line 2: `reward_model.ground_truth` has the reasoning tag {opens} in"
+            in (message)
+        )
+    for gold in (f"{opens}\nmaybe 4", f"so {closes} 4", closes):
+        message = refusal(write(verl("4"), verl(gold)))
+        assert "has the reasoning tag " in message and "prose" not in message
+    question = {"problem": f"{opens}\nWhat?", "answer": "4"}
+    assert "begins with the reasoning" in refusal(write(question))
+    solved = {
+        "problem": ASKED,
+        "solution": f"{opens}\\boxed{{5}}?{closes} \\boxed{{4}}",
+    }
+    assert ProblemFile(write(solved))[0].answer == "4"
+    cut = {**solved, "solution": f"{opens}\\boxed{{5}}? "}
+    assert f"ends within its reasoning: {opens} never" in refusal(write(cut))
 
 
 CHATS = [

@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from maspo_jax.data.prompts import markup, templates
-from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.data.sources import chats, golds
 
 _HASHES = templates.HASHES
@@ -83,7 +82,7 @@ def question(value: Any, field: str) -> str:
             f"turns ({asked[:40]!r}): write it with json.dumps, or the question alone"
         )
     bare = templates.strip_instructions(asked.removeprefix("\ufeff"))
-    if bare.lstrip().startswith((THINK, THOUGHT)):
+    if any(tag.match(bare.lstrip()) for tag in (golds.OPENS, golds.CLOSES)):
         raise ValueError(
             f"`{field}` begins with the reasoning of a response "
             f"({bare.strip()[:20]!r}): give the bare question"
@@ -176,7 +175,7 @@ def turn(value: Any, field: str) -> tuple[str, str | None]:
     final answer: a gold of many words would be one that nobody can give.
     """
     if isinstance(value, str) and value.strip():
-        if THINK in value or golds.BOX.search(value):
+        if golds.OPENS.search(value) or golds.BOX.search(value):
             return last_box(value, field), value
         if _HASHES in value:
             return after_hashes(value, field), value
@@ -259,13 +258,17 @@ def last_box(value: Any, field: str) -> str:
     A box that is never closed is not complete.
     """
     whole = text(value, field)
-    _, closed, solution = whole.rpartition(THOUGHT)
-    if THINK in solution:
-        raise ValueError(f"`{field}` ends within its reasoning: {THINK} never closes")
+    *_, closed = (None, *golds.CLOSES.finditer(whole))
+    solution = whole[closed.end() :] if closed else whole
+    opened = golds.OPENS.search(solution)
+    if opened:
+        raise ValueError(
+            f"`{field}` ends within its reasoning: {opened[0]} never closes"
+        )
     found = golds.boxes(solution)
     if found:
         return golds.final(found[-1], field)
-    behind = f" behind {THOUGHT}" if closed else ""
+    behind = f" behind {closed[0]}" if closed else ""
     raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer{behind}")
 
 
