@@ -1,12 +1,15 @@
 """Rows that could be read as something they do not say are refused, or read right."""
 
 import decimal
+import functools
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from maspo_jax.data.prompts import markup, templates
-from maspo_jax.data.sources import Columns, ProblemFile
+from maspo_jax.data.sources import Columns, ProblemFile, golds
 from maspo_jax.rewards import extraction
 
 ASKED = "What is $2+2$?"
@@ -261,6 +264,14 @@ def test_a_turn_may_have_its_gold_apart(write):
         assert (problem.question, problem.answer) == (ASKED, "4")
     answered["ground_truth"] = {}
     assert "is missing" in refusal(write(row))
+
+
+@pytest.mark.parametrize("gold", [0, 0.0, "0"])
+def test_zero_is_said_like_any_number(write, gold):
+    turns = [user(), {"from": "gpt", "value": gold}]
+    assert ProblemFile(write({"conversations": turns}))[0].answer == "0"
+    answered = {"from": "gpt", "ground_truth": gold}
+    assert ProblemFile(write({"conversations": [user(), answered]}))[0].answer == "0"
 
 
 @pytest.mark.parametrize("column", ["from", "role"])
@@ -616,6 +627,8 @@ def test_a_chat_may_be_columns_that_count_its_turns(write):
     for name in ("a.json", "a.parquet"):
         problem = ProblemFile(write(row, row, name=name))[1]
         assert (problem.question, problem.answer) == (ASKED, "4")
+    later = {"10": said("4"), "9": user()}
+    assert ProblemFile(write(later))[0].answer == "4"
     assert "unknown schema" in refusal(write({"0": "a", "1": "b"}))
 
 
@@ -630,7 +643,7 @@ BARE = {"question": ASKED, "answer": "4"}
 ALPACA = {"instruction": ASKED, "input": "?", "output": "4"}
 
 
-@pytest.mark.parametrize("broken", ["\\u0000", "\\ud800"])
+@pytest.mark.parametrize("broken", ["\\u0000", "\\ud800", "\\udfff"])
 @pytest.mark.parametrize(
     "row, field",
     [
@@ -652,6 +665,44 @@ def test_what_is_no_text_is_named(write, broken, row, field):
     message = refusal(write(good, bad))
     assert f"line 2: `{field}` has " in message and "(U+" in message
     message.encode("utf-8")
+
+
+def test_a_box_in_a_box_is_part_of_it():
+    written = "\\boxed{x = \\fbox{4}}, \\boxed 5 and \\boxed{\\{1\\}}"
+    assert golds.boxes(written) == ["x = \\fbox{4}", "5", "\\{1\\}"]
+
+
+def test_the_bare_problem_of_verl_comes_first(write):
+    extra = {"raw_problem": ASKED, "question": f"{ASKED} Think."}
+    row = {"prompt": [user("?")], "reward_model": {"ground_truth": "4"}}
+    for name in ("raw_problem", "question"):
+        assert (
+            ProblemFile(write({**row, "extra_info": extra}))[0].question
+            == (extra[name])
+        )
+        broken = {**extra, name: "What is it?</s>"}
+        message = refusal(write({**row, "extra_info": broken}))
+        assert f"`extra_info.{name}` holds `</s>`" in message
+        del extra[name]
+    assert ProblemFile(write({**row, "extra_info": extra}))[0].question == "?"
+
+
+def test_an_instruction_stands_before_what_it_is_about(write):
+    for missing in (None, "", " "):
+        assert ProblemFile(write({**ALPACA, "input": missing}))[0].question == ASKED
+    asked = ProblemFile(write({**ALPACA, "input": "It is even."}))[0].question
+    assert asked == f"{ASKED}\n\nIt is even."
+
+
+def test_rows_of_parquet_are_counted_through_its_batches(tmp_path, monkeypatch):
+    row = {"problem": ASKED, "answer": "4"}
+    table = pyarrow.Table.from_pylist([*[row] * 4, {**row, "answer": "\0"}])
+    path = str(tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(table, path)
+    batches = pyarrow.parquet.ParquetFile.iter_batches
+    small = functools.partialmethod(batches, batch_size=2)
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", small)
+    assert f"{path}, row 5: `answer`" in refusal(path)
 
 
 @pytest.mark.parametrize("given", [5, ["a", "b"], {"a": 1}])
@@ -676,6 +727,7 @@ CHOICES = {"question": ASKED, "choices": ["3", "4", "5", "6"]}
         {**CHOICES, "answer": "(B)"},
         {**CHOICES, "choices": {"label": ["A", "B"], "text": ["3", "4"]}, "answer": 1},
         {"question": ASKED, "options": ["A)3", "B)4"], "answer": "B"},
+        {**CHOICES, "choices": ["0", "1", "2"], "answer": 1},  # counts, or is one
     ],
 )
 def test_the_number_of_a_choice_is_no_answer(write, row):
@@ -689,6 +741,7 @@ def test_the_number_of_a_choice_is_no_answer(write, row):
         {**CHOICES, "answer": "4"},
         {**CHOICES, "answer": "7"},
         {**CHOICES, "choices": [], "answer": 1},
+        {**CHOICES, "choices": ["0", "1", "2"], "answer": "1"},
         {**CHOICES, "choices": None, "answer": "B"},
         {**CHOICES, "question": "Which? A) 3 B) 4 C) 5 D) 6", "answer": "B"},
     ],

@@ -99,10 +99,10 @@ def _parse_verl(row: dict) -> Parts:
     """Rows prepared for verl: a chat, and the gold of a rule."""
     rule = fields.record(row.get("reward_model"), "reward_model")
     extra = fields.record(row.get("extra_info"), "extra_info", needed=False)
-    written = extra.get("raw_problem") or extra.get("question")
-    if written:
+    bare = next((name for name in ("raw_problem", "question") if extra.get(name)), None)
+    if bare:
         chats.check_prompt(row.get("prompt"), "prompt")
-        asked = fields.question(written, "extra_info.question")
+        asked = fields.question(extra[bare], f"extra_info.{bare}")
     else:
         asked = fields.question(row.get("prompt"), "prompt")
     gold = fields.answer(rule.get("ground_truth"), "reward_model.ground_truth")
