@@ -1,5 +1,6 @@
 """Sets of the Hugging Face Hub are read like files, or the remedy is named."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -154,6 +155,9 @@ def test_rows_pass_the_check_of_rows_of_files(loads, write, row):
 def test_what_is_no_row_or_no_split_is_refused(loads):
     with pytest.raises(ValueError, match=r"split=train is no split: give one of a, b$"):
         len(loads({"a": 1, "b": 2}))
+    folder = dataclasses.replace(loads(Arrow(GOOD)), name=".", revision="abc")
+    with pytest.raises(ValueError, match=r"revision='abc': \. is a folder here"):
+        len(folder)
     source = loads(Arrow())
     with pytest.raises(ValueError, match=r"some/set:train is empty"):
         len(source)
@@ -243,6 +247,19 @@ def test_without_the_library_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install 'maspo_jax\[hub\]'"):
         len(HubProblems("openai/gsm8k", "main"))
+
+
+def test_all_that_chooses_the_problems_is_in_the_name_of_their_digest(loads):
+    source = loads(Arrow(GOOD))
+    assert list(source.digests) == ["some/set:train"]
+    for change, said in (
+        ({"subset": "main"}, "subset=main"),
+        ({"revision": "abc"}, "revision=abc"),
+        ({"schema": "problem"}, "schema=problem"),
+        ({"first": 1}, "first=1"),
+    ):
+        (name,) = dataclasses.replace(source, **change).digests
+        assert name == f"some/set:train ({said})"
 
 
 def test_an_experiment_can_hold_it():

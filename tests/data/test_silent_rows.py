@@ -417,6 +417,19 @@ def test_other_rendered_prompts_are_refused(write, prompt, mark):
     )
 
 
+BEGINS = ["<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "\ufeff"]
+BEGINS += ["<｜begin▁of▁sentence｜>"]
+ENDS = ["</s>", "<eos>", "<end_of_turn>", "<pad>", "<|im_end|>", "<|endoftext|>"]
+ENDS += ["<|eot_id|>", "<|end_of_text|>", "<|end|>", "<｜end▁of▁sentence｜>", "\u200b"]
+
+
+def test_tokens_around_a_gold_are_taken_off(write):
+    for begin in BEGINS:
+        assert ProblemFile(write(verl(f"{begin} 4")))[0].answer == "4"
+    for end in ENDS:
+        assert ProblemFile(write(verl(f"4{end}\n{end}")))[0].answer == "4"
+
+
 def test_what_is_no_markup_is_left_as_it_is():
     spoken = "User: 1. Assistant: 2. Who is right?"
     for text in ("", ASKED, " a\n", "<|x|> and <｜>", "a [INT] b", "<think> x", spoken):

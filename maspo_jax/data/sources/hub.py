@@ -92,6 +92,11 @@ class HubProblems:
                 "pip install 'maspo_jax[hub]', in a clone pip install -e '.[hub]', or "
                 "give a file with ProblemFile(...)"
             ) from error
+        if self.revision is not None and pathlib.Path(self.name).is_dir():
+            raise ValueError(
+                f"revision={self.revision!r}: {self.name} is a folder here and has "
+                "none; leave it out, or give the name on the Hub"
+            )
         try:
             found = datasets.load_dataset(
                 self.name, self.subset, split=self.split, revision=self.revision
