@@ -501,6 +501,7 @@ def test_questions_that_link_to_a_picture_are_counted(write, caplog):
     "columns",
     [
         *({"images": []}, {"images": None}, {"image": ""}, {"image": {"path": None}}),
+        *({"image": False}, {"images": [None, {"bytes": "", "path": None}]}),
         *({"ability": "math"}, {"task": "math"}, {"category": "coding theory"}),
         *({"domain": "decoding"}, {"dataset": ["math"]}, {"imagery": "x"}),
         {"prompt": [user([{"type": "text", "text": ASKED}])]},
