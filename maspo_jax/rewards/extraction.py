@@ -22,7 +22,7 @@ CLAUSE = 80  # characters of the clause before "answer", or after "answer to"
 LONGEST = 2_000  # characters in an answer; anything longer is no answer
 MOST_BOXES = 64  # boxes joined into one list
 
-_REASONING_MARK = re.compile(
+REASONING_MARK = re.compile(
     r"<(?i:(?P<end>/?)(?P<kind>think|thinking|thought|reasoning|seed:think)"
     r"|\|(?P<side>begin|end)_of_thought\|)>"
 )
@@ -85,7 +85,7 @@ def strip_reasoning(response):
         return response
     kept, begin, inside, closed = [], 0, None, False
     last, fresh = 0, True  # where the mark before ended, and whether it closes
-    for mark in _REASONING_MARK.finditer(response):
+    for mark in REASONING_MARK.finditer(response):
         gap, kind = response[last : mark.start()].rstrip(_BLANK), mark["kind"] or "of"
         opens = mark["end"] == "" or (mark["side"] or "").lower() == "begin"
         at_start = gap.endswith("\n") or (fresh and not gap)

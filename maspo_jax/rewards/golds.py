@@ -7,7 +7,7 @@ that a set with many of them trains a policy to copy.
 from fractions import Fraction
 
 from maspo_jax.rewards import countdown
-from maspo_jax.rewards.extraction import reference
+from maspo_jax.rewards.extraction import REASONING_MARK, reference
 from maspo_jax.rewards.mathematics.algebra import values
 from maspo_jax.rewards.mathematics.algebra.normal import rational_value
 from maspo_jax.rewards.mathematics.language import expression as ex
@@ -89,7 +89,11 @@ def _interval(pair):
 def _meaning(gold):
     if countdown.is_task(gold):  # of another grader, which asks for no value
         return gold
-    meaning = reading.read_meaning(reference(gold))
+    bare = reference(gold)
+    tag = REASONING_MARK.search(bare)
+    if tag:  # taken off responses, and off no reference
+        raise Unreadable(f"{tag[0]} of a response's reasoning: write the answer alone")
+    meaning = reading.read_meaning(bare)
     if isinstance(meaning, ex.Text) and any(map(_has_digit, meaning.words)):
         raise Unreadable("a number among words: only the same words would earn")
     return meaning

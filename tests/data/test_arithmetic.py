@@ -135,3 +135,8 @@ def test_iteration_ends():
 def test_bad_parameters_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}={value!r}"):
         Chains(**{name: value})
+
+
+def test_a_difference_may_be_zero_and_not_below():
+    steps = "".join(Chains(size=200)[n].solution for n in range(200))
+    assert "=0. " in steps and "=-" not in steps

@@ -54,6 +54,13 @@ def test_a_copy_of_as_many_words_as_are_compared_is_found(words):
     assert [(one.equal, one.overlap) for one in report.findings] == [(False, 1.0)]
 
 
+def test_half_of_the_runs_of_words_are_enough():
+    asked = [f"word{n}" for n in range(9)]  # two runs of eight
+    found = look(" ".join([*asked[:8], "other"]), " ".join(asked))
+    assert (found.equal, found.overlap) == (False, 0.5)
+    assert look(" ".join([*asked[:8], "other"]), " ".join([*asked, "word9"])) is None
+
+
 def test_a_problem_posed_anew_is_found_and_told_from_a_copy():
     found = look(REPOSED, LONG, answers=("3/4", "33"))
     assert not found.equal and not found.same_answer and 0.5 <= found.overlap < 1

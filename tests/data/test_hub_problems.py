@@ -1,10 +1,13 @@
 """Sets of the Hugging Face Hub are read like files, or the remedy is named."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+import types
 
+import pyarrow
 import pytest
 from conftest import ROOT
 from support.hub_server import COMMIT, hub_of
@@ -79,6 +82,107 @@ def test_two_readings_of_one_set_are_told_apart(folder, tmp_path):
     assert len(set(found.values())) == 4, "the two schemas read the same"
 
 
+class Arrow:
+    """Rows in tables of at most two, with the methods of `datasets.Dataset`."""
+
+    def __init__(self, *rows):
+        self.table = pyarrow.Table.from_pylist(list(rows))
+
+    def with_format(self, kind):
+        assert kind == "arrow"
+        return self
+
+    def iter(self, batch_size):
+        batch_size = min(batch_size, 2)
+        return (self.table[n : n + batch_size] for n in range(0, len(self.table), 2))
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Has the library load what is given, whether it is installed or not."""
+
+    def loads(found):
+        stub = types.SimpleNamespace(load_dataset=lambda *names, **settings: found)
+        monkeypatch.setitem(sys.modules, "datasets", stub)
+        return HubProblems("some/set")
+
+    return loads
+
+
+GOOD = {"problem": "1+1?", "answer": "2"}
+HUMAN = {"from": "human", "value": "1+1?", "ground_truth": None}
+ANSWERED = {"from": "assistant", "value": None, "ground_truth": {"value": "2"}}
+every_row = pytest.mark.parametrize(
+    "row",
+    [
+        GOOD,
+        {"0": HUMAN, "1": ANSWERED},
+        {"conversations": [HUMAN, ANSWERED]},
+        {"data": [GOOD]},
+        {"train": [GOOD], "test": [GOOD]},
+        {**GOOD, "problem": "a\0b"},
+        {**GOOD, "solution": "a\0b"},
+        {**GOOD, "id": "a\0b"},
+        {**GOOD, "image": {"bytes": b"no picture", "path": None}},
+        {**GOOD, "answer": None},
+        {"0": "a", "1": "b"},
+    ],
+)
+
+
+def read(source):
+    """Returns what a source holds besides its ids, or why it is refused."""
+    try:
+        return [(each.question, each.answer, each.solution) for each in source]
+    except ValueError as refusal:
+        assert "\n" not in str(refusal)
+        return str(refusal)
+
+
+@every_row
+def test_rows_pass_the_check_of_rows_of_files(loads, write, row):
+    """One rule, `containers.checked`: only the names of the places differ."""
+    first = row if "answer" not in row else GOOD
+    rows = [first, first, row]
+    path = write(*rows, name="set.parquet")
+    found = read(loads(Arrow(*rows)))
+    expected = read(ProblemFile(path))
+    if isinstance(expected, str):
+        expected = expected.replace(f"{path}, row", "some/set, train row")
+    assert found == expected
+
+
+def test_what_is_no_row_or_no_split_is_refused(loads):
+    with pytest.raises(ValueError, match=r"split=train is no split: give one of a, b$"):
+        len(loads({"a": 1, "b": 2}))
+    folder = dataclasses.replace(loads(Arrow(GOOD)), name=".", revision="abc")
+    with pytest.raises(ValueError, match=r"revision='abc': \. is a folder here"):
+        len(folder)
+    source = loads(Arrow())
+    with pytest.raises(ValueError, match=r"some/set:train is empty"):
+        len(source)
+
+
+@every_row
+@pytest.mark.filterwarnings("ignore")
+def test_the_library_keeps_rows_as_a_file_has_them(folder, write, row):
+    import datasets
+
+    rows = datasets.Dataset.from_list([row, row])
+    if "image" in row:  # which opens it, and fails, if it may
+        rows = rows.cast_column("image", datasets.Image())
+    rows.to_parquet(f"{folder}/train.parquet")
+    os.remove(f"{folder}/train.jsonl")
+    found, expected = (
+        read(source)
+        for source in (HubProblems(folder), ProblemFile(f"{folder}/train.parquet"))
+    )
+    if isinstance(expected, str):
+        expected = expected.replace("/train.parquet, row", ", train row")
+        expected = expected.replace("train.parquet:", "set:")
+    assert found == expected
+
+
 def load(name, home, hub, **variables):
     """Reads a set by name in a process of its own. Returns what it says, or None."""
     code = (
@@ -131,10 +235,31 @@ def test_what_cannot_be_loaded_or_read_is_refused(folder):
             len(source)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_the_reason_is_named_and_not_where_it_arose(folder, write):
+    write("3", "4", name="set/train.jsonl")
+    with pytest.raises(ValueError, match="cannot be loaded: ") as caught:
+        len(HubProblems(folder))
+    assert "An error occurred while generating" not in str(caught.value)
+
+
 def test_without_the_library_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ValueError, match=r"pip install 'maspo_jax\[hub\]'"):
         len(HubProblems("openai/gsm8k", "main"))
+
+
+def test_all_that_chooses_the_problems_is_in_the_name_of_their_digest(loads):
+    source = loads(Arrow(GOOD))
+    assert list(source.digests) == ["some/set:train"]
+    for change, said in (
+        ({"subset": "main"}, "subset=main"),
+        ({"revision": "abc"}, "revision=abc"),
+        ({"schema": "problem"}, "schema=problem"),
+        ({"first": 1}, "first=1"),
+    ):
+        (name,) = dataclasses.replace(source, **change).digests
+        assert name == f"some/set:train ({said})"
 
 
 def test_an_experiment_can_hold_it():

@@ -148,6 +148,9 @@ def test_the_first_rows_are_read_alone(write):
     assert [p.answer for p in ProblemFile(path, first=2)] == ["0", "1"]
     with pytest.raises(ValueError, match="first=0"):
         ProblemFile(path, first=0)
+    path = write(rows[0], {"problem": "?"}, rows[1], "damaged")
+    some = ProblemFile(path, first=2, unanswered=1)  # problems, and not rows
+    assert [problem.answer for problem in some] == ["0", "1"]
 
 
 def test_an_experiment_can_hold_it(write):

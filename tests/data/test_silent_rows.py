@@ -1,12 +1,16 @@
 """Rows that could be read as something they do not say are refused, or read right."""
 
 import decimal
+import functools
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from maspo_jax.data.prompts import markup, templates
-from maspo_jax.data.sources import Columns, ProblemFile
+from maspo_jax.data.sources import Columns, ProblemFile, golds
+from maspo_jax.rewards import extraction
 
 ASKED = "What is $2+2$?"
 SOLVED = "It is $\\boxed{4}$, as $2+2=4$."
@@ -175,13 +179,42 @@ def test_answers_in_words_stay(write, gold):
         "word " * 21,
         "The answer is four.",
         "So $x$ must be $4$.",
-        "<think>\nmaybe 4",
-        "so </think> 4",
     ],
 )
 def test_prose_is_no_answer(write, gold):
     message = refusal(write(verl("4"), verl(gold)))
     assert "line 2: `reward_model.ground_truth` is prose" in message
+
+
+TAGS = [
+    *((f"<{kind}>", f"</{kind}>") for kind in ("think", "Thinking", "thought")),
+    *(("<reasoning>", "</reasoning>"), ("<seed:think>", "</seed:think>")),
+    ("<|begin_of_thought|>", "<|end_of_thought|>"),
+]
+
+
+@pytest.mark.parametrize("opens, closes", TAGS)
+def test_reasoning_in_a_gold_is_named_by_its_tag(write, opens, closes):
+    """All tags that the checker takes off a response, and it takes none off a gold."""
+    for gold in (f"{opens}x{closes} 5", f"{opens}x{closes} \\boxed{{5}}"):
+        assert extraction.strip_reasoning(gold).strip() == gold.partition("> ")[2]
+        message = refusal(write(verl("4"), verl(gold)))
+        assert (
+            f"line 2: `reward_model.ground_truth` has the reasoning tag {opens} in"
+            in (message)
+        )
+    for gold in (f"{opens}\nmaybe 4", f"so {closes} 4", closes):
+        message = refusal(write(verl("4"), verl(gold)))
+        assert "has the reasoning tag " in message and "prose" not in message
+    question = {"problem": f"{opens}\nWhat?", "answer": "4"}
+    assert "begins with the reasoning" in refusal(write(question))
+    solved = {
+        "problem": ASKED,
+        "solution": f"{opens}\\boxed{{5}}?{closes} \\boxed{{4}}",
+    }
+    assert ProblemFile(write(solved))[0].answer == "4"
+    cut = {**solved, "solution": f"{opens}\\boxed{{5}}? "}
+    assert f"ends within its reasoning: {opens} never" in refusal(write(cut))
 
 
 CHATS = [
@@ -231,6 +264,14 @@ def test_a_turn_may_have_its_gold_apart(write):
         assert (problem.question, problem.answer) == (ASKED, "4")
     answered["ground_truth"] = {}
     assert "is missing" in refusal(write(row))
+
+
+@pytest.mark.parametrize("gold", [0, 0.0, "0"])
+def test_zero_is_said_like_any_number(write, gold):
+    turns = [user(), {"from": "gpt", "value": gold}]
+    assert ProblemFile(write({"conversations": turns}))[0].answer == "0"
+    answered = {"from": "gpt", "ground_truth": gold}
+    assert ProblemFile(write({"conversations": [user(), answered]}))[0].answer == "0"
 
 
 @pytest.mark.parametrize("column", ["from", "role"])
@@ -376,6 +417,19 @@ def test_other_rendered_prompts_are_refused(write, prompt, mark):
     )
 
 
+BEGINS = ["<s>", "<bos>", "<|begin_of_text|>", "<|startoftext|>", "\ufeff"]
+BEGINS += ["<｜begin▁of▁sentence｜>"]
+ENDS = ["</s>", "<eos>", "<end_of_turn>", "<pad>", "<|im_end|>", "<|endoftext|>"]
+ENDS += ["<|eot_id|>", "<|end_of_text|>", "<|end|>", "<｜end▁of▁sentence｜>", "\u200b"]
+
+
+def test_tokens_around_a_gold_are_taken_off(write):
+    for begin in BEGINS:
+        assert ProblemFile(write(verl(f"{begin} 4")))[0].answer == "4"
+    for end in ENDS:
+        assert ProblemFile(write(verl(f"4{end}\n{end}")))[0].answer == "4"
+
+
 def test_what_is_no_markup_is_left_as_it_is():
     spoken = "User: 1. Assistant: 2. Who is right?"
     for text in ("", ASKED, " a\n", "<|x|> and <｜>", "a [INT] b", "<think> x", spoken):
@@ -447,6 +501,7 @@ def test_questions_that_link_to_a_picture_are_counted(write, caplog):
     "columns",
     [
         *({"images": []}, {"images": None}, {"image": ""}, {"image": {"path": None}}),
+        *({"image": False}, {"images": [None, {"bytes": "", "path": None}]}),
         *({"ability": "math"}, {"task": "math"}, {"category": "coding theory"}),
         *({"domain": "decoding"}, {"dataset": ["math"]}, {"imagery": "x"}),
         {"prompt": [user([{"type": "text", "text": ASKED}])]},
@@ -586,6 +641,8 @@ def test_a_chat_may_be_columns_that_count_its_turns(write):
     for name in ("a.json", "a.parquet"):
         problem = ProblemFile(write(row, row, name=name))[1]
         assert (problem.question, problem.answer) == (ASKED, "4")
+    later = {"10": said("4"), "9": user()}
+    assert ProblemFile(write(later))[0].answer == "4"
     assert "unknown schema" in refusal(write({"0": "a", "1": "b"}))
 
 
@@ -596,13 +653,81 @@ def test_a_name_that_is_there_twice_is_refused(write):
     assert "twice" in refusal(write(row, name="a.json"))
 
 
-@pytest.mark.parametrize("broken", ["\\u0000", "\\ud800"])
-@pytest.mark.parametrize("field", ["problem", "answer"])
-def test_what_is_no_text_is_named(write, broken, field):
-    row = {"problem": ASKED, "answer": "4", field: "ab@"}
-    message = refusal(write(ROW, json.dumps(row).replace("@", broken)))
+BARE = {"question": ASKED, "answer": "4"}
+ALPACA = {"instruction": ASKED, "input": "?", "output": "4"}
+
+
+@pytest.mark.parametrize("broken", ["\\u0000", "\\ud800", "\\udfff"])
+@pytest.mark.parametrize(
+    "row, field",
+    [
+        *((BARE, field) for field in ("question", "answer", "solution", "id", "ID")),
+        (verl("4", extra_info={"question": ASKED}), "extra_info.answer"),
+        (verl("4", extra_info={}), "extra_info.index"),
+        (ALPACA, "input"),
+        ({"question": ASKED, "final_answer": "4"}, "context"),
+        ({"prompt": ASKED}, "solution"),
+    ],
+)
+def test_what_is_no_text_is_named(write, broken, row, field):
+    row = json.loads(json.dumps(row))
+    *above, name = field.split(".")
+    inner = row[above[0]] if above else row
+    inner[name] = "\\boxed{4} ab@"
+    bad = json.dumps(row).replace("@", broken)
+    good = json.dumps(row).replace("@", "")
+    message = refusal(write(good, bad))
     assert f"line 2: `{field}` has " in message and "(U+" in message
     message.encode("utf-8")
+
+
+def test_a_box_in_a_box_is_part_of_it():
+    written = "\\boxed{x = \\fbox{4}}, \\boxed 5 and \\boxed{\\{1\\}}"
+    assert golds.boxes(written) == ["x = \\fbox{4}", "5", "\\{1\\}"]
+
+
+def test_the_bare_problem_of_verl_comes_first(write):
+    extra = {"raw_problem": ASKED, "question": f"{ASKED} Think."}
+    row = {"prompt": [user("?")], "reward_model": {"ground_truth": "4"}}
+    for name in ("raw_problem", "question"):
+        assert (
+            ProblemFile(write({**row, "extra_info": extra}))[0].question
+            == (extra[name])
+        )
+        broken = {**extra, name: "What is it?</s>"}
+        message = refusal(write({**row, "extra_info": broken}))
+        assert f"`extra_info.{name}` holds `</s>`" in message
+        del extra[name]
+    assert ProblemFile(write({**row, "extra_info": extra}))[0].question == "?"
+
+
+def test_an_instruction_stands_before_what_it_is_about(write):
+    for missing in (None, "", " "):
+        assert ProblemFile(write({**ALPACA, "input": missing}))[0].question == ASKED
+    asked = ProblemFile(write({**ALPACA, "input": "It is even."}))[0].question
+    assert asked == f"{ASKED}\n\nIt is even."
+
+
+def test_rows_of_parquet_are_counted_through_its_batches(tmp_path, monkeypatch):
+    row = {"problem": ASKED, "answer": "4"}
+    table = pyarrow.Table.from_pylist([*[row] * 4, {**row, "answer": "\0"}])
+    path = str(tmp_path / "a.parquet")
+    pyarrow.parquet.write_table(table, path)
+    batches = pyarrow.parquet.ParquetFile.iter_batches
+    small = functools.partialmethod(batches, batch_size=2)
+    monkeypatch.setattr(pyarrow.parquet.ParquetFile, "iter_batches", small)
+    assert f"{path}, row 5: `answer`" in refusal(path)
+
+
+@pytest.mark.parametrize("given", [5, ["a", "b"], {"a": 1}])
+def test_what_a_question_is_about_is_text_or_missing(write, given):
+    message = refusal(write(ALPACA, {**ALPACA, "input": given}))
+    assert "line 2: `input` is not text but" in message
+    for missing in (None, "", " \n", []):
+        path = write({**ALPACA, "input": missing})
+        assert ProblemFile(path)[0].question == ASKED
+    context = {"question": ASKED, "final_answer": "4", "context": given}
+    assert "`context` is not text but" in refusal(write(context))
 
 
 CHOICES = {"question": ASKED, "choices": ["3", "4", "5", "6"]}
@@ -616,6 +741,7 @@ CHOICES = {"question": ASKED, "choices": ["3", "4", "5", "6"]}
         {**CHOICES, "answer": "(B)"},
         {**CHOICES, "choices": {"label": ["A", "B"], "text": ["3", "4"]}, "answer": 1},
         {"question": ASKED, "options": ["A)3", "B)4"], "answer": "B"},
+        {**CHOICES, "choices": ["0", "1", "2"], "answer": 1},  # counts, or is one
     ],
 )
 def test_the_number_of_a_choice_is_no_answer(write, row):
@@ -629,6 +755,7 @@ def test_the_number_of_a_choice_is_no_answer(write, row):
         {**CHOICES, "answer": "4"},
         {**CHOICES, "answer": "7"},
         {**CHOICES, "choices": [], "answer": 1},
+        {**CHOICES, "choices": ["0", "1", "2"], "answer": "1"},
         {**CHOICES, "choices": None, "answer": "B"},
         {**CHOICES, "question": "Which? A) 3 B) 4 C) 5 D) 6", "answer": "B"},
     ],
@@ -663,6 +790,60 @@ def test_what_is_left_out_of_chats_and_questions_is_counted(write, caplog):
     for start in ("<think>\nWhat?", "</think> What?"):
         message = refusal(write({"problem": start, "answer": "4"}))
         assert "begins with the reasoning of a response" in message
+
+
+PREFILLED = [user(), said("Let me see.\n<think>")]
+GIVEN = {"extra_info": {"question": ASKED}}
+
+
+@pytest.mark.parametrize(
+    "row, schema",
+    [
+        ({"answer": "4"}, None),
+        ({"solution": SOLVED}, None),
+        ({"ground_truth": "4"}, None),
+        ({"reward_model": {"ground_truth": "4"}}, None),
+        ({"reward_model": {"ground_truth": "4"}, **GIVEN}, None),
+        ({"gold": "4"}, Columns("prompt", "gold")),
+    ],
+)
+@pytest.mark.parametrize("form", [list, json.dumps])
+def test_a_response_that_a_prompt_begins_is_refused(write, row, schema, form):
+    good = {"prompt": form([user()]), **row}
+    blank = {"prompt": form([user(), said("")]), **row}
+    begun = {"prompt": form(PREFILLED), **row}
+    assert ProblemFile(write(good, blank), schema)[1].question == ASKED
+    message = refusal(write(good, begun), schema)
+    assert "line 2: `prompt` ends in an assistant turn ('Let me see." in message
+    assert "remove that turn, or name the column `messages`" in message
+
+
+def test_what_an_assistant_says_before_the_question_is_refused(write):
+    greeted = [said("Ask me."), user()]
+    row = {"prompt": greeted, "answer": "4"}
+    message = refusal(write({**row, "prompt": [user()]}, row))
+    assert "line 2: `prompt` has an assistant turn ('Ask me.') before the" in message
+    for turns in (greeted, [*greeted, said("4")]):
+        message = refusal(write({"messages": turns}))
+        assert "`messages` has an assistant turn ('Ask me.') before the" in message
+
+
+def test_turns_of_other_roles_are_counted(write, caplog):
+    spoken = {"content": "Be brief."}
+    for role, remedy in (
+        ("developer", ": set one in the template"),
+        ("tool", ""),
+    ):
+        caplog.clear()
+        len(
+            ProblemFile(
+                write({"prompt": [user(), {"role": role, **spoken}], "answer": "4"})
+            )
+        )
+        (record,) = caplog.records
+        assert record.message.endswith(
+            f"1 chats have a {role} turn, which is left out{remedy}"
+        )
 
 
 def test_gaps_of_tables_have_no_answer(write):

@@ -79,7 +79,7 @@ def test_a_batch_is_decoded_as_each_row_is(kind, bpe):
     rows = [tokenizer.encode(text) for text in TEXTS[kind]]
     rows += [[*rows[-1], tokenizer.eos_token_id, tokenizer.pad_token_id], []]
     beyond = [] if kind == "bytes" else [tokenizer.size, tokenizer.size + 3]
-    rows += [[*rows[1], *beyond, *rows[-3]]]
+    rows += [[*rows[1], *beyond, *rows[-3]], beyond[:1], beyond[1:]]
     assert tokenizer.decode_batch(rows) == [tokenizer.decode(row) for row in rows]
     assert tokenizer.decode_batch([]) == []
 
@@ -222,6 +222,25 @@ def test_a_damaged_configuration_is_named(bpe, tmp_path, name, content, message)
     tmp_path.joinpath(name).write_text(content)
     with pytest.raises(ValueError, match=f"{name} {message}|{name} holds {message}"):
         _ = tokenizer.eos_tokens
+
+
+def test_a_pad_token_that_is_given_counts_before_that_of_the_file(bpe, tmp_path):
+    found = configure(bpe, tmp_path, eos_token="<eos>", pad_token="<pad>")
+    named = FileTokenizer(found.path, "<bos>", "<User>")
+    names = [named.decode([token]) for token in (found.eos_token_id, 0)]
+    assert names == ["<eos>", "<pad>"]  # which end and pad nothing here
+    assert named.decode([named.eos_token_id, named.pad_token_id]) == ""
+    assert named.pad_token_id == named.encode("<User>")[0]
+
+
+def test_a_revision_of_files_that_are_here_is_refused(bpe):
+    for path in (bpe, bpe / "tokenizer.json"):
+        assert FileTokenizer(str(path), "<eos>").size > 256
+        with pytest.raises(ValueError, match="revision='abc': .* is a f.* here and"):
+            _ = FileTokenizer(str(path), "<eos>", revision="abc").size
+    for read in ("exists", "text", "digests"):
+        with pytest.raises(ValueError, match="revision='abc': .* is a folder here"):
+            getattr(ChatTemplate(str(bpe), revision="abc"), read)
 
 
 def test_without_a_pad_token_the_end_token_pads(bpe, tmp_path):

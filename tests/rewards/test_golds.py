@@ -91,6 +91,16 @@ def answers(file):
         return [str(json.loads(line)["answer"]) for line in lines]
 
 
+@pytest.mark.parametrize("tag", ["<think>", "</think>", "<Reasoning>", "<seed:think>"])
+def test_a_tag_of_reasoning_is_the_reason(tag):
+    for gold in (f"{tag} 5", f"5 {tag}", f"#### {tag} 5"):
+        assert golds.fault(gold).startswith(f"{tag} of a response's reasoning")
+        assert not is_correct("\\boxed{5}", gold)
+    assert golds.fault(f"{tag} \\boxed{{5}}") is None
+    assert is_correct("\\boxed{5}", f"{tag} \\boxed{{5}}")
+    assert golds.fault("x < think") is None
+
+
 def test_approximately_five_counts_as_unreadable():
     assert not is_correct("\\boxed{5}", "approximately 5")
     assert "a number among words" in golds.fault("approximately 5")

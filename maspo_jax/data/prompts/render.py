@@ -100,7 +100,8 @@ def _holds(prompt: str, question: str) -> bool:
     if question.strip() in prompt:
         return True
     bare = "".join(prompt.split())
-    forms = (question, json.dumps(question)[1:-1])
+    quoted = (json.dumps(question, ensure_ascii=only)[1:-1] for only in (True, False))
+    forms = (question, *quoted)
     return any("".join(form.split()) in bare for form in forms)
 
 

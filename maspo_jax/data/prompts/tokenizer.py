@@ -232,9 +232,13 @@ class FileTokenizer:
     def file(self) -> pathlib.Path:
         """The `tokenizer.json`, fetched if it is on the hub."""
         path = pathlib.Path(self.path)
-        if hub.is_name(self.path):
-            path = hub.folder_of(self.path, self.revision)
-        path = path / "tokenizer.json" if path.is_dir() else path
+        if path.is_dir() or hub.is_name(self.path):
+            path = hub.folder_of(self.path, self.revision) / "tokenizer.json"
+        elif self.revision is not None:
+            raise ValueError(
+                f"revision={self.revision!r}: {path} is a file here and has none; "
+                "leave it out, or give the name on the hub"
+            )
         if not path.is_file():
             raise FileNotFoundError(
                 f"no tokenizer at {path}: give the path of a tokenizer.json, or of "

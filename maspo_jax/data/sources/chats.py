@@ -11,20 +11,18 @@ from typing import Any
 
 _ROLE, _SAID = ("role", "from"), ("content", "value")
 USERS, ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model")
+# Columns of whole chats: what an assistant says last in them is an answer.
+CONVERSATIONS = ("messages", "conversations")
 
 
 def said(value: Any, field: str, roles: tuple[str, ...] = ASSISTANTS) -> list:
     """Returns what some speakers say in a chat, or JSON text of one.
 
     Raises:
-        ValueError: it is no chat, or has not one turn of a user.
+        ValueError: it is no chat, has not one turn of a user, or has one of an
+            assistant before it.
     """
-    chat = value
-    if isinstance(chat, str):
-        try:
-            chat = json.loads(chat)
-        except ValueError:
-            chat = None
+    chat = _decoded(value)
     if not isinstance(chat, list):
         raise ValueError(f"`{field}` is not a chat")
     turns = [turn for turn in chat if isinstance(turn, dict)]
@@ -36,20 +34,54 @@ def said(value: Any, field: str, roles: tuple[str, ...] = ASSISTANTS) -> list:
     users = [turn for turn in turns if _of(turn, _ROLE) in USERS]
     if len(users) != 1:
         raise ValueError(f"`{field}` has {len(users)} user turns instead of one")
+    for turn in turns[: turns.index(users[0])]:
+        if _of(turn, _ROLE) in ASSISTANTS and _of(turn, _SAID):
+            raise ValueError(
+                f"`{field}` has an assistant turn ({str(_of(turn, _SAID))[:40]!r}) "
+                "before the question, which no prompt would show: remove it"
+            )
     found = users if roles == USERS else turns
     return [_content(turn, field) for turn in found if _of(turn, _ROLE) in roles]
 
 
+def check_prompt(value: Any, field: str) -> None:
+    """Refuses a prompt that is a chat, or JSON text of one, with a response begun.
+
+    No template of this package would show what an assistant already says in it, and
+    its policies write whole responses.
+
+    Raises:
+        ValueError: the message names what was said.
+    """
+    chat = _decoded(value)
+    turns = [t for t in chat if isinstance(t, dict)] if isinstance(chat, list) else []
+    if field in CONVERSATIONS or not turns:
+        return
+    begun = _of(turns[-1], _SAID)
+    if begun and _of(turns[-1], _ROLE) in ASSISTANTS:
+        raise ValueError(
+            f"`{field}` ends in an assistant turn ({str(begun)[:40]!r}), a response "
+            "that is begun and would not be shown: remove that turn, or name the "
+            "column `messages` if it is a whole chat"
+        )
+
+
+def _decoded(value: Any) -> Any:
+    """Returns what JSON text stands for, and any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
 def roles_left_out(value: Any) -> set[str]:
     """Returns who speaks in a chat, or JSON text of one, beside its user."""
-    if isinstance(value, str) and value.lstrip()[:2] == "[{":
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return set()
-    if not is_chat(value):
+    chat = _decoded(value)
+    if not is_chat(chat):
         return set()
-    spoken = [turn for turn in value if _of(turn, _SAID) or "ground_truth" in turn]
+    spoken = [turn for turn in chat if _of(turn, _SAID) or "ground_truth" in turn]
     return {str(_of(turn, _ROLE)) for turn in spoken} - set(USERS)
 
 

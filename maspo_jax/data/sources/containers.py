@@ -102,7 +102,7 @@ def _json(path: str) -> Iterator[Row]:
                     except ValueError:
                         _refuse_spread(line, file, place)
                         raise
-                    yield place, _object(row, place)
+                    yield place, checked(row, place)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path}: damaged gzip file after line {number} ({error}). Copy it again"
@@ -140,7 +140,7 @@ def _refuse_spread(line: bytes, file: IO[bytes], place: str) -> None:
 def _array(data: bytes, path: str) -> Iterator[Row]:
     for number, row in enumerate(_parse(data, path), 1):
         place = f"{path}, element {number}"
-        yield place, _object(row, place)
+        yield place, checked(row, place)
 
 
 def _parse(data: bytes, place: str) -> Any:
@@ -198,7 +198,18 @@ def _looks_like(data: bytes) -> str:
     return ""
 
 
-def _object(row: Any, place: str) -> dict:
+def checked(row: Any, place: str) -> dict:
+    """Returns a row as its columns, which a chat that is the whole row has not.
+
+    Files and the Hub alike give it whatever they hold.
+
+    Args:
+        row: as it was read.
+        place: of the row, in words.
+
+    Raises:
+        ValueError: it is no object, or one that holds all rows of a file.
+    """
     if isinstance(row, dict) and row and all(name.isdigit() for name in row):
         row = _numbered(row)
     if chats.is_chat(row):  # Open-Reasoner-Zero: named as ShareGPT names it
@@ -237,7 +248,7 @@ def _refuse_nested(row: dict, place: str) -> None:
         and not chats.is_chat(value)
     }
     if tables and tables.keys() & {*_TABLES} and not row.keys() & {*_QUESTIONS}:
-        name = next(iter(tables.keys() & {*_TABLES}))
+        name = next(each for each in tables if each in _TABLES)
         names = ", ".join(f"`{each}`" for each in tables)
         raise ValueError(
             f"{place}: an object that holds its rows under {names}: write the rows "
@@ -267,7 +278,7 @@ def _parquet(path: str) -> Iterator[Row]:
                 for row in batch.to_pylist():
                     number += 1
                     place = f"{path}, row {number}"
-                    yield place, _object(row, place)
+                    yield place, checked(row, place)
     except (pyarrow.ArrowException, OSError) as error:
         raise ValueError(
             f"{path}: damaged parquet file after row {number} ({error}). Copy it again"

@@ -11,7 +11,6 @@ import re
 from typing import Any
 
 from maspo_jax.data.prompts import markup, templates
-from maspo_jax.data.prompts.chat import THINK, THOUGHT
 from maspo_jax.data.sources import chats, golds
 
 _HASHES = templates.HASHES
@@ -75,6 +74,7 @@ def question(value: Any, field: str) -> str:
     are left out: how a problem is asked is the experiment's choice, and asking twice
     confuses a policy.
     """
+    chats.check_prompt(value, field)
     asked = text(_asked(value, field), field)
     if _REPR.match(asked.lstrip()) or _is_json_object(asked):
         raise ValueError(
@@ -82,7 +82,7 @@ def question(value: Any, field: str) -> str:
             f"turns ({asked[:40]!r}): write it with json.dumps, or the question alone"
         )
     bare = templates.strip_instructions(asked.removeprefix("\ufeff"))
-    if bare.lstrip().startswith((THINK, THOUGHT)):
+    if any(tag.match(bare.lstrip()) for tag in (golds.OPENS, golds.CLOSES)):
         raise ValueError(
             f"`{field}` begins with the reasoning of a response "
             f"({bare.strip()[:20]!r}): give the bare question"
@@ -175,7 +175,7 @@ def turn(value: Any, field: str) -> tuple[str, str | None]:
     final answer: a gold of many words would be one that nobody can give.
     """
     if isinstance(value, str) and value.strip():
-        if THINK in value or golds.BOX.search(value):
+        if golds.OPENS.search(value) or golds.BOX.search(value):
             return last_box(value, field), value
         if _HASHES in value:
             return after_hashes(value, field), value
@@ -213,11 +213,22 @@ def countdown(row: dict) -> str:
     return json.dumps({"numbers": numbers, "target": row["target"]})
 
 
-def worked(value: Any) -> str | None:
+def worked(value: Any, field: str) -> str | None:
     """Returns a worked solution, None where there is none."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value if isinstance(value, str) and value.strip() else None
+    value = _alone(value)
+    return optional(value, field) if isinstance(value, str) else None
+
+
+def optional(value: Any, field: str) -> str | None:
+    """Returns text that may be missing, None where it is; refuses anything else."""
+    value = _alone(value)
+    blank = value in (None, []) or (isinstance(value, str) and not value.strip())
+    return None if blank else text(value, field)
+
+
+def _alone(value: Any) -> Any:
+    """Returns the element of a list of one, and anything else as it is."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def after_hashes(value: Any, field: str) -> str:
@@ -247,13 +258,17 @@ def last_box(value: Any, field: str) -> str:
     A box that is never closed is not complete.
     """
     whole = text(value, field)
-    _, closed, solution = whole.rpartition(THOUGHT)
-    if THINK in solution:
-        raise ValueError(f"`{field}` ends within its reasoning: {THINK} never closes")
+    *_, closed = (None, *golds.CLOSES.finditer(whole))
+    solution = whole[closed.end() :] if closed else whole
+    opened = golds.OPENS.search(solution)
+    if opened:
+        raise ValueError(
+            f"`{field}` ends within its reasoning: {opened[0]} never closes"
+        )
     found = golds.boxes(solution)
     if found:
         return golds.final(found[-1], field)
-    behind = f" behind {THOUGHT}" if closed else ""
+    behind = f" behind {closed[0]}" if closed else ""
     raise ValueError(f"`{field}` holds no complete \\boxed{{}} with an answer{behind}")
 
 
@@ -282,7 +297,7 @@ def check_row(row: dict) -> None:
                 f"the row has pictures in `{name}`, which text cannot show"
             )
     for name in _SUBJECTS:
-        about = worked(row.get(name)) or ""
+        about = worked(row.get(name), name) or ""
         if _PROGRAMMING.fullmatch(about.lower()):
             raise ValueError(
                 f"`{name}` is {about!r}: the row is no math problem, and the tests "

@@ -138,6 +138,7 @@ def read_rows(
             fields.check_row(row)
             question, answer, solution = parser.parse(row)
             fields.check_choices(row, question, answer)
+            id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
         except Unanswered as error:
             unanswered.append(f"{place}: {error}")
             continue
@@ -150,7 +151,6 @@ def read_rows(
             raise ValueError(
                 f"{place}: {error} ({_read_as(schema)}). {_remedy(row, schema)}"
             ) from error
-        id = _identifier(row) or f"{pathlib.Path(name).name}:{number}"
         problems.append(Problem(id, question, answer, solution))
         notes.update(_notes(row, asked, question))
         if len(problems) == first:
@@ -165,10 +165,9 @@ def _notes(row: dict, columns: set[str], question: str) -> list[str]:
     if fields.links_to_picture(question):
         notes.append("questions link to a picture, unseen in text")
     roles = set().union(*(chats.roles_left_out(row.get(column)) for column in columns))
-    if "system" in roles:
-        notes.append(
-            "chats have a system turn, which is left out: set one in the template"
-        )
+    for role in sorted(roles - {*chats.ASSISTANTS}):
+        remedy = ": set one in the template" if role in ("system", "developer") else ""
+        notes.append(f"chats have a {role} turn, which is left out{remedy}")
     return notes
 
 
@@ -266,6 +265,8 @@ _IDS = ("id", "unique_id", "ID", "query_id", "example_id")
 
 def _identifier(row: dict) -> str | None:
     extra = row.get("extra_info")
-    index = extra.get("index") if isinstance(extra, dict) else None
-    known = (*(row.get(column) for column in _IDS), index)
-    return next((str(value) for value in known if value not in (None, "")), None)
+    known = [(column, row.get(column)) for column in _IDS]
+    if isinstance(extra, dict):
+        known.append(("extra_info.index", extra.get("index")))
+    given = ((str(value), column) for column, value in known if value is not None)
+    return next((fields.text(id, column) for id, column in given if id.strip()), None)

@@ -10,9 +10,12 @@ import re
 from typing import Any
 
 from maspo_jax.data.prompts import markup
-from maspo_jax.data.prompts.chat import THINK, THOUGHT
 
 BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+# Around the reasoning of a response, of all the kinds that graders take off it.
+_KINDS = "think|thinking|thought|reasoning|seed:think"
+OPENS = re.compile(rf"<(?:(?:{_KINDS})|\|begin_of_thought\|)>", re.IGNORECASE)
+CLOSES = re.compile(rf"</(?:{_KINDS})>|<\|end_of_thought\|>", re.IGNORECASE)
 
 # What sets write in the place of an answer: NuminaMath the first two. Words that may
 # also be an answer ("none", "undefined", "no solution", "impossible") are not there.
@@ -164,8 +167,8 @@ def final(gold: str, field: str) -> str:
 
     Raises:
         Unanswered: it is a word such as `proof` or `notfound`.
-        ValueError: it is the source of a program, a picture, several boxes, reasoning
-            or several sentences.
+        ValueError: it is the source of a program, a picture, several boxes, several
+            sentences, or has a tag of reasoning.
     """
     if marks_absence(gold):
         raise Unanswered(f"`{field}` is {gold[:40]!r}, which is no answer")
@@ -177,7 +180,13 @@ def final(gold: str, field: str) -> str:
         )
     if _CODE.search(gold):
         raise ValueError(f"`{field}` is code, not a final answer: {gold[:40]!r}")
-    if THINK in gold or THOUGHT in gold or is_prose(gold):
+    tag = OPENS.search(gold) or CLOSES.search(gold)
+    if tag:
+        raise ValueError(
+            f"`{field}` has the reasoning tag {tag[0]} in it ({gold[:60]!r}): write "
+            "the answer alone"
+        )
+    if is_prose(gold):
         raise ValueError(f"`{field}` is prose, not a final answer: {gold[:60]!r}")
     boxed = dict.fromkeys("".join(each.split()) for each in boxes(gold))
     if len(boxed) > 1:

@@ -2,13 +2,18 @@
 
 import dataclasses
 import functools
+import itertools
 import pathlib
 import re
+from collections.abc import Iterator
 
 from maspo_jax import storage
+from maspo_jax.data.sources import containers
 from maspo_jax.data.sources.file import check_settings, parse_rows
 from maspo_jax.data.sources.problem import Problem
 from maspo_jax.data.sources.schemas import Columns
+
+_ROWS_AT_ONCE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,9 +72,15 @@ class HubProblems:
 
     @functools.cached_property
     def _problems(self) -> tuple[Problem, ...]:
-        place = f"{self.name}, {self.split} row"
-        rows = ((f"{place} {n}", row) for n, row in enumerate(self._rows, 1))
-        return parse_rows(rows, f"{self.name}:{self.split}", self)
+        return parse_rows(self._placed(), f"{self.name}:{self.split}", self)
+
+    def _placed(self) -> Iterator[containers.Row]:
+        # As Arrow holds them, and a file would: else the library opens pictures.
+        tables = self._rows.with_format("arrow").iter(_ROWS_AT_ONCE)
+        rows = itertools.chain.from_iterable(table.to_pylist() for table in tables)
+        for number, row in enumerate(rows, 1):
+            place = f"{self.name}, {self.split} row {number}"
+            yield place, containers.checked(row, place)
 
     @functools.cached_property
     def _rows(self):
@@ -81,14 +92,26 @@ class HubProblems:
                 "pip install 'maspo_jax[hub]', in a clone pip install -e '.[hub]', or "
                 "give a file with ProblemFile(...)"
             ) from error
+        if self.revision is not None and pathlib.Path(self.name).is_dir():
+            raise ValueError(
+                f"revision={self.revision!r}: {self.name} is a folder here and has "
+                "none; leave it out, or give the name on the Hub"
+            )
         try:
-            return datasets.load_dataset(
+            found = datasets.load_dataset(
                 self.name, self.subset, split=self.split, revision=self.revision
             )
         except Exception as error:  # the library raises nothing narrower
-            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+            known = error.__cause__ or error  # "while generating" says nothing
+            reason = str(known).partition("\n")[0].rstrip(".") or type(known).__name__
             raise ValueError(
                 f"{self.name} (subset {self.subset}, split {self.split}) cannot be "
                 f"loaded: {reason}. Correct the names; without a network, load it once "
                 "where there is one, or give a file with ProblemFile(...)"
             ) from error
+        if isinstance(found, dict):
+            raise ValueError(
+                f"{self.name}: split={self.split} is no split: give one of "
+                f"{', '.join(found)}"
+            )
+        return found

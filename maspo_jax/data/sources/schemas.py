@@ -44,7 +44,7 @@ class Columns:
         asked = fields.question(row.get(self.question), self.question)
         written = row.get(self.answer)
         gold = fields.answer(written, self.answer)
-        solution = fields.worked(row.get(self.solution))
+        solution = fields.worked(row.get(self.solution), self.solution)
         if solution is None and fields.is_worked(written):
             solution = written
         return asked, gold, solution
@@ -99,13 +99,14 @@ def _parse_verl(row: dict) -> Parts:
     """Rows prepared for verl: a chat, and the gold of a rule."""
     rule = fields.record(row.get("reward_model"), "reward_model")
     extra = fields.record(row.get("extra_info"), "extra_info", needed=False)
-    written = extra.get("raw_problem") or extra.get("question")
-    if written:
-        asked = fields.question(written, "extra_info.question")
+    bare = next((name for name in ("raw_problem", "question") if extra.get(name)), None)
+    if bare:
+        chats.check_prompt(row.get("prompt"), "prompt")
+        asked = fields.question(extra[bare], f"extra_info.{bare}")
     else:
         asked = fields.question(row.get("prompt"), "prompt")
     gold = fields.answer(rule.get("ground_truth"), "reward_model.ground_truth")
-    return asked, gold, fields.worked(extra.get("answer"))
+    return asked, gold, fields.worked(extra.get("answer"), "extra_info.answer")
 
 
 def _parse_countdown(row: dict) -> Parts:
@@ -120,7 +121,7 @@ def _parse_countdown(row: dict) -> Parts:
 
 def _parse_boba(row: dict) -> Parts:
     """AReaL's boba set: a rendered prompt, and a list of one boxed solution."""
-    written = fields.worked(row.get("solutions"))
+    written = fields.worked(row.get("solutions"), "solutions")
     boxed = written or fields.answer(row.get("solutions"), "solutions")
     gold = fields.last_box(boxed, "solutions")
     return fields.question(row.get("prompt"), "prompt"), gold, None
@@ -165,7 +166,7 @@ def _parse_output(question: str, answer: str) -> Callable[[dict], Parts]:
 def _parse_alpaca(row: dict) -> Parts:
     """Alpaca: an instruction, and what it is about in a column of its own."""
     asked, gold, solution = _parse_output("instruction", "output")(row)
-    context = fields.worked(row.get("input"))
+    context = fields.optional(row.get("input"), "input")
     return (f"{asked}\n\n{context}" if context else asked), gold, solution
 
 
@@ -178,7 +179,7 @@ def _parse_boxed(row: dict) -> Parts:
 def _parse_trl(row: dict) -> Parts:
     """TRL: the solution is a worked one with a box, or only the final answer."""
     asked = fields.question(row.get("prompt"), "prompt")
-    written = fields.worked(row.get("solution"))
+    written = fields.worked(row.get("solution"), "solution")
     if written and golds.BOX.search(written):
         return asked, fields.last_box(written, "solution"), written
     solution = fields.answer(row.get("solution"), "solution")
@@ -190,7 +191,7 @@ def _parse_trl(row: dict) -> Parts:
 def _parse_olympiad(row: dict) -> Parts:
     """OlympiadBench: some questions refer to a context in a column of its own."""
     asked, gold, solution = Columns("question", "final_answer").parse(row)
-    context = fields.worked(row.get("context"))
+    context = fields.optional(row.get("context"), "context")
     return (f"{context}\n{asked}" if context else asked), gold, solution
 
 

@@ -159,11 +159,6 @@ def _ln(budget, form):
     return _atom(f"ln({key(form)})") if value is None else value
 
 
-def exact_sqrt(budget, form):
-    """The power one half."""
-    return root_or_power(form, _HALF, budget)
-
-
 def exact_abs(budget, form):
     """Of a real number, or of a form up to its sign."""
     value = rational(form)

@@ -92,7 +92,6 @@ _FUNCTIONS = {
     for name in (
         "sin cos tan cot sec csc asin acos atan acot sinh cosh tanh ln floor ceil re im"
     ).split()
-    if hasattr(mpmath, name)
 } | {
     "exp": _exp,
     "abs": abs,

@@ -194,7 +194,6 @@ MINUS_ONE = Num(Fraction(-1))
 ZERO = Num(Fraction(0))
 ONE = Num(Fraction(1))
 TWO = Num(Fraction(2))
-HALF = Num(Fraction(1, 2))
 
 
 def negated(node):

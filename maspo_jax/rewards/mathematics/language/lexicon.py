@@ -56,9 +56,8 @@ FONTS = frozenset(
 
 # Commands that are dropped with nothing else.
 SILENT = frozenset(
-    "displaystyle textstyle scriptstyle limits nolimits bf it sf tt rm large Large "
-    "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin left right "
-    "middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr strut "
+    "displaystyle textstyle scriptstyle limits nolimits bf it sf tt large Large "
+    "LARGE small normalsize boldmath mathopen mathclose mathrel mathbin middle strut "
     "hfill par triangle checkmark huge Huge scriptsize tiny footnotesize "
     "blacksquare qed hline".split()
 )
@@ -183,9 +182,12 @@ OPPOSITES = (
 )  # fmt: skip
 
 # Words behind a value that leave open whether it is the answer.
-DOUBTS = ROUNDINGS | frozenset(
-    "least most guess estimate estimated possibly probably uncertain hopefully "
-    "bound fails cannot".split()
+DOUBTS = (
+    HEDGES
+    | ROUNDINGS
+    | frozenset(
+        "least most guess estimate estimated uncertain hopefully bound fails".split()
+    )
 )
 
 # Commands for a number that something has: \deg P, \dim V.

@@ -32,9 +32,7 @@ from maspo_jax.rewards.mathematics.meaning.meanings import (
 )
 from maspo_jax.rewards.mathematics.meaning.regions import Region
 
-_NO_UNITS = (
-    lexicon.HEDGES | lexicon.DOUBTS | frozenset("is are was were nd st rd th".split())
-)
+_NO_UNITS = lexicon.DOUBTS | frozenset("is are was were nd st rd th".split())
 
 _PUNCTUATION = frozenset(",;:'!")
 _NO_WORD = Token("end", "")
