@@ -86,7 +86,8 @@ def test_the_revision_of_a_name_is_the_commit_that_was_fetched(folder, monkeypat
     snapshot.mkdir(parents=True)
     for name in (*TOKENIZER, *CHAT, "config.json"):
         (snapshot / name).write_text(name)
-    monkeypatch.setattr(hub, "folder_of", lambda *name: snapshot)
+    found = lambda name, *rest: folder if name == str(folder) else snapshot
+    monkeypatch.setattr(hub, "folder_of", found)
 
     @dataclasses.dataclass(frozen=True)
     class Parts:
