@@ -105,7 +105,9 @@ def train(
     return TrainResult(pathlib.Path(run_dir))
 
 
-def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Policy":
+def load_policy(
+    path, *, step=None, dtype=None, template=None, fsdp=1, tensor=1, gather="once"
+) -> "Policy":
     """Returns the policy of a run, or of a checkpoint of Hugging Face.
 
     Args:
@@ -116,6 +118,9 @@ def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Polic
         template: the name of the instructions a checkpoint is given with each question;
             None for "boxed". A run has its own.
         fsdp: devices that share one copy of the parameters.
+        tensor: devices of one process that share its heads while they draw.
+        gather: when devices along `fsdp` gather what they draw from: "once", or "layer"
+            for each layer at every token, which is slower and takes less memory.
 
     Raises:
         ValueError, OSError: there is no such policy; the message says which there are.
@@ -123,8 +128,9 @@ def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Polic
     from maspo_jax import distributed
     from maspo_jax.evaluation import policies
 
-    mesh = distributed.make_mesh(fsdp)
-    return policies.open_policy(path, mesh, step, dtype, template)
+    mesh = distributed.make_mesh(fsdp, tensor)
+    policy = policies.open_policy(path, mesh, step, dtype, template)
+    return dataclasses.replace(policy, gather=gather)
 
 
 def sample(

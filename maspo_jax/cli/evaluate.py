@@ -89,6 +89,10 @@ class Devices:
     """responses sampled at a time; fewer take less memory"""
     fsdp: int = setting(1, "[1, inf)")
     """devices that share one copy of the parameters"""
+    tensor: int = setting(1, "[1, inf)")
+    """devices of one process that share the heads of the policy"""
+    gather: Literal["once", "layer"] = "once"
+    """when devices of --fsdp gather the policy; layer takes less memory, and longer"""
     pod: Annotated[
         str | None,
         tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
@@ -156,6 +160,8 @@ class Evaluate:
                 dtype=self.checkpoint.dtype,
                 template=self.checkpoint.template,
                 fsdp=self.devices.fsdp,
+                tensor=self.devices.tensor,
+                gather=self.devices.gather,
             )
             if policy.step is None and policy.template in templates.ALL:
                 print(

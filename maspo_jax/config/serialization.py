@@ -9,6 +9,8 @@ from maspo_jax.config import legacy
 # May differ when a run is resumed: none of them changes what is computed.
 RESUMABLE = {
     "fsdp",
+    "tensor",
+    "sampling.gather",
     "updates.microbatches",
     "grading.workers",
     "checkpoint_every",

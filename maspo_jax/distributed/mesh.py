@@ -30,10 +30,10 @@ def make_mesh(fsdp=1, tensor=1):
         ValueError: the number of devices is not a multiple.
     """
     devices, own = jax.device_count(), jax.local_device_count()
-    _check_divides("tensor", tensor, own, f"the {own} devices of a process")
+    check_divides("tensor", tensor, own, f"the {own} devices of a process")
     groups = devices // tensor
     what = f"the {devices} devices" + (f" / tensor={tensor}" if tensor > 1 else "")
-    _check_divides("fsdp", fsdp, groups, what)
+    check_divides("fsdp", fsdp, groups, what)
     axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
     # In the order of processes, so that a process holds neighboring rows.
     ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
@@ -41,7 +41,15 @@ def make_mesh(fsdp=1, tensor=1):
     return jax.sharding.Mesh(grid, AXES, axis_types=axis_types)
 
 
-def _check_divides(name, size, count, what):
+def check_divides(name, size, count, what):
+    """Refuses a number of devices, by the name of its setting, that does not fit.
+
+    Args:
+        name: of the setting.
+        size: its value.
+        count: what it has to divide.
+        what: how that is called.
+    """
     if size < 1 or count % size:
         choices = [n for n in range(1, count + 1) if count % n == 0]
         raise ValueError(

@@ -148,6 +148,7 @@ def responder_of(policy, evaluation, benchmark, plan, verifier, mesh):
         length=evaluation.response_length,
         temperature=evaluation.temperature,
         top_p=evaluation.top_p,
+        gather=policy.gather,
     )
 
 

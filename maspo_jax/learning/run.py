@@ -90,7 +90,8 @@ def check_experiment(experiment, folder):
     """
     with distributed.raise_on_all_hosts():
         with Refusals() as refusals:
-            validation.check_settings(experiment, jax.device_count(), refusals)
+            devices, hosts = jax.device_count(), jax.process_count()
+            validation.check_settings(experiment, devices, refusals, hosts)
             if isinstance(experiment.policy, Checkpoint) and refusals.spare("policy"):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
@@ -116,6 +117,7 @@ def measure(experiment, verifier, policy, mesh):
         responses=validation.samples,
         length=experiment.sampling.response_length,
         temperature=validation.temperature,
+        gather=experiment.sampling.gather,
     )
     problems = [validation.source[index] for index in range(validation.problems)]
     return accuracy(responder, policy, problems)

@@ -235,6 +235,7 @@ def sampling_params(experiment):
         tokenizer.eos_tokens,
         tokenizer.pad_token_id,
         sampling.temperature,
+        gather=sampling.gather,
     )
 
 

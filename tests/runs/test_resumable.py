@@ -11,7 +11,7 @@ from maspo_jax.settings import settings_in
 
 # Names of settings that may differ: all else is refused.
 FREE = {
-    *("fsdp", "checkpoint_every", "rollouts_every", "grading.workers"),
+    *("fsdp", "tensor", "checkpoint_every", "rollouts_every", "grading.workers"),
     *("updates.microbatches", "sft.checkpoint_every", "sft.microbatches"),
 }
 

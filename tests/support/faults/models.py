@@ -228,8 +228,8 @@ FAULTS = [
     Fault(
         "parameters are gathered along their first axis",
         "distributed/mesh.py",
-        'axis=spec.index("fsdp"), tiled=True',
-        "axis=0, tiled=True",
+        "names, axis=place, tiled=True",
+        "names, axis=0, tiled=True",
         (PARALLEL,),
     ),
     Fault(
@@ -270,8 +270,8 @@ FAULTS = [
     Fault(
         "the axis of layers may be split",
         "models/sharding.py",
-        '"layers": None,',
-        '"layers": "fsdp",',
+        '"layers": (),',
+        '"layers": ("fsdp",),',
         (PARALLEL,),
     ),
 ]
