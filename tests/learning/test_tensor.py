@@ -101,13 +101,13 @@ def whole(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("kept", ["sft", "reinforcement"])
-def test_a_run_goes_on_with_it(whole, tmp_path, kept):
-    """From the end of supervised training, or from the checkpoint after a step."""
-    folder = tmp_path / "moved"
-    shutil.copytree(whole, folder)
-    stage = folder / "checkpoints" / "reinforcement"
-    shutil.rmtree(stage if kept == "sft" else stage / "2")
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_does_not_depend_on_it(whole, tmp_path, begun):
+    """From its start, supervised training included, or from a checkpoint without."""
+    folder = tmp_path / "shared"
+    if begun:
+        shutil.copytree(whole, folder)
+        shutil.rmtree(folder / "checkpoints" / "reinforcement" / "2")
     status, output = command(TINY, "--run", folder, *WORDS, *SHARED)
     assert status == 0, output
     for got, expected in zip(measured(folder), measured(whole), strict=True):
