@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY, command, measured, mesh_of, run
+from support import processes
+from support.processes import LIMIT, free_port
 from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
@@ -110,6 +112,23 @@ def test_a_run_does_not_depend_on_it(whole, tmp_path, begun):
         shutil.rmtree(folder / "checkpoints" / "reinforcement" / "2")
     status, output = command(TINY, "--run", folder, *WORDS, *SHARED)
     assert status == 0, output
+    same_but_for_rounding(folder, whole)
+
+
+@pytest.mark.slow
+def test_two_processes_whose_devices_share_it_equal_one(whole, tmp_path):
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    words = TINY, "--run", folder, *WORDS, *SHARED
+    pod = [
+        processes.launch("train", *words, "--pod", f"{address}/{index}/2", devices=4)
+        for index in range(2)
+    ]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    assert [process.returncode for process in pod] == [0, 0], "\n".join(outputs)
+    same_but_for_rounding(folder, whole)
+
+
+def same_but_for_rounding(folder, whole):
     for got, expected in zip(measured(folder), measured(whole), strict=True):
         assert (got.pop("stage"), got.pop("step")) == (
             expected.pop("stage"),
