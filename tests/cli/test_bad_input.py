@@ -94,8 +94,8 @@ WORDS = {
     ),
     "tensor": (
         ["--tensor", 8],
-        "tensor=8 does not divide key_value_heads=2",
-        "; choose one of [1, 2]",
+        "tensor=8 does not divide key_value_heads=1 and feed_forward=32 of the policy",
+        "; choose one of [1]",
     ),
     "prompts": (
         ["--sampling.prompt-length", 2],
