@@ -5,6 +5,7 @@ import functools
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import mesh_of, noisy
@@ -14,6 +15,7 @@ from maspo_jax import distributed
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.rollout.generate import SamplingParams, sample
+from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.weights import copy_for_sampling, sampling_specs
 from maspo_jax.types import Prompts
 
@@ -82,6 +84,20 @@ def test_devices_that_share_a_policy_draw_the_same(draw, whole, kind, layout, ga
     chex.assert_trees_all_close(
         got.sampler_logprob, expected.sampler_logprob, atol=1e-5
     )
+
+
+def test_in_bfloat16_it_is_as_near_to_the_trainer_as_a_whole_one(draw, tiny_policy):
+    """Parts are rounded before they are added up."""
+    config = dataclasses.replace(tiny_policy.config, compute_dtype="bfloat16")
+    structure = jax.tree.structure(jax.eval_shape(lambda: Decoder(config, nnx.Rngs(0))))
+    policy = jax.tree.unflatten(structure, jax.tree.leaves(tiny_policy))
+    for layout in ((1, 1, 1), (1, 2, 2)):
+        rollout = draw(policy, layout, gather="layer")
+        sequences = jax.tree.map(jnp.asarray, rollout.sequences)
+        score = jax.jit(response_logprobs, static_argnums=2)
+        logprob, _ = score(policy, sequences, 1.0)
+        difference = np.abs(rollout.sampler_logprob - logprob)
+        assert 0 < difference.mean() < 0.02 and difference.max() < 0.3
 
 
 @pytest.mark.parametrize("layout", [(1, 8, 1), (2, 2, 2)])
