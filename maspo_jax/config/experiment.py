@@ -88,6 +88,8 @@ class Sampling:
     response_length: int = setting(interval="[1, inf)")  # T, in tokens
     temperature: float = setting(1.0, "(0, inf)")
     dynamic: DynamicSampling | None = None
+    # Prompts drawn at a time; None: as many as the memory of the devices holds.
+    wave: int | None = setting(None, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,8 +43,8 @@ def cache_bytes(config, rows, columns):
         rows: B.
         columns: C; of a sampler, prompt and response together, L + T.
     """
-    head = config.key_value_heads * config.head_width * _width(config.product_dtype)
-    return 2 * config.depth * rows * columns * head
+    heads = config.key_value_heads * config.head_width
+    return 2 * config.depth * rows * columns * heads * _width(config.product_dtype)
 
 
 def logits_bytes(config, rows):
