@@ -35,11 +35,15 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length):
         response_length: T.
     """
     rows, columns = prompts * responses, prompt_length + response_length
+    cache = sizes.cache_bytes(config, rows, columns)
     narrow = jnp.dtype(config.product_dtype).itemsize
     # Of each token of the prompts: the residual stream, and what one layer makes of it.
     read = narrow * (4 * config.width + 2 * config.feed_forward)
     return (
-        sizes.cache_bytes(config, rows, columns)
+        cache
+        # The columns of the prompts, repeated for each row before there are others,
+        + sizes.cache_bytes(config, rows, prompt_length)
+        + cache // config.depth  # and a layer, which may be copied to be read.
         + SCORES * sizes.logits_bytes(config, rows)
         + prompts * prompt_length * read
         + rows * columns * (TOKEN + config.query_heads * sizes.FLOAT32)

@@ -206,7 +206,9 @@ class Worker:
             with self.clock("sampling"):
                 rollouts.append(next(drawn))
                 sequences = distributed.local_rows(rollouts[-1].sequences)
-            with self.clock("grading"):
+            # Beside the sampling of the next wave it takes no time of its own.
+            last = wave + 1 == plan.count
+            with self.clock("grading" if last else "sampling", shown="grading"):
                 graded = self.grade([problems[place] for place in places], sequences)
                 responses |= zip(rows, graded, strict=True)
                 if getattr(self.experiment.grading.grader, "steps", False):
