@@ -17,8 +17,6 @@ import functools
 import pathlib
 import typing
 
-from maspo_jax.rollout.batching import BATCH
-
 if typing.TYPE_CHECKING:
     import numpy as np
 
@@ -143,7 +141,7 @@ def sample(
     prompt_length=None,
     response_length=None,
     seed=0,
-    batch=BATCH,
+    batch=None,
 ):
     """Draws responses to questions.
 
@@ -158,7 +156,8 @@ def sample(
         response_length: likewise of a response.
         seed: of the draws. What is drawn for a question depends on it, on the place of
             the question in the list and on the number of the response alone.
-        batch: the most responses drawn at a time.
+        batch: the most responses drawn at a time; None for 128, or for as many as the
+            devices hold if these are fewer.
 
     Returns:
         A list of n `types.Response`s for each question, in order. Verdict and reward of
@@ -185,7 +184,7 @@ def sample(
 
 
 def evaluate(
-    policy: "Policy", benchmarks, *, out=None, batch=BATCH, quiet=False, **settings
+    policy: "Policy", benchmarks, *, out=None, batch=None, quiet=False, **settings
 ) -> dict:
     """Measures a policy: avg@k, pass@k and majority@k, with intervals.
 
@@ -196,7 +195,8 @@ def evaluate(
             `evaluation.benchmarks.PUBLISHED` for names with a meaning.
         out: the folder of the evaluation; None for `evaluations/` and the title of the
             policy. If it holds this evaluation already, it goes on.
-        batch: the most responses drawn at a time.
+        batch: the most responses drawn at a time; None for 128, or for as many as the
+            devices hold if these are fewer.
         quiet: whether nothing is shown while it runs.
         **settings: fields of `evaluation.benchmarks.Evaluation`, such as `samples`; the
             lengths are those of the policy's training unless given.

@@ -85,7 +85,13 @@ class Which:
 class Devices:
     """Where it runs; the scores do not depend on it."""
 
-    batch: int = setting(api.BATCH, "[1, inf)")
+    batch: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT",
+            help_behavior_hint="(default: 128, or what the memory holds)",
+        ),
+    ] = setting(None, "[1, inf)")
     """responses sampled at a time; fewer take less memory"""
     fsdp: int = setting(1, "[1, inf)")
     """devices that share one copy of the parameters"""

@@ -92,6 +92,8 @@ class Sampling:
     # then holds all of it, or "layer", anew for every token: slower, with the memory
     # of one layer. Of rollouts and validation; an update gathers each layer always.
     gather: Literal["once", "layer"] = "once"
+    # Prompts drawn at a time; None: as many as the memory of the devices holds.
+    wave: int | None = setting(None, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ RESUMABLE = {
     "fsdp",
     "tensor",
     "sampling.gather",
+    "sampling.wave",
     "updates.microbatches",
     "grading.workers",
     "checkpoint_every",

@@ -106,6 +106,10 @@ def _rules(experiment, devices, hosts):
         lambda _: _divides("sampling.prompts", prompts, "devices", devices),
     )
     yield (
+        ("sampling.prompts", "sampling.wave"),
+        lambda _: _check_wave(experiment.sampling, devices),
+    )
+    yield (
         ("sampling.prompts", "sampling.responses", "updates"),
         lambda _: _check_minibatches(experiment.sampling, experiment.updates, devices),
     )
@@ -221,6 +225,19 @@ def _check_group(experiment):
         raise ValueError(
             "sampling.responses=1: sampling.dynamic looks for groups with right and "
             "wrong answers; take at least 2, or leave it out"
+        )
+
+
+def _check_wave(sampling, devices):
+    wave, prompts = sampling.wave, sampling.prompts
+    sizes = range(devices, prompts + 1, devices)
+    choices = [size for size in sizes if prompts % size == 0]
+    # Where there is none, it is the number of prompts that does not fit.
+    if wave is not None and choices and wave not in choices:
+        raise ValueError(
+            f"sampling.wave={wave}: must divide sampling.prompts={prompts} and be a "
+            f"multiple of the devices, {devices}; choose one of {choices}, or None for "
+            "as many as the memory of the devices holds"
         )
 
 

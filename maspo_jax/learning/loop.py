@@ -93,7 +93,9 @@ def train(experiment, folder, verifier, evaluate, display):
                 prompt_history=PromptHistory(start.prompt_history),
             )
             stream = problem_stream(experiment, start.data)
-            worker = workers.build(experiment, mesh, verifier, stream, clock)
+            worker = workers.build(
+                experiment, mesh, verifier, stream, clock, display.note
+            )
             learn(run, worker, learner, done, start.train, evaluate, saved)
 
 

@@ -13,6 +13,7 @@ from maspo_jax.config import validation
 from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.refusals import Refusals
+from maspo_jax.rollout import memory
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
 from maspo_jax.runs import provenance, run_folder
@@ -120,7 +121,8 @@ def measure(experiment, verifier, policy, mesh):
         gather=experiment.sampling.gather,
     )
     problems = [validation.source[index] for index in range(validation.problems)]
-    return accuracy(responder, policy, problems)
+    batch = memory.validation_batch(experiment, mesh, memory.memory_limit())
+    return accuracy(responder, policy, problems, batch)
 
 
 def introduce(experiment, folder, display, remarks):

@@ -29,7 +29,7 @@ from maspo_jax.models.decoder import Decoder
 from maspo_jax.rollout.sample_token import sample_token
 from maspo_jax.rollout.weights import cast_for_sampling, sampling_specs
 from maspo_jax.settings import check_intervals, setting
-from maspo_jax.types import Rollout, Sequences
+from maspo_jax.types import Rollout, Sequences, rows_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class DecodeState:
 
 
 @functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
-def sample(policy, prompts, key, decoding, mesh):
+def sample(policy, prompts, key, decoding, mesh, number=None):
     """Draws responses to prompts.
 
     Args:
@@ -82,11 +82,15 @@ def sample(policy, prompts, key, decoding, mesh):
             no row depends on another.
         decoding: the `SamplingParams` settings.
         mesh: the mesh; P must be a multiple of its size.
+        number: [P] int32 of each prompt, if these are some of more: row n of all is a
+            response to number n // G. None: they are all.
 
     Returns:
         A `Rollout` of N = P * G rows, split by rows.
     """
-    rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses)
+    if number is None:
+        number = jnp.arange(prompts.tokens.shape[0])
+    rows = rows_of(number, decoding.responses)
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
     return sample_with_keys(policy, prompts, keys, decoding, mesh)
 

@@ -86,10 +86,14 @@ def test_log_probabilities_do_not_depend_on_it(untied_policy):
 # Two heads to share, and updates so small that rounding does not part runs.
 WORDS = (
     *("--policy.query-heads", 4, "--policy.key-value-heads", 2, "--steps", 2),
+    *("--sampling.prompts", 16),  # of which half are drawn at a time below
     *("--sft.optimization.learning-rate", 3e-3, "--sft.optimization.epsilon"),
     *(1e-3, "--optimization.learning-rate", 1e-4, "--optimization.epsilon", 1e-3),
 )
-SHARED = ("--fsdp", 2, "--tensor", 2, "--sampling.gather", "layer")
+SHARED = (
+    *("--fsdp", 2, "--tensor", 2, "--sampling.gather", "layer"),
+    *("--sampling.wave", 8),
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ FAULTS = [
     Fault(
         "keys repeat every 64 rows",
         "rollout/generate.py",
-        "rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses)",
-        "rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses) % 64",
+        "rows = rows_of(number, decoding.responses)",
+        "rows = rows_of(number, decoding.responses) % 64",
         (KEYS,),
         review="F1",
     ),
