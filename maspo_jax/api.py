@@ -17,8 +17,6 @@ import functools
 import pathlib
 import typing
 
-from maspo_jax.rollout.batching import BATCH
-
 if typing.TYPE_CHECKING:
     import numpy as np
 
@@ -105,7 +103,9 @@ def train(
     return TrainResult(pathlib.Path(run_dir))
 
 
-def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Policy":
+def load_policy(
+    path, *, step=None, dtype=None, template=None, fsdp=1, tensor=1, gather="once"
+) -> "Policy":
     """Returns the policy of a run, or of a checkpoint of Hugging Face.
 
     Args:
@@ -116,6 +116,9 @@ def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Polic
         template: the name of the instructions a checkpoint is given with each question;
             None for "boxed". A run has its own.
         fsdp: devices that share one copy of the parameters.
+        tensor: devices of one process that share its heads while they draw.
+        gather: when devices along `fsdp` gather what they draw from: "once", or "layer"
+            for each layer at every token, which is slower and takes less memory.
 
     Raises:
         ValueError, OSError: there is no such policy; the message says which there are.
@@ -123,8 +126,9 @@ def load_policy(path, *, step=None, dtype=None, template=None, fsdp=1) -> "Polic
     from maspo_jax import distributed
     from maspo_jax.evaluation import policies
 
-    mesh = distributed.make_mesh(fsdp)
-    return policies.open_policy(path, mesh, step, dtype, template)
+    mesh = distributed.make_mesh(fsdp, tensor)
+    policy = policies.open_policy(path, mesh, step, dtype, template)
+    return dataclasses.replace(policy, gather=gather)
 
 
 def sample(
@@ -137,7 +141,7 @@ def sample(
     prompt_length=None,
     response_length=None,
     seed=0,
-    batch=BATCH,
+    batch=None,
 ):
     """Draws responses to questions.
 
@@ -152,7 +156,8 @@ def sample(
         response_length: likewise of a response.
         seed: of the draws. What is drawn for a question depends on it, on the place of
             the question in the list and on the number of the response alone.
-        batch: the most responses drawn at a time.
+        batch: the most responses drawn at a time; None for 128, or for as many as the
+            devices hold if these are fewer.
 
     Returns:
         A list of n `types.Response`s for each question, in order. Verdict and reward of
@@ -179,7 +184,7 @@ def sample(
 
 
 def evaluate(
-    policy: "Policy", benchmarks, *, out=None, batch=BATCH, quiet=False, **settings
+    policy: "Policy", benchmarks, *, out=None, batch=None, quiet=False, **settings
 ) -> dict:
     """Measures a policy: avg@k, pass@k and majority@k, with intervals.
 
@@ -190,7 +195,8 @@ def evaluate(
             `evaluation.benchmarks.PUBLISHED` for names with a meaning.
         out: the folder of the evaluation; None for `evaluations/` and the title of the
             policy. If it holds this evaluation already, it goes on.
-        batch: the most responses drawn at a time.
+        batch: the most responses drawn at a time; None for 128, or for as many as the
+            devices hold if these are fewer.
         quiet: whether nothing is shown while it runs.
         **settings: fields of `evaluation.benchmarks.Evaluation`, such as `samples`; the
             lengths are those of the policy's training unless given.

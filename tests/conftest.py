@@ -102,7 +102,7 @@ def mesh_of(data, fsdp, tensor=1):
     kinds = (jax.sharding.AxisType.Auto,) * 3
     devices = jax.devices()[: data * fsdp * tensor]
     shape = data, fsdp, tensor
-    return jax.make_mesh(shape, distributed.MESH_AXES, kinds, devices=devices)
+    return jax.make_mesh(shape, distributed.AXES, kinds, devices=devices)
 
 
 def command(*words):

@@ -85,10 +85,20 @@ class Which:
 class Devices:
     """Where it runs; the scores do not depend on it."""
 
-    batch: int = setting(api.BATCH, "[1, inf)")
+    batch: Annotated[
+        int | None,
+        tyro.conf.arg(
+            metavar="INT",
+            help_behavior_hint="(default: 128, or what the memory holds)",
+        ),
+    ] = setting(None, "[1, inf)")
     """responses sampled at a time; fewer take less memory"""
     fsdp: int = setting(1, "[1, inf)")
     """devices that share one copy of the parameters"""
+    tensor: int = setting(1, "[1, inf)")
+    """devices of one process that share the heads of the policy"""
+    gather: Literal["once", "layer"] = "once"
+    """when devices of --fsdp gather the policy; layer takes less memory, and longer"""
     pod: Annotated[
         str | None,
         tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
@@ -156,6 +166,8 @@ class Evaluate:
                 dtype=self.checkpoint.dtype,
                 template=self.checkpoint.template,
                 fsdp=self.devices.fsdp,
+                tensor=self.devices.tensor,
+                gather=self.devices.gather,
             )
             if policy.step is None and policy.template in templates.ALL:
                 print(

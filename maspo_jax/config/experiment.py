@@ -88,6 +88,12 @@ class Sampling:
     response_length: int = setting(interval="[1, inf)")  # T, in tokens
     temperature: float = setting(1.0, "(0, inf)")
     dynamic: DynamicSampling | None = None
+    # When devices along `fsdp` gather the policy they draw from: "once" a step, each
+    # then holds all of it, or "layer", anew for every token: slower, with the memory
+    # of one layer. Of rollouts and validation; an update gathers each layer always.
+    gather: Literal["once", "layer"] = "once"
+    # Prompts drawn at a time; None: as many as the memory of the devices holds.
+    wave: int | None = setting(None, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +183,9 @@ class Experiment:
     grading: Grading = Grading()
     seed: int = setting(0, "[0, 4294967296)")  # of parameters, orders and draws
     fsdp: int = setting(1, "[1, inf)")  # devices that share one copy of the policy
+    # Devices of one process that share the heads of the policy while they draw, and
+    # one copy of it with those along `fsdp` while it is updated.
+    tensor: int = setting(1, "[1, inf)")
     checkpoint_every: int = setting(10, "[1, inf)")  # steps between checkpoints
     checkpoint_minutes: float | None = setting(None, "(0, inf)")  # or so many minutes
     rollouts_every: int = setting(10, "[1, inf)")  # steps between those kept as text

@@ -9,6 +9,9 @@ from maspo_jax.config import legacy
 # May differ when a run is resumed: none of them changes what is computed.
 RESUMABLE = {
     "fsdp",
+    "tensor",
+    "sampling.gather",
+    "sampling.wave",
     "updates.microbatches",
     "grading.workers",
     "checkpoint_every",

@@ -5,10 +5,12 @@ import threading
 import types
 import typing
 
+from maspo_jax import distributed
 from maspo_jax.config import serialization
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import FileTokenizer, render, templates
 from maspo_jax.data.sources.problem import problems_to_check
+from maspo_jax.models.sharding import check_tensor
 from maspo_jax.objectives import validation
 from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, golds, graders
@@ -18,27 +20,33 @@ PATIENCE = 10.0  # seconds for one response, of a grader that has no deadline
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
 
-def validate(experiment, devices):
+def validate(experiment, devices, hosts=1):
     """Refuses an experiment that cannot run on so many devices, before compiling.
+
+    Args:
+        experiment: the `Experiment`.
+        devices: how many there are.
+        hosts: processes that have as many of them each.
 
     Raises:
         ValueError, OSError: why; a `Refused` if there are several reasons.
     """
     with Refusals() as refusals:
-        check_settings(experiment, devices, refusals)
+        check_settings(experiment, devices, refusals, hosts)
 
 
-def check_settings(experiment, devices, refusals):
+def check_settings(experiment, devices, refusals, hosts=1):
     """Collects what is wrong with the settings of an experiment.
 
     Args:
         experiment: the `Experiment`.
         devices: how many there are.
         refusals: the `Refusals` that collect it.
+        hosts: processes that have as many devices each.
     """
     _check_values(experiment, refusals)
     _check_readable(experiment, refusals)
-    for reads, rule in _rules(experiment, devices):
+    for reads, rule in _rules(experiment, devices, hosts):
         if refusals.spare(*reads):
             with refusals.of(*FAULTY.get(rule, ())):
                 rule(experiment)
@@ -77,7 +85,7 @@ def _check_readable(experiment, refusals):
             pipeline.check_not_empty(source)
 
 
-def _rules(experiment, devices):
+def _rules(experiment, devices, hosts):
     """Yields (names of settings, what refuses an experiment if they do not fit)."""
     yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
     yield ("objective", "sampling.response_length"), _check_overlong
@@ -89,14 +97,17 @@ def _rules(experiment, devices):
     yield ("train_set", "sampling.prompts"), _check_train_set
     yield ("sampling", "objective"), _check_group
     yield ("validation",), _check_validation
-    prompts, fsdp = experiment.sampling.prompts, experiment.fsdp
-    yield (
-        ("fsdp",),
-        lambda _: _divides("the number of devices", devices, "fsdp", fsdp),
-    )
+    prompts = experiment.sampling.prompts
+    yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
+    yield ("policy", "tensor"), _check_tensor
+    yield ("fsdp", "tensor"), lambda _: _check_fsdp(experiment, devices)
     yield (
         ("sampling.prompts",),
         lambda _: _divides("sampling.prompts", prompts, "devices", devices),
+    )
+    yield (
+        ("sampling.prompts", "sampling.wave"),
+        lambda _: _check_wave(experiment.sampling, devices),
     )
     yield (
         ("sampling.prompts", "sampling.responses", "updates"),
@@ -161,6 +172,22 @@ def _check_dtype(experiment):
         )
 
 
+def _check_tensor(experiment):
+    check_tensor(experiment.decoder, experiment.tensor)
+
+
+def _check_tensor_group(experiment, own):
+    what = f"the {own} devices of a process"
+    distributed.check_divides("tensor", experiment.tensor, own, what)
+
+
+def _check_fsdp(experiment, devices):
+    by, size = "fsdp", experiment.fsdp
+    if experiment.tensor > 1:
+        by, size = "fsdp * tensor", size * experiment.tensor
+    _divides("the number of devices", devices, by, size)
+
+
 def _check_validation(experiment):
     settings = experiment.validation
     if settings.samples > 1 and settings.temperature == 0:
@@ -198,6 +225,19 @@ def _check_group(experiment):
         raise ValueError(
             "sampling.responses=1: sampling.dynamic looks for groups with right and "
             "wrong answers; take at least 2, or leave it out"
+        )
+
+
+def _check_wave(sampling, devices):
+    wave, prompts = sampling.wave, sampling.prompts
+    sizes = range(devices, prompts + 1, devices)
+    choices = [size for size in sizes if prompts % size == 0]
+    # Where there is none, it is the number of prompts that does not fit.
+    if wave is not None and choices and wave not in choices:
+        raise ValueError(
+            f"sampling.wave={wave}: must divide sampling.prompts={prompts} and be a "
+            f"multiple of the devices, {devices}; choose one of {choices}, or None for "
+            "as many as the memory of the devices holds"
         )
 
 

@@ -1,10 +1,11 @@
 """How arrays lie over devices: one mesh, rows over all of it, parameters over part.
 
-The mesh has three axes. Every batch is split by rows over `data` and `fsdp`. A matrix
-of the policy, and of the optimizer state shaped like it, is split over `fsdp` and
-repeated over `data`; an update gathers it where it is used, one layer at a time. The
-sampler gathers the whole policy: decoding reads all of it at every token. Devices
-along `tensor` are neighbors, and share their rows.
+The mesh has three axes, and every batch is split by rows over all of them. A matrix of
+the policy, and of the optimizer state shaped like it, is split over `fsdp` and
+`tensor` and repeated over `data`; an update gathers it where it is used, one layer at
+a time. The sampler reads all of the policy at every token: it gathers it over `fsdp`,
+once or where it is used, but never over `tensor`. Devices along `tensor` are neighbors
+of one process. While they draw, each holds some heads of all their rows.
 
 Functions whose docstring says "per device" run inside `jax.shard_map`; the others
 run on the host or on global arrays.
@@ -13,8 +14,7 @@ run on the host or on global arrays.
 import jax
 import numpy as np
 
-AXES = ("data", "fsdp")  # that split rows
-MESH_AXES = (*AXES, "tensor")
+AXES = ("data", "fsdp", "tensor")  # of the mesh; rows are split over all of them
 BATCH = jax.P(AXES)
 REPLICATED = jax.P()
 
@@ -24,24 +24,32 @@ def make_mesh(fsdp=1, tensor=1):
 
     Args:
         fsdp: devices, or groups of `tensor` devices, that share one policy.
-        tensor: devices that share the rows of a batch.
+        tensor: devices of one process that share the rows they draw.
 
     Raises:
         ValueError: the number of devices is not a multiple.
     """
-    devices = jax.device_count()
-    _check_divides("tensor", tensor, devices, f"the {devices} devices")
+    devices, own = jax.device_count(), jax.local_device_count()
+    check_divides("tensor", tensor, own, f"the {own} devices of a process")
     groups = devices // tensor
     what = f"the {devices} devices" + (f" / tensor={tensor}" if tensor > 1 else "")
-    _check_divides("fsdp", fsdp, groups, what)
-    axis_types = (jax.sharding.AxisType.Auto,) * len(MESH_AXES)
+    check_divides("fsdp", fsdp, groups, what)
+    axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
     # In the order of processes, so that a process holds neighboring rows.
     ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     grid = np.array(ordered).reshape(groups // fsdp, fsdp, tensor)
-    return jax.sharding.Mesh(grid, MESH_AXES, axis_types=axis_types)
+    return jax.sharding.Mesh(grid, AXES, axis_types=axis_types)
 
 
-def _check_divides(name, size, count, what):
+def check_divides(name, size, count, what):
+    """Refuses a number of devices, by the name of its setting, that does not fit.
+
+    Args:
+        name: of the setting.
+        size: its value.
+        count: what it has to divide.
+        what: how that is called.
+    """
     if size < 1 or count % size:
         choices = [n for n in range(1, count + 1) if count % n == 0]
         raise ValueError(
@@ -54,22 +62,61 @@ def named_shardings(specs, mesh):
     return jax.tree.map(lambda spec: jax.NamedSharding(mesh, spec), specs)
 
 
-def all_gather_params(tree, specs):
-    """Returns whole parameters from shards, per device; transposed, it scatters."""
+def all_gather_params(tree, specs, axes=AXES):
+    """Returns whole parameters from shards, per device; transposed, it scatters.
+
+    Args:
+        tree: of shards.
+        specs: the `PartitionSpec` of every leaf.
+        axes: of the mesh that are gathered over; along others shards stay shards. Where
+            an axis of an array is split over several, the last of them.
+    """
 
     def whole(leaf, spec):
-        if "fsdp" not in spec:
-            return leaf
-        return jax.lax.all_gather(leaf, "fsdp", axis=spec.index("fsdp"), tiled=True)
+        for place, entry in enumerate(spec):
+            names = tuple(name for name in _names(entry) if name in axes)
+            if names:
+                leaf = jax.lax.all_gather(leaf, names, axis=place, tiled=True)
+        return leaf
 
     return jax.tree.map(whole, tree, specs)
+
+
+def gathered_specs(specs, axes=AXES):
+    """Returns the specs of what `all_gather_params` returns, given those of shards."""
+
+    def rest(spec):
+        kept = [[n for n in _names(entry) if n not in axes] for entry in spec]
+        return make_spec(kept)
+
+    return jax.tree.map(rest, specs)
+
+
+def make_spec(names):
+    """Returns a `PartitionSpec`, given the mesh axes that split each axis of an array.
+
+    None is written for an axis that is whole, and nothing behind the last split one.
+    """
+    one = lambda each: each[0] if each else None
+    entries = [tuple(each) if len(each) > 1 else one(each) for each in names]
+    while entries and entries[-1] is None:
+        entries.pop()
+    return jax.P(*entries)
+
+
+def _names(entry):
+    """Returns the mesh axes of one entry of a `PartitionSpec`, a tuple."""
+    if entry is None:
+        return ()
+    return entry if isinstance(entry, tuple) else (entry,)
 
 
 def psum_replicated(grads, specs):
     """Returns gradients summed over the devices that hold the same parameters."""
 
     def add(grad, spec):
-        copies = tuple(axis for axis in AXES if axis not in spec)
+        split = {name for entry in spec for name in _names(entry)}
+        copies = tuple(axis for axis in AXES if axis not in split)
         return jax.lax.psum(grad, copies) if copies else grad
 
     return jax.tree.map(add, grads, specs)

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +38,8 @@ class Policy:
     source: pathlib.Path | None  # folder of the checkpoint it was trained from
     # Digests of what template and tokenizer were read from.
     files: dict = dataclasses.field(repr=False)
+    # When the sampler gathers it, as in `rollout.generate.SamplingParams`.
+    gather: Literal["once", "layer"] = "once"
 
     @property
     def mesh(self):
@@ -140,6 +142,7 @@ def _of_checkpoint(name, dtype, style):
     check_vocabulary(checkpoint.config.vocabulary, about["tokenizer"])
 
     def read(mesh):
+        sharding.check_tensor(checkpoint.config, mesh.shape["tensor"])
         shapes = load.skeleton(checkpoint.config)
         places = distributed.named_shardings(sharding.param_specs(shapes, mesh), mesh)
         return load.load(checkpoint.folder, checkpoint.config, places)
@@ -175,6 +178,7 @@ def _of_run(folder, step):
     }
 
     def read(mesh):
+        sharding.check_tensor(config_of(policy), mesh.shape["tensor"])
         shapes = load.skeleton(config_of(policy))
         return checkpoints.read_policy(
             stage, step, sharding.abstract_params(shapes, mesh)

@@ -14,9 +14,11 @@ from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import Template
 from maspo_jax.data.sources import Problem
 from maspo_jax.evaluation import benchmarks, evaluation_folder, generate
+from maspo_jax.rollout import memory
 from maspo_jax.rollout.batching import plan_batches
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import make_responder
+from maspo_jax.rollout.weights import copy_for_sampling
 from maspo_jax.runs import provenance
 from maspo_jax.runs.interrupts import Interrupts
 from maspo_jax.runs.keys import key_for
@@ -31,7 +33,7 @@ def complete(policy, read, given, *, batch, folder, display):
         read: a list of `Benchmark`.
         given: {field: value} of the `Evaluation` that are not to be the usual ones; the
             lengths are those the policy was trained with unless given.
-        batch: responses drawn at a time.
+        batch: responses drawn at a time; None for as many as `usual_batch` says.
         folder: of the evaluation; None for `evaluations/` and the title of the policy.
         display: a `Display`, entered.
 
@@ -45,6 +47,8 @@ def complete(policy, read, given, *, batch, folder, display):
     mesh = policy.mesh
     with distributed.raise_on_all_hosts():
         evaluation = usual(policy, given)
+    batch = usual_batch(policy, evaluation) if batch is None else batch
+    with distributed.raise_on_all_hosts():
         plans = check_evaluation(policy, evaluation, read, batch, mesh)
     folder = folder or pathlib.Path("evaluations", policy.title)
     settings = settings_of(policy, evaluation, read)
@@ -90,6 +94,17 @@ def usual(policy, given):
         "response_length": policy.response_length,
     }
     return benchmarks.Evaluation(**(lengths | given))
+
+
+def usual_batch(policy, evaluation):
+    """Returns how many responses to draw at a time: no more than the devices hold."""
+    return memory.evaluation_batch(
+        policy.decoder.config,
+        policy.mesh,
+        memory.memory_limit(),
+        evaluation.prompt_length,
+        evaluation.response_length,
+    )
 
 
 def check_evaluation(policy, evaluation, read, batch, mesh):
@@ -148,6 +163,7 @@ def responder_of(policy, evaluation, benchmark, plan, verifier, mesh):
         length=evaluation.response_length,
         temperature=evaluation.temperature,
         top_p=evaluation.top_p,
+        gather=policy.gather,
     )
 
 
@@ -158,7 +174,7 @@ def respond(policy, questions, given, batch):
         policy: a `policies.Policy`.
         questions: a list of texts, or of `Problem`.
         given: {field: value} of the `Evaluation` that are not to be the usual ones.
-        batch: the most responses drawn at a time.
+        batch: the most responses drawn at a time; None for what `usual_batch` says.
     """
     if jax.process_count() > 1:
         raise ValueError(
@@ -176,10 +192,11 @@ def respond(policy, questions, given, batch):
         policy.tokenizer,
         prompt_length=evaluation.prompt_length,
     )
+    batch = usual_batch(policy, evaluation) if batch is None else batch
     plan = plan_batches(len(problems), evaluation.samples, batch, mesh.size)
     graded = any(problem.answer for problem in problems)
     held = make_verifier(policy.grading) if graded else contextlib.nullcontext()
-    drawn = []
+    decoder, drawn = copy_for_sampling(policy.decoder, mesh, policy.gather), []
     with held as verifier:
         responder = responder_of(
             policy,
@@ -193,7 +210,7 @@ def respond(policy, questions, given, batch):
         for start in range(0, total, plan.prompts * plan.responses):
             number, first = plan.batch(start)
             asked = [problems[index] for index in number]
-            drawn += responder.respond(policy.decoder, asked, number, first)
+            drawn += responder.respond(decoder, asked, number, first)
     size = plan.samples
     return [drawn[begin : begin + size] for begin in range(0, total, size)]
 

@@ -57,7 +57,7 @@ def train(experiment, folder, verifier, evaluate, display):
         WriteError: something could not be written; nothing was learned after it.
         ValueError: the checkpoints are damaged.
     """
-    mesh = distributed.make_mesh(experiment.fsdp)
+    mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
     learner = learners.build(experiment, mesh)
     stages = folder / "checkpoints"
     warming = Checkpoints(stages / "sft", display.note)
@@ -93,7 +93,9 @@ def train(experiment, folder, verifier, evaluate, display):
                 prompt_history=PromptHistory(start.prompt_history),
             )
             stream = problem_stream(experiment, start.data)
-            worker = workers.build(experiment, mesh, verifier, stream, clock)
+            worker = workers.build(
+                experiment, mesh, verifier, stream, clock, display.note
+            )
             learn(run, worker, learner, done, start.train, evaluate, saved)
 
 

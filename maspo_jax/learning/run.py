@@ -13,6 +13,7 @@ from maspo_jax.config import validation
 from maspo_jax.learning import loop
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.refusals import Refusals
+from maspo_jax.rollout import memory
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
 from maspo_jax.runs import provenance, run_folder
@@ -90,7 +91,8 @@ def check_experiment(experiment, folder):
     """
     with distributed.raise_on_all_hosts():
         with Refusals() as refusals:
-            validation.check_settings(experiment, jax.device_count(), refusals)
+            devices, hosts = jax.device_count(), jax.process_count()
+            validation.check_settings(experiment, devices, refusals, hosts)
             if isinstance(experiment.policy, Checkpoint) and refusals.spare("policy"):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
@@ -116,9 +118,11 @@ def measure(experiment, verifier, policy, mesh):
         responses=validation.samples,
         length=experiment.sampling.response_length,
         temperature=validation.temperature,
+        gather=experiment.sampling.gather,
     )
     problems = [validation.source[index] for index in range(validation.problems)]
-    return accuracy(responder, policy, problems)
+    batch = memory.validation_batch(experiment, mesh, memory.memory_limit())
+    return accuracy(responder, policy, problems, batch)
 
 
 def introduce(experiment, folder, display, remarks):

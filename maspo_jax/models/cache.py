@@ -60,7 +60,7 @@ def _put_each(whole, new, layer, length):
     return jax.vmap(put, in_axes=(1, 0, 0), out_axes=1)(whole, new, length)
 
 
-def empty_cache(config, rows, columns, in_step=True):
+def empty_cache(config, rows, columns, in_step=True, tensor=1):
     """Returns a `Cache` for `rows` sequences of at most `columns` tokens.
 
     Args:
@@ -68,7 +68,9 @@ def empty_cache(config, rows, columns, in_step=True):
         rows: B.
         columns: C.
         in_step: whether all rows will have the same length at any time.
+        tensor: devices that share the heads; each holds K / tensor of them.
     """
-    shape = (config.depth, rows, config.key_value_heads, columns, config.head_width)
+    heads = config.key_value_heads // tensor
+    shape = (config.depth, rows, heads, columns, config.head_width)
     zeros = jnp.zeros(shape, config.product_dtype)
     return Cache(zeros, zeros, jnp.zeros(rows, jnp.int32), in_step)

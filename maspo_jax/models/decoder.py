@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from maspo_jax.distributed.mesh import pcast_varying
 from maspo_jax.models import rope
 from maspo_jax.models.attention import IMPLEMENTATIONS, RowLayout, choose_attention
 from maspo_jax.models.precision import cast, precision_of
@@ -137,7 +138,7 @@ class Attention(nnx.Module):
         self.head_width = config.head_width
         self.rope = config.rope_theta, config.rope_scaling
 
-    def __call__(self, x, layout, attention, cache, layer):
+    def __call__(self, x, layout, attention, cache, layer, tensor=None):
         """Returns the change of `x`, [B, S, D], and the cache."""
         query = self.heads(self.query(x), self.query_norm)
         key = self.heads(self.key(x), self.key_norm)
@@ -150,7 +151,8 @@ class Attention(nnx.Module):
             if not isinstance(layout, RowLayout):
                 key, value = keys, values
         mixed = attention(query, key, value, layout)
-        return self.output(mixed.reshape(*mixed.shape[:2], -1)), cache
+        change = self.output(mixed.reshape(*mixed.shape[:2], -1))
+        return add_parts(change, tensor), cache
 
     def heads(self, x, norm=None):
         """Splits heads and normalizes each. [B, S, H * E] -> [B, S, H, E]."""
@@ -166,9 +168,9 @@ class FeedForward(nnx.Module):
         self.up = Linear(config.width, config.feed_forward, config, rngs)
         self.down = Linear(config.feed_forward, config.width, config, rngs)
 
-    def __call__(self, x):
+    def __call__(self, x, tensor=None):
         """Returns [..., D] for [..., D]."""
-        return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
+        return add_parts(self.down(jax.nn.silu(self.gate(x)) * self.up(x)), tensor)
 
 
 class Block(nnx.Module):
@@ -180,13 +182,23 @@ class Block(nnx.Module):
         self.feed_forward_norm = RMSNorm(config.width, config)
         self.feed_forward = FeedForward(config, rngs)
 
-    def __call__(self, x, layout, attention, cache=None, layer=None):
+    def __call__(self, x, layout, attention, cache=None, layer=None, tensor=None):
         """Returns the new residual stream, [B, S, D], and the cache."""
         change, cache = self.attention(
-            self.attention_norm(x), layout, attention, cache, layer
+            self.attention_norm(x), layout, attention, cache, layer, tensor
         )
         x = x + change
-        return x + self.feed_forward(self.feed_forward_norm(x)), cache
+        return x + self.feed_forward(self.feed_forward_norm(x), tensor), cache
+
+
+def add_parts(change, tensor):
+    """Returns a change of the stream, given what the heads or units held here add.
+
+    Args:
+        change: [..., D].
+        tensor: the axis of the mesh along which others hold the others; None: none do.
+    """
+    return change if tensor is None else pcast_varying(jax.lax.psum(change, tensor))
 
 
 class Decoder(nnx.Module):
@@ -209,7 +221,9 @@ class Decoder(nnx.Module):
             else Linear(config.width, config.vocabulary, config, rngs)
         )
 
-    def __call__(self, tokens, layout, cache=None, *, unshard=lambda block: block):
+    def __call__(
+        self, tokens, layout, cache=None, *, unshard=lambda block: block, tensor=None
+    ):
         """Returns hidden states, and the cache with the new columns.
 
         Args:
@@ -220,6 +234,9 @@ class Decoder(nnx.Module):
                 is filled but not read: it must be empty.
             unshard: given the parameters of one layer as they are stored, returns
                 them whole.
+            tensor: the axis of the mesh along which this policy is split, as
+                `models.sharding` says: each device holds some heads, and some units of
+                the feed-forward network, of all B rows. None: it is whole.
 
         Returns:
             [B, S, D] in the dtype of matrix products, and the `Cache`, or None if
@@ -233,20 +250,32 @@ class Decoder(nnx.Module):
             block, layer = stored
             x, cache = carry
             block = cast(unshard(block), dtype)
-            return block(x, layout, attention, cache, layer), None
+            return block(x, layout, attention, cache, layer, tensor), None
 
         layers = self.blocks, jnp.arange(self.config.depth)
-        (x, cache), _ = jax.lax.scan(step, (self.embed(tokens), cache), layers)
+        (x, cache), _ = jax.lax.scan(step, (self.embed(tokens, tensor), cache), layers)
         if cache is not None:
             cache = cache.advance(tokens.shape[1])
         return cast(self.norm, dtype)(x), cache
 
-    def embed(self, tokens):
-        """Returns the embeddings of tokens. [...] int32 -> [..., D]."""
-        return _rows(self.embedding[...], tokens).astype(self.config.product_dtype)
+    def embed(self, tokens, tensor=None):
+        """Returns the embeddings of tokens. [...] int32 -> [..., D].
+
+        With `tensor`, the axis of the mesh, each device may hold a part of the rows.
+        """
+        table, dtype = self.embedding[...], self.config.product_dtype
+        if table.shape[0] == self.config.vocabulary:
+            return _rows(table, tokens).astype(dtype)
+        place = tokens - jax.lax.axis_index(tensor) * table.shape[0]
+        held = (place >= 0) & (place < table.shape[0])
+        rows = _rows(table, jnp.where(held, place, 0)).astype(dtype)
+        return add_parts(jnp.where(held[..., None], rows, 0), tensor)
 
     def head_matrix(self):
-        """Returns the matrix that scores every token against a hidden state. [V, D]."""
+        """Returns the matrix that scores every token against a hidden state. [V, D].
+
+        A policy split along `tensor` has the rows of the tokens it holds.
+        """
         matrix = self.embedding[...] if self.head is None else self.head.kernel[...].T
         return matrix.astype(self.config.product_dtype)
 

@@ -5,9 +5,11 @@
 No other module knows how the parameters of a decoder are called or stacked.
 """
 
+import math
+
 import jax
 
-from maspo_jax.distributed.mesh import REPLICATED, named_shardings
+from maspo_jax.distributed.mesh import REPLICATED, make_spec, named_shardings
 
 # Path of a parameter -> what its axes count. Layers are stacked along the first.
 LOGICAL_AXES = {
@@ -29,41 +31,61 @@ LOGICAL_AXES = {
     "norm/scale": ("width",),
     "head/kernel": ("width", "vocabulary"),
 }
-# What an axis counts -> the axis of the mesh that may split it. A matrix is split
-# once, along the first of its axes that divides. `tensor` splits none yet: an update
-# gathers whole layers.
+# What an axis counts -> the axes of the mesh that may split it. `tensor` splits what
+# devices compute by themselves, so that the sampler need not gather over it: whole
+# heads, units of the feed-forward network, tokens of the vocabulary. `fsdp` splits a
+# matrix once, along the first of its axes that divides.
 MESH_AXES_OF = {
-    "layers": None,
-    "vocabulary": "fsdp",
-    "width": "fsdp",
-    "heads": "fsdp",
-    "key_value_heads": "fsdp",
-    "head_width": "fsdp",
-    "feed_forward": "fsdp",
+    "layers": (),
+    "vocabulary": ("tensor", "fsdp"),
+    "width": ("fsdp",),
+    "heads": ("tensor", "fsdp"),
+    "key_value_heads": ("tensor", "fsdp"),
+    "head_width": ("fsdp",),
+    "feed_forward": ("tensor", "fsdp"),
 }
 
 
 def param_specs(tree, mesh):
     """Returns the `PartitionSpec` of every leaf of a policy or optimizer state.
 
-    Scales, biases and the counters of an optimizer stay whole, and so does a matrix
-    that no axis of the mesh divides.
+    Along `fsdp`, scales, biases and the counters of an optimizer stay whole. So does
+    what an axis of the mesh does not divide.
 
     Raises:
         ValueError: a leaf is not in `LOGICAL_AXES`.
     """
 
     def spec(path, leaf):
-        if not is_matrix(path, leaf):
-            return REPLICATED
-        axes = [MESH_AXES_OF[name] for name in logical_axes(path, leaf)]
-        for place, (axis, width) in enumerate(zip(axes, leaf.shape, strict=True)):
-            size = mesh.shape[axis] if axis else 1
-            if size > 1 and width % size == 0:
-                return jax.P(*[None] * place, axis)
-        return REPLICATED
+        names = logical_axes(path, leaf)
+        split = [() for _ in names]
+        for axis in ("tensor", "fsdp") if is_matrix(path, leaf) else ("tensor",):
+            for place, (name, width) in enumerate(zip(names, leaf.shape, strict=True)):
+                over = (*split[place], axis)
+                parts = math.prod(mesh.shape[each] for each in over)
+                fits = axis in MESH_AXES_OF[name] and width % parts == 0
+                if mesh.shape[axis] > 1 and fits:
+                    split[place] = over
+                    break
+        return make_spec(split)
 
     return jax.tree_util.tree_map_with_path(spec, tree)
+
+
+def check_tensor(config, tensor):
+    """Refuses a number of devices that cannot share the heads of a decoder.
+
+    Args:
+        config: the `DecoderConfig`.
+        tensor: devices along that axis of the mesh.
+    """
+    heads, units = config.key_value_heads, config.feed_forward
+    choices = [n for n in range(1, heads + 1) if heads % n == units % n == 0]
+    if tensor not in choices:
+        raise ValueError(
+            f"tensor={tensor} does not divide key_value_heads={heads} and "
+            f"feed_forward={units} of the policy; choose one of {choices}"
+        )
 
 
 def logical_axes(path, leaf):

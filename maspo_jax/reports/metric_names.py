@@ -210,7 +210,7 @@ TIME = {
     ),
     "time/reading_problems": ("waiting for problems and prompts", "s"),
     "time/sampling": ("drawing responses", "s"),
-    "time/grading": ("checking answers", "s"),
+    "time/grading": ("checking answers, but for waves beside sampling", "s"),
     "time/updating": (
         "log-probabilities and advantages, and waiting for the updates of the step "
         "before, which the devices make while the next begins",

@@ -14,6 +14,7 @@ from maspo_jax.data.prompts.render import render_prompts
 from maspo_jax.rollout.batching import BATCH, plan_batches
 from maspo_jax.rollout.generate import SamplingParams, sample_with_keys
 from maspo_jax.rollout.grading import grade_responses
+from maspo_jax.rollout.weights import copy_for_sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +119,8 @@ def accuracy(responder, policy, problems, batch=BATCH):
     """
     devices, samples = responder.mesh.size, responder.decoding.responses
     plan = plan_batches(len(problems), samples, max(batch, devices), devices)
+    gather = responder.decoding.gather
+    policy = copy_for_sampling(policy, responder.mesh, gather)
     decoding = dataclasses.replace(responder.decoding, responses=plan.responses)
     responder = dataclasses.replace(responder, decoding=decoding)
     total, rows = len(problems) * samples, []

@@ -14,8 +14,10 @@ import numpy as np
 from maspo_jax import config, distributed
 from maspo_jax.rewards import Verifier
 from maspo_jax.rewards.verdict import OUTCOMES, UNDECIDED, UNPROVED
+from maspo_jax.rollout import memory, waves
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.grading import grade_responses, step_rewards
+from maspo_jax.rollout.weights import copy_for_sampling
 from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Rollout, rows_of
@@ -78,8 +80,9 @@ class Worker:
     sampling: SamplingParams
     stream: Any  # a `ProblemStream`
     clock: Clock
+    wave: int  # prompts drawn at a time
 
-    def collect(self, policy, step, between_rounds=lambda: None):
+    def collect(self, policy, step, between=lambda: None):
         """Returns the `RewardedRollout` batch of a step.
 
         With dynamic sampling, groups whose responses all earned the same are replaced
@@ -89,10 +92,12 @@ class Worker:
         Args:
             policy: a `Decoder`, which draws.
             step: which; it decides the keys, and the version of the policy.
-            between_rounds: called before it is drawn again.
+            between: called before each further wave, and before it is drawn again.
         """
         dynamic = self.experiment.sampling.dynamic
-        held = self.rewarded(policy, step)
+        with self.clock("sampling"):
+            policy = copy_for_sampling(policy, self.mesh, self.sampling.gather)
+        held = self.rewarded(policy, step, between=between)
         if dynamic is None:
             return held
         drawn, taught, groups = [held.metrics], 0, 0
@@ -101,11 +106,11 @@ class Worker:
             missing = int((~informative(held.outcomes)).sum())
             if not missing:
                 break
-            between_rounds()
+            between()
             taught += int(informative(fresh.outcomes).sum())
             groups += len(fresh.problems)
             count = draw_size(missing, taught / groups, prompts, self.mesh.size)
-            fresh = self.rewarded(policy, step, len(drawn), count)
+            fresh = self.rewarded(policy, step, len(drawn), count, between)
             drawn.append(fresh.metrics)
             held = self.fill(held, fresh)
         metrics = {
@@ -120,56 +125,100 @@ class Worker:
         metrics["frac_groups_informative"] = float(np.mean(informative(held.outcomes)))
         return dataclasses.replace(held, metrics=metrics)
 
-    def rewarded(self, policy, step, attempt=0, count=None):
+    def rewarded(self, policy, step, attempt=0, count=None, between=lambda: None):
         """Returns the `RewardedRollout` of the next problems, drawn once.
 
+        A wave is decoded and graded while the next one is drawn.
+
         Args:
-            policy: a `Decoder`.
+            policy: a `Decoder`, as `copy_for_sampling` returns it.
             step: which.
             attempt: how many batches were drawn for this step before.
             count: of problems; None for those of a whole batch.
+            between: called before each wave but the first.
         """
         count = count or self.experiment.sampling.prompts
         own = distributed.host_slice(count)
         with self.clock("reading problems"):
             problems, prompts = self.stream.take(count)
             prompts = jax.tree.map(lambda rows: rows[own], prompts)
+        plan = waves.plan_waves(count, self.wave, self.mesh)
         with self.clock("sampling"):
-            rollout = self.draw(policy, prompts, step, attempt)
+            draw = self.draw(policy, prompts, plan, step, attempt)
+            drawn = waves.in_turn(draw, plan.count, between)
         with self.clock("updating", shown="waiting for the updates"):
             jax.block_until_ready(policy)  # if those that made it still go on
-        with self.clock("sampling"):
-            sequences = distributed.local_rows(jax.block_until_ready(rollout).sequences)
-        with self.clock("grading"):
-            responses = self.grade(problems[own], sequences)
+        rollout, responses, reward_of_tokens = self.receive(drawn, plan, problems[own])
         with self.clock("writing"):
             reward, correct, metrics = describe(responses, self.sampling.responses)
-            if getattr(self.experiment.grading.grader, "steps", False):
-                tokenizer = self.experiment.tokenizer
-                reward = step_rewards(tokenizer, sequences, responses)
-                reward = distributed.all_gather_hosts(reward)
+            if reward_of_tokens is not None:
+                reward = distributed.all_gather_hosts(reward_of_tokens)
         rows = np.arange(len(correct), dtype=np.int32)
         return RewardedRollout(
             problems, rollout, reward, correct, responses, metrics, rows, (len(rows),)
         )
 
-    def draw(self, policy, prompts, step, attempt=0):
-        """Returns a `Rollout` of a step, from the prompts of this process, under way.
+    def draw(self, policy, prompts, plan, step, attempt=0):
+        """Returns a function that draws a wave: a `Rollout`, under way, of its number.
 
-        Dynamic sampling draws more than one: `attempt` counts them.
+        Args:
+            policy: a `Decoder`, as `copy_for_sampling` returns it.
+            prompts: the `Prompts` of this process.
+            plan: the `WavePlan`.
+            step: which.
+            attempt: dynamic sampling draws more than once; which time.
         """
         seed = self.experiment.seed
         key = key_for("resampling" if attempt else "sampling", seed)
         key = jax.random.fold_in(key, step)
         key = jax.random.fold_in(key, attempt) if attempt else key
-        rows = len(jax.tree.leaves(prompts)[0]) * self.sampling.responses
         # Drawn by the policy that is trained next: all updates of all steps before.
         version = (step - 1) * self.experiment.updates_per_step
-        prompts, version = distributed.shard_rows(
-            (prompts, np.full(rows, version, np.int32)), self.mesh
-        )
-        rollout = sample(policy, prompts, key, self.sampling, self.mesh)
-        return rollout.replace(policy_version=version)
+        first = distributed.host_slice(plan.prompts).start
+
+        def draw(wave):
+            places = plan.own_prompts_of(wave)
+            versions = np.full(len(places) * self.sampling.responses, version, np.int32)
+            numbers = (first + places).astype(np.int32)
+            rows = jax.tree.map(lambda rows: rows[places], prompts), numbers, versions
+            asked, numbers, versions = distributed.shard_rows(rows, self.mesh)
+            rollout = sample(policy, asked, key, self.sampling, self.mesh, numbers)
+            return rollout.replace(policy_version=versions)
+
+        return draw
+
+    def receive(self, drawn, plan, problems):
+        """Grades the waves of a draw as they come.
+
+        Args:
+            drawn: an iterator of the `Rollout` of each.
+            plan: the `WavePlan`.
+            problems: of this process.
+
+        Returns:
+            The `Rollout` of all of them, the `Response`s of this process, in order, and
+            what each of its tokens earned, [n, T], or None if only responses earn.
+        """
+        rollouts, responses, rewards = [], {}, {}
+        for wave in range(plan.count):
+            places = plan.own_prompts_of(wave)
+            rows = rows_of(places, self.sampling.responses).tolist()
+            with self.clock("sampling"):
+                rollouts.append(next(drawn))
+                sequences = distributed.local_rows(rollouts[-1].sequences)
+            # Beside the sampling of the next wave it takes no time of its own.
+            last = wave + 1 == plan.count
+            with self.clock("grading" if last else "sampling", shown="grading"):
+                graded = self.grade([problems[place] for place in places], sequences)
+                responses |= zip(rows, graded, strict=True)
+                if getattr(self.experiment.grading.grader, "steps", False):
+                    tokenizer = self.experiment.tokenizer
+                    earned = step_rewards(tokenizer, sequences, graded)
+                    rewards |= zip(rows, earned, strict=True)
+        in_order = lambda found: [found[row] for row in sorted(found)]
+        rollout = waves.join(rollouts, plan, self.mesh)
+        rewards = np.stack(in_order(rewards)) if rewards else None
+        return rollout, in_order(responses), rewards
 
     def grade(self, problems, sequences):
         """Returns the `Response`s of this process to its problems.
@@ -211,7 +260,7 @@ class Worker:
         )
 
 
-def build(experiment, mesh, verifier, stream, clock):
+def build(experiment, mesh, verifier, stream, clock, note):
     """Returns the `Worker` of an experiment. Compiles nothing yet.
 
     Args:
@@ -221,9 +270,24 @@ def build(experiment, mesh, verifier, stream, clock):
         stream: the iterator of (problems, `Prompts`); as many batches are taken as are
             drawn.
         clock: the `Clock` that times its parts.
+        note: called with a line on how many prompts are drawn at a time, if not all.
     """
-    params = sampling_params(experiment)
-    return Worker(experiment, mesh, verifier, params, stream, clock)
+    sampling, params = experiment.sampling, sampling_params(experiment)
+    wave = sampling.wave
+    if wave is None:
+        wave = memory.wave_that_fits(experiment, mesh, memory.memory_limit())
+    if wave is None:
+        wave = mesh.size
+        note(
+            f"warning: the {sampling.responses} responses to one prompt may not fit "
+            "on a device; take shorter ones, fewer, or a larger fsdp"
+        )
+    if wave < sampling.prompts:
+        note(
+            f"drawing {wave} of {sampling.prompts} prompts at a time, "
+            f"{wave * sampling.responses} responses"
+        )
+    return Worker(experiment, mesh, verifier, params, stream, clock, wave)
 
 
 def sampling_params(experiment):
@@ -235,6 +299,7 @@ def sampling_params(experiment):
         tokenizer.eos_tokens,
         tokenizer.pad_token_id,
         sampling.temperature,
+        gather=sampling.gather,
     )
 
 

@@ -92,6 +92,11 @@ WORDS = {
         ["--fsdp", 3],
         "number of devices=8 is not a multiple of fsdp=3; change",
     ),
+    "tensor": (
+        ["--tensor", 8],
+        "tensor=8 does not divide key_value_heads=1 and feed_forward=32 of the policy",
+        "; choose one of [1]",
+    ),
     "prompts": (
         ["--sampling.prompt-length", 2],
         *("sampling.prompt_length=2: problem '", "Raise the length to at least"),

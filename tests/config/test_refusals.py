@@ -33,6 +33,13 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--objective.gate.alpha", "much"], "'much'"),
         (["--sampling.top-p", 0.9], "top-p"),
         (["--sampling.prompts", 12], "sampling.prompts=12 is not a multiple of dev"),
+        (
+            ["--sampling.wave", 3],
+            "sampling.wave=3: must divide sampling.prompts=8",
+        ),
+        (["--sampling.wave", 4], "multiple of the devices, 8; choose one of [8], or"),
+        (["--sampling.wave", 16], "sampling.wave=16: must divide sampling.prompts=8"),
+        (["--sampling.wave", 0], "sampling.wave=0: must lie in [1, inf)"),
         (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
         (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
         (["--sft.batch", 12], "sft.batch=12 is not"),

@@ -1,7 +1,9 @@
 """How arrays are laid out, and what comes back."""
 
 import dataclasses
+import functools
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -37,6 +39,23 @@ def test_a_process_holds_neighboring_rows_whatever_the_order_of_devices(monkeypa
     assert [device.process_index for device in grid.flat] == [0, 0, 1, 1]
 
 
+def test_devices_along_tensor_are_neighbors():
+    mesh = distributed.make_mesh(2, 2)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    numbers = [[device.id for device in group] for group in mesh.devices.reshape(4, 2)]
+    assert numbers == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_heads_are_shared_by_devices_of_one_process_or_refused(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
+    distributed.make_mesh(4, 2)
+    message = r"tensor=4 does not divide the 2 devices of a process; .* \[1, 2\]"
+    with pytest.raises(ValueError, match=message):
+        distributed.make_mesh(1, 4)
+    with pytest.raises(ValueError, match=r"fsdp=8 .* / tensor=2; .* \[1, 2, 4\]"):
+        distributed.make_mesh(8, 2)
+
+
 @pytest.mark.parametrize("fsdp", [0, 3, 16])
 def test_a_mesh_that_does_not_fit_is_refused(fsdp):
     with pytest.raises(ValueError, match=rf"fsdp={fsdp} .*\[1, 2, 4, 8\]"):
@@ -66,9 +85,9 @@ def test_a_matrix_that_cannot_be_split_stays_whole():
     assert specs.head.kernel.get_value() == jax.P(None, "fsdp")  # [3, 16]
 
 
-@pytest.mark.parametrize("data, fsdp", [(2, 4), (8, 1), (1, 8)])
-def test_gathering_shards_gives_the_whole(tiny_policy, data, fsdp):
-    mesh = mesh_of(data, fsdp)
+@pytest.mark.parametrize("shape", [(2, 4), (8, 1), (1, 8), (2, 2, 2)])
+def test_gathering_shards_gives_the_whole(tiny_policy, shape):
+    mesh = mesh_of(*shape)
     specs = sharding.param_specs(tiny_policy, mesh)
     placed = jax.device_put(tiny_policy, distributed.named_shardings(specs, mesh))
     whole = jax.jit(
@@ -88,9 +107,34 @@ def test_gathering_shards_gives_the_whole(tiny_policy, data, fsdp):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
-def test_rows_come_back_in_order():
+def test_gathering_over_one_axis_leaves_the_shards_of_another(tiny_policy):
+    mesh = mesh_of(1, 4, 2)
+    specs = sharding.param_specs(tiny_policy, mesh)
+    assert specs.embedding.get_value() == jax.P(("tensor", "fsdp"))
+    assert specs.blocks.attention.query.kernel.get_value() == jax.P(
+        None, "fsdp", "tensor"
+    )
+    placed = jax.device_put(tiny_policy, distributed.named_shardings(specs, mesh))
+    left = distributed.gathered_specs(specs, ("fsdp",))
+    assert left.embedding.get_value() == jax.P("tensor")
+    assert set(jax.tree.leaves(distributed.gathered_specs(specs))) == {jax.P()}
+    gather = functools.partial(distributed.all_gather_params, axes=("fsdp",))
+    got = jax.jit(
+        jax.shard_map(
+            lambda tree: gather(tree, specs),
+            mesh=mesh,
+            in_specs=(specs,),
+            out_specs=left,
+            check_vma=False,  # of a gathered array, who holds what is not known
+        )
+    )(placed)
+    chex.assert_trees_all_equal(got, tiny_policy)
+
+
+@pytest.mark.parametrize("shape", [(4, 2), (2, 2, 2)])
+def test_rows_come_back_in_order(shape):
     rows = {"a": np.arange(32).reshape(16, 2), "b": np.arange(16)}
-    back = distributed.local_rows(distributed.shard_rows(rows, mesh_of(4, 2)))
+    back = distributed.local_rows(distributed.shard_rows(rows, mesh_of(*shape)))
     np.testing.assert_array_equal(back["a"], rows["a"])
     np.testing.assert_array_equal(back["b"], rows["b"])
 

@@ -99,7 +99,7 @@ def test_other_samples_devices_and_batches_draw_the_same(
     status, output = evaluation(*words, out=tmp_path / "shared", batch=16, samples=4)
     assert status == 0, output
     assert rows(tmp_path / "shared") == expected
-    monkeypatch.setattr(distributed, "make_mesh", lambda fsdp: mesh_of(1, fsdp))
+    monkeypatch.setattr(distributed, "make_mesh", lambda *shape: mesh_of(1, *shape))
     status, output = evaluation(*words[:2], out=tmp_path / "one", batch=3, samples=4)
     assert status == 0, output
     assert rows(tmp_path / "one") == expected

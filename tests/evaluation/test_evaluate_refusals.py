@@ -49,6 +49,7 @@ def test_another_setting_on_the_folder_is_refused_by_name(
         (["--batch", 7], "batch=7: at least one response for each of the 8"),
         (["--step", 3], "step=3: "),
         (["--fsdp", 3], "fsdp=3 does not divide the 8 devices"),
+        (["--tensor", 2], "tensor=2 does not divide key_value_heads=1"),
         (["--dtype", "bfloat16"], "dtype=bfloat16: a run is held in the type it"),
         (["--pod", "nowhere"], "HOST:PORT/INDEX/COUNT"),
     ],

@@ -41,7 +41,7 @@ class Worker:
     def __init__(self, mesh, size):
         self.mesh, self.size, self.stream = mesh, size, Stream()
 
-    def collect(self, policy, step, between_rounds=None):
+    def collect(self, policy, step, between=None):
         self.stream.taken += 1
         rng, rows = np.random.default_rng(step), PROMPTS * RESPONSES
         mask = np.arange(LENGTH)[None] < rng.integers(2, LENGTH, (rows, 1))

@@ -85,11 +85,37 @@ def finish(folder, whole):
     assert arrays(folder) == arrays(whole)
 
 
+def test_waves_of_another_size_go_on_bit_equal(whole, tmp_path):
+    """And a signal that comes while they are drawn is obeyed.
+
+    Of all metrics, those that compare with the sampler know how many rows it read.
+    """
+    folder, log = tmp_path / "run", tmp_path / "run" / "metrics.jsonl"
+    process = start("--run", str(folder), "--sampling.wave", 2)
+    wait_for(lambda: log.exists() and '"reinforcement"' in log.read_text(), process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "drawing 2 of 8 prompts at a time, 8 responses" in output
+    process = start("--run", str(folder), "--sampling.wave", 4)
+    output, _ = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0, output
+    assert arrays(folder) == arrays(whole)
+    for got, expected in zip(measured(folder), measured(whole), strict=True):
+        near = {name for name in expected if name.startswith("rollout_corr/")}
+        for name in near:
+            assert got.pop(name) == pytest.approx(expected.pop(name), 1e-5, 1e-6)
+        assert got == expected
+
+
 @pytest.mark.parametrize("experiment, fsdp", [("tiny", 1), ("tiny_all", 4)])
 def test_two_processes_equal_one_and_go_on_after_a_signal(tmp_path, experiment, fsdp):
-    """With fsdp of 4, each process holds half of one copy of the policy."""
+    """With fsdp of 4, each process holds half of one copy of the policy.
+
+    They draw 4 of 8 prompts at a time, one a device; the other run all of them.
+    """
     alone, folder = tmp_path / "alone", tmp_path / "run"
-    words = ("--fsdp", str(fsdp), *GENTLE)
+    words = ("--fsdp", str(fsdp), "--sampling.wave", 4, *GENTLE)
 
     def start_pod():
         address = f"localhost:{free_port()}"

@@ -6,7 +6,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from conftest import EXPERIMENTS
+from conftest import EXPERIMENTS, mesh_of
 from support import reference
 
 from maspo_jax import distributed
@@ -14,7 +14,7 @@ from maspo_jax.config import loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards.verdict import UNPROVED
-from maspo_jax.rollout import generate, worker
+from maspo_jax.rollout import generate, waves, worker
 from maspo_jax.rollout.worker import RewardedRollout, informative
 from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Response, Rollout, Sequences, truncated
@@ -25,7 +25,8 @@ PROMPTS, RESPONSES, LENGTH = 8, 4, 14  # of tiny.py
 @pytest.fixture(scope="module")
 def drawing():
     experiment = loading.load(EXPERIMENTS / "tiny.py")
-    return worker.build(experiment, distributed.make_mesh(), None, None, None)
+    clock = Clock(types.SimpleNamespace(stage=lambda name: None))
+    return worker.build(experiment, distributed.make_mesh(), None, None, clock, None)
 
 
 def graded(drawing, first, reward):
@@ -129,17 +130,18 @@ def test_rewards_of_tokens_count_by_what_a_response_earned(drawing):
 def test_every_draw_has_a_key_of_its_own(drawing, monkeypatch):
     keys = []
 
-    def record(policy, prompts, key, decoding, mesh):
+    def record(policy, prompts, key, decoding, mesh, number):
         keys.append(tuple(jax.random.key_data(key).tolist()))
         return Rollout(None, None)
 
     monkeypatch.setattr(worker, "sample", record)
+    plan = waves.plan_waves(PROMPTS, PROMPTS, drawing.mesh)
     for step in (3, 4):
         for attempt in (0, 1, 2):
-            rollout = drawing.draw(None, np.zeros(8), step, attempt)
+            rollout = drawing.draw(None, np.zeros(8), plan, step, attempt)(0)
             version = distributed.local_rows(rollout.policy_version)
             assert version.tolist() == [2 * (step - 1)] * 32  # updates so far
-    drawing.draw(None, np.zeros(8), 3)
+    drawing.draw(None, np.zeros(8), plan, 3)(0)
     assert len(set(keys)) == 6 and keys[-1] == keys[0]
     assert generate.sample is not record
 
@@ -153,7 +155,7 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
     half[::2, 0] = 1  # of eight groups, four can be learned from
     asked = []
 
-    def rewarded(self, policy, step, attempt=0, count=PROMPTS):
+    def rewarded(self, policy, step, attempt=0, count=PROMPTS, between=None):
         asked.append(attempt)
         assert count == PROMPTS  # of the first nothing was learned, of the next half
         metrics = {"reward": attempt, "tokens": 10, "response_length/max": 3 + attempt}
@@ -161,6 +163,7 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
         return dataclasses.replace(batch, metrics=metrics)
 
     monkeypatch.setattr(worker.Worker, "rewarded", rewarded)
+    monkeypatch.setattr(worker, "copy_for_sampling", lambda policy, *_: policy)
     batch = drawing.collect(None, 1)
     assert asked == [0, 1, 2] and informative(batch.reward).all()
     assert batch.metrics == {
@@ -318,18 +321,27 @@ def test_a_round_draws_about_as_many_as_it_takes(prompts, devices):
 
 
 def test_a_row_remembers_the_draw_it_is_of(drawing, monkeypatch):
-    quiet = types.SimpleNamespace(stage=lambda name: None)
     rows = graded(drawing, 0, np.zeros((PROMPTS, RESPONSES), np.float32))
     wrong = Response("", Verdict("wrong", None, ""), 0.0, 1, False)
-    monkeypatch.setattr(worker.Worker, "draw", lambda *about: rows.rollout)
+    drawn = jax.device_get(rows.rollout)
+    first = lambda count: jax.tree.map(lambda leaf: leaf[: count * RESPONSES], drawn)
+    mesh = mesh_of(1, 1)
     monkeypatch.setattr(
-        worker.Worker, "grade", lambda *about: [wrong] * (PROMPTS * RESPONSES)
+        worker.Worker,
+        "draw",
+        lambda self, policy, prompts, plan, *about: (
+            lambda wave: distributed.shard_rows(first(plan.size), mesh)
+        ),
+    )
+    monkeypatch.setattr(
+        worker.Worker, "grade", lambda self, asked, _: [wrong] * len(asked) * RESPONSES
     )
     take = lambda count: (rows.problems[:count], np.zeros(count))
     stream = types.SimpleNamespace(take=take)
-    collecting = dataclasses.replace(drawing, stream=stream, clock=Clock(quiet))
+    collecting = dataclasses.replace(drawing, mesh=mesh, stream=stream)
     for attempt, count in ((0, None), (1, 8), (2, 4)):
         found = collecting.rewarded({}, 1, attempt, count)
-        assert len(found.problems) == (count or PROMPTS)
-        np.testing.assert_array_equal(found.origin, np.arange(PROMPTS * RESPONSES))
-        assert found.drawn == (PROMPTS * RESPONSES,)
+        count = count or PROMPTS
+        assert len(found.problems) == count
+        np.testing.assert_array_equal(found.origin, np.arange(count * RESPONSES))
+        assert found.drawn == (count * RESPONSES,)

@@ -11,8 +11,9 @@ from maspo_jax.settings import settings_in
 
 # Names of settings that may differ: all else is refused.
 FREE = {
-    *("fsdp", "checkpoint_every", "rollouts_every", "grading.workers"),
+    *("fsdp", "tensor", "checkpoint_every", "rollouts_every", "grading.workers"),
     *("updates.microbatches", "sft.checkpoint_every", "sft.microbatches"),
+    "sampling.wave",
 }
 
 
@@ -33,7 +34,7 @@ def numbers(experiment):
     }
 
 
-EXPERIMENT = loading.load(EXPERIMENTS / "tiny.py")
+EXPERIMENT = changed(loading.load(EXPERIMENTS / "tiny.py"), "sampling.wave", 8)
 
 
 def test_the_settings_that_are_tried_are_there():

@@ -8,6 +8,7 @@ BY_HAND = (
 )
 ATTENTION, CACHE = "models/test_attention.py", "models/test_cache.py"
 PARALLEL = "distributed/test_parallel.py"
+SPLIT = "rollout/test_split_policy.py"
 INITIALIZATION = "models/test_initialization.py"
 FAULTS = [
     Fault(
@@ -228,8 +229,50 @@ FAULTS = [
     Fault(
         "parameters are gathered along their first axis",
         "distributed/mesh.py",
-        'axis=spec.index("fsdp"), tiled=True',
-        "axis=0, tiled=True",
+        "names, axis=place, tiled=True",
+        "names, axis=0, tiled=True",
+        (PARALLEL,),
+    ),
+    Fault(
+        "what devices that share heads add to the stream is not added up",
+        "models/decoder.py",
+        "pcast_varying(jax.lax.psum(change, tensor))",
+        "change",
+        (SPLIT,),
+    ),
+    Fault(
+        "a token that another device holds is taken for one that is here",
+        "models/decoder.py",
+        "jnp.where(held[..., None], rows, 0)",
+        "rows",
+        (SPLIT,),
+    ),
+    Fault(
+        "biases stay whole beside heads that are split",
+        "models/sharding.py",
+        'else ("tensor",):',
+        "else ():",
+        (SPLIT,),
+    ),
+    Fault(
+        "heads are shared that cannot be",
+        "models/sharding.py",
+        "if tensor not in choices:",
+        "if heads % tensor and units % tensor:",
+        ("config/test_devices.py",),
+    ),
+    Fault(
+        "gradients are not summed over the devices along tensor",
+        "distributed/mesh.py",
+        "tuple(axis for axis in AXES if axis not in split)",
+        "tuple(axis for axis in AXES[:2] if axis not in split)",
+        ("learning/test_tensor.py",),
+    ),
+    Fault(
+        "heads are shared between processes",
+        "distributed/mesh.py",
+        "jax.device_count(), jax.local_device_count()",
+        "jax.device_count(), jax.device_count()",
         (PARALLEL,),
     ),
     Fault(
@@ -270,8 +313,8 @@ FAULTS = [
     Fault(
         "the axis of layers may be split",
         "models/sharding.py",
-        '"layers": None,',
-        '"layers": "fsdp",',
+        '"layers": (),',
+        '"layers": ("fsdp",),',
         (PARALLEL,),
     ),
 ]

@@ -5,14 +5,29 @@ from support.faults import Fault
 KEYS, SAMPLER = "rollout/test_row_keys.py", "rollout/test_generate.py"
 TOKEN, COLLECTING = "rollout/test_sample_token.py", "rollout/test_collecting.py"
 GRADING, SCORES = "rollout/test_grading.py", "rollout/test_logprobs.py"
+SPLIT = "rollout/test_split_policy.py"
 FAULTS = [
     Fault(
         "keys repeat every 64 rows",
         "rollout/generate.py",
-        "rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses)",
-        "rows = jnp.arange(prompts.tokens.shape[0] * decoding.responses) % 64",
+        "rows = rows_of(number, decoding.responses)",
+        "rows = rows_of(number, decoding.responses) % 64",
         (KEYS,),
         review="F1",
+    ),
+    Fault(
+        "devices that share heads all score the rows of the first",
+        "rollout/generate.py",
+        'jax.lax.axis_index("tensor") * rows',
+        'jax.lax.axis_index("tensor") * 0',
+        (SPLIT,),
+    ),
+    Fault(
+        "the copy for the sampler is whole where layers are gathered",
+        "rollout/weights.py",
+        'if gather == "once" else specs',
+        "",
+        (SPLIT,),
     ),
     Fault(
         "a row draws all of its tokens with one key",
@@ -52,8 +67,8 @@ FAULTS = [
     Fault(
         "decoding sees the padding of prompts",
         "rollout/generate.py",
-        "start = first_columns(prompt_mask)",
-        "start = first_columns(jnp.ones_like(prompt_mask))",
+        "start = first_columns(repeat(fed.mask))",
+        "start = first_columns(repeat(jnp.ones_like(fed.mask)))",
         (
             f"{SAMPLER}::test_padding_of_prompts_changes_nothing",
             f"{SAMPLER}::test_log_probabilities_equal_those_of_the_trainer",

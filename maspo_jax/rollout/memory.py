@@ -1,0 +1,132 @@
+"""How many rows the memory of the devices holds while they draw, by arithmetic.
+
+An estimate on the safe side, made before anything is compiled: it decides the usual
+size of a wave and of a batch, which change nothing that is drawn.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from maspo_jax import distributed
+from maspo_jax.models import sizes
+from maspo_jax.rollout.batching import BATCH
+
+SHARE = 0.9  # of the memory of a device that is planned with
+SCORES = 4  # arrays as large as the logits that the draw of a token makes
+TOKEN = 16  # bytes of a token of a rollout: itself, its masks, its log-probability
+MOMENTS = 2  # of the optimizer, each as large as the parameters
+
+
+def memory_limit():
+    """Returns the bytes of a device, of all processes the least; None if unknown."""
+    stats = [device.memory_stats() or {} for device in jax.local_devices()]
+    least = min(each.get("bytes_limit", 0) for each in stats)
+    return -int(distributed.max_over_hosts(-least)) or None
+
+
+def sampler_bytes(config, prompts, responses, prompt_length, response_length):
+    """Returns what a device takes to draw, beside the parameters.
+
+    Args:
+        config: the `DecoderConfig`.
+        prompts: of this device, drawn at a time.
+        responses: G.
+        prompt_length: L.
+        response_length: T.
+    """
+    rows, columns = prompts * responses, prompt_length + response_length
+    cache = sizes.cache_bytes(config, rows, columns)
+    narrow = jnp.dtype(config.product_dtype).itemsize
+    # Of each token of the prompts: the residual stream, and what one layer makes of it.
+    read = narrow * (4 * config.width + 2 * config.feed_forward)
+    return (
+        cache
+        # The columns of the prompts, repeated for each row before there are others,
+        + sizes.cache_bytes(config, rows, prompt_length)
+        + cache // config.depth  # and a layer, which may be copied to be read.
+        + SCORES * sizes.logits_bytes(config, rows)
+        + prompts * prompt_length * read
+        + rows * columns * (TOKEN + config.query_heads * sizes.FLOAT32)
+    )
+
+
+def copy_bytes(config, mesh):
+    """Returns the bytes, on a device, of the copy of a policy that is sampled from."""
+    if mesh.shape["fsdp"] == 1 and config.product_dtype == config.dtype:
+        return 0  # the policy itself
+    return sizes.param_bytes(config, config.product_dtype) / mesh.shape["tensor"]
+
+
+def shard_bytes(config, mesh):
+    """Returns the bytes, on a device, of the parameters of a policy as stored."""
+    return sizes.param_bytes(config) / (mesh.shape["fsdp"] * mesh.shape["tensor"])
+
+
+def training_bytes(experiment, mesh):
+    """Returns what a device holds in training while it draws, beside its rows.
+
+    The parameters, the moments, the reference policy if there is one, and what is
+    sampled from.
+    """
+    config, copies = experiment.decoder, 1 + MOMENTS
+    copies += "reference_logprob" in experiment.objective.needs
+    return copies * shard_bytes(config, mesh) + copy_bytes(config, mesh)
+
+
+def wave_that_fits(experiment, mesh, limit):
+    """Returns how many prompts of a step to draw at a time: the most that fit, or None.
+
+    They divide P, and are a multiple of the devices. None if not even one prompt a
+    device fits.
+
+    Args:
+        experiment: the `Experiment`.
+        mesh: the mesh.
+        limit: bytes of a device, from `memory_limit`; None: all prompts fit.
+    """
+    sampling, devices = experiment.sampling, mesh.size
+    prompts, responses = sampling.prompts, sampling.responses
+    if limit is None:
+        return prompts
+    lengths = sampling.prompt_length, sampling.response_length
+    # The rows of all waves, and in the end beside them those of the whole batch.
+    rollouts = 2 * TOKEN * prompts // devices * responses * sum(lengths)
+    room = SHARE * limit - training_bytes(experiment, mesh) - rollouts
+    taken = lambda size: sampler_bytes(
+        experiment.decoder, size // devices, responses, *lengths
+    )
+    choices = [n for n in range(devices, prompts + 1, devices) if prompts % n == 0]
+    return max((size for size in choices if taken(size) <= room), default=None)
+
+
+def validation_batch(experiment, mesh, limit):
+    """Returns how many responses of a validation in training to draw at a time.
+
+    The arguments are those of `wave_that_fits`.
+    """
+    sampling, config = experiment.sampling, experiment.decoder
+    lengths = sampling.prompt_length, sampling.response_length
+    return _batch(config, mesh, limit, training_bytes(experiment, mesh), lengths)
+
+
+def evaluation_batch(config, mesh, limit, prompt_length, response_length):
+    """Returns how many responses of an evaluation to draw at a time.
+
+    Args:
+        config: the `DecoderConfig`.
+        mesh: the mesh.
+        limit: as in `wave_that_fits`.
+        prompt_length: L.
+        response_length: T.
+    """
+    held = shard_bytes(config, mesh) + copy_bytes(config, mesh)
+    return _batch(config, mesh, limit, held, (prompt_length, response_length))
+
+
+def _batch(config, mesh, limit, held, lengths):
+    """`BATCH`, or fewer if no more fit; but at least one for each device."""
+    if limit is None:
+        return max(BATCH, mesh.size)
+    of_one = sampler_bytes(config, 1, 1, *lengths)
+    fits = int((SHARE * limit - held) // of_one)
+    return max(min(BATCH, fits * mesh.size), mesh.size)

@@ -1,0 +1,44 @@
+"""How many devices an experiment asks for, and which fit it."""
+
+import dataclasses
+
+import pytest
+from conftest import EXPERIMENTS
+
+from maspo_jax.config import loading, validation
+
+EXPERIMENT = loading.load(EXPERIMENTS / "tiny.py")
+
+
+def asking(heads=8, **settings):
+    policy = dataclasses.replace(
+        EXPERIMENT.policy, query_heads=heads, key_value_heads=heads
+    )
+    return dataclasses.replace(EXPERIMENT, policy=policy, **settings)
+
+
+@pytest.mark.parametrize("fsdp, tensor", [(1, 1), (8, 1), (2, 2), (1, 4)])
+def test_devices_that_fit(fsdp, tensor):
+    validation.validate(asking(fsdp=fsdp, tensor=tensor), 8, hosts=2)
+
+
+@pytest.mark.parametrize(
+    "experiment, devices, hosts, message",
+    [
+        (asking(tensor=2, heads=1), 8, 1, r"tensor=2 .*heads=1 .*choose one of \[1\]"),
+        (asking(tensor=8), 8, 2, r"tensor=8 .*4 devices of a process; .*\[1, 2, 4\]"),
+        (asking(tensor=3, heads=3), 9, 1, "tensor=3 .*feed_forward=32"),
+        (asking(fsdp=4, tensor=4), 8, 1, "devices=8 .*of fsdp \\* tensor=16"),
+        (asking(fsdp=3), 8, 1, "the number of devices=8 .*of fsdp=3"),
+        (asking(tensor=0), 8, 1, "tensor=0"),
+    ],
+)
+def test_devices_that_do_not_fit_are_refused(experiment, devices, hosts, message):
+    with pytest.raises(ValueError, match=message):
+        validation.validate(experiment, devices, hosts)
+
+
+def test_another_way_to_gather_is_refused_by_name():
+    sampling = dataclasses.replace(EXPERIMENT.sampling, gather="never")
+    with pytest.raises(ValueError, match="sampling.gather='never': choose one of once"):
+        validation.validate(asking(sampling=sampling), 1)

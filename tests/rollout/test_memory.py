@@ -1,0 +1,139 @@
+"""How much is drawn at a time, where the memory of a device is known."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+from conftest import EXPERIMENTS, mesh_of
+
+from maspo_jax.config import Objective, loading
+from maspo_jax.models import presets, sizes
+from maspo_jax.models.decoder import init_decoder
+from maspo_jax.objectives import gates, kl
+from maspo_jax.rollout import memory, worker
+from maspo_jax.rollout.batching import BATCH
+from maspo_jax.rollout.generate import SamplingParams, sample
+from maspo_jax.types import Prompts
+
+GiB = 1 << 30
+TINY = loading.load(EXPERIMENTS / "tiny.py")
+
+
+@pytest.fixture(scope="module")
+def large():
+    """The 1.5B policy of the papers at their own lengths."""
+    policy = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
+    sampling = dataclasses.replace(
+        TINY.sampling,
+        prompts=512,
+        responses=8,
+        prompt_length=2048,
+        response_length=8192,
+    )
+    policy = dataclasses.replace(policy, compute_dtype="bfloat16")
+    return dataclasses.replace(TINY, policy=policy, sampling=sampling)
+
+
+def test_all_are_drawn_at_once_where_nothing_is_known_of_the_memory(large):
+    mesh = mesh_of(1, 8)
+    assert memory.memory_limit() is None  # of simulated devices
+    assert memory.wave_that_fits(large, mesh, None) == 512
+    assert memory.validation_batch(large, mesh, None) == BATCH
+    assert memory.evaluation_batch(large.decoder, mesh, None, 1, 1) == BATCH
+
+
+@pytest.mark.parametrize("gib", [16, 32, 64, 80, 141])
+@pytest.mark.parametrize("fsdp", [1, 4, 8])
+def test_a_wave_is_the_largest_that_fits(large, gib, fsdp):
+    mesh, limit = mesh_of(8 // fsdp, fsdp), gib * GiB
+    wave = memory.wave_that_fits(large, mesh, limit)
+    fits = lambda size: (
+        memory.training_bytes(large, mesh)
+        + memory.sampler_bytes(large.decoder, size // 8, 8, 2048, 8192)
+        + 32 * 512 * 10240  # rows of a device, twice
+        <= memory.SHARE * limit
+    )
+    if wave is None:
+        assert not fits(8)
+        return
+    assert 512 % wave == wave % 8 == 0 and fits(wave)
+    assert wave == 512 or not fits(2 * wave)  # of powers of two the next
+
+
+def test_more_memory_or_a_reference_policy_count(large):
+    mesh = mesh_of(1, 8)
+    of = lambda experiment, gib: memory.wave_that_fits(experiment, mesh, gib * GiB)
+    sizes = [of(large, gib) for gib in (10, 16, 32, 64, 128, 256)]
+    assert sizes[0] < sizes[-1] == 512 and sizes == sorted(sizes)
+    assert of(large, 4) is None
+    objective = Objective(gates.Maspo(), terms=(kl.Penalty(0.1, kl.k3),))
+    more = dataclasses.replace(large, objective=objective)
+    policy = sizes_of(large.decoder)
+    assert memory.training_bytes(more, mesh) == pytest.approx(
+        memory.training_bytes(large, mesh) + policy / 8
+    )
+
+
+def sizes_of(config):
+    return 4 * sizes.param_count(config)
+
+
+def test_the_copy_that_is_sampled_from_counts_where_there_is_one(large):
+    wide = dataclasses.replace(large.decoder, compute_dtype=None)
+    whole, bytes_of = mesh_of(8, 1), memory.copy_bytes
+    assert bytes_of(wide, whole) == 0  # the policy itself
+    assert bytes_of(wide, mesh_of(1, 8)) == sizes_of(wide)
+    assert bytes_of(large.decoder, whole) == sizes_of(wide) / 2
+
+
+@pytest.mark.parametrize("gib", [4, 16, 24, 80])
+def test_a_batch_is_no_more_than_fits_and_one_a_device_at_least(large, gib):
+    mesh = mesh_of(1, 8)
+    lengths = large.sampling.prompt_length, large.sampling.response_length
+    batches = [
+        memory.validation_batch(large, mesh, gib * GiB),
+        memory.evaluation_batch(large.decoder, mesh, gib * GiB, *lengths),
+    ]
+    assert batches[0] <= batches[1]
+    for batch in batches:
+        assert 8 <= batch <= BATCH and batch % 8 == 0
+    held = memory.training_bytes(large, mesh)
+    taken = memory.sampler_bytes(large.decoder, 1, 1, *lengths) * batches[0] / 8
+    assert batches[0] == 8 or held + taken <= memory.SHARE * gib * GiB
+    assert (gib, batches[0]) != (80, 8) and (gib > 4 or batches[0] == 8)
+
+
+def test_it_is_said_how_many_are_drawn_at_a_time(large, monkeypatch):
+    said, mesh = [], mesh_of(1, 8)
+    build = lambda experiment: worker.build(
+        experiment, mesh, None, None, None, said.append
+    )
+    assert build(large).wave == 512 and not said
+    monkeypatch.setattr(memory, "memory_limit", lambda: 80 * GiB)
+    wave = build(large).wave
+    assert said == [f"drawing {wave} of 512 prompts at a time, {8 * wave} responses"]
+    monkeypatch.setattr(memory, "memory_limit", lambda: GiB)
+    assert build(large).wave == 8
+    assert said[1].startswith("warning: the 8 responses to one prompt may not fit")
+    given = dataclasses.replace(large.sampling, wave=64)
+    assert build(dataclasses.replace(large, sampling=given)).wave == 64
+
+
+def test_the_estimate_is_near_what_a_compiler_says():
+    """That of the CPU, which copies the cache where others write it in place."""
+    config = dataclasses.replace(
+        TINY.decoder, depth=8, key_value_heads=2, head_width=64, vocabulary=1000
+    )
+    prompts, responses, lengths = 4, 8, (64, 1024)
+    mesh, decoding = mesh_of(1, 1), SamplingParams(8, 1024, eos_tokens=(1,), pad=0)
+    rows = lambda *axes: jax.ShapeDtypeStruct((prompts, *axes), jnp.int32)
+    asked = Prompts(rows(64), jax.ShapeDtypeStruct((prompts, 64), bool))
+    policy = jax.eval_shape(lambda: init_decoder(config, jax.random.key(0)))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    compiled = sample.lower(policy, asked, key, decoding, mesh, rows()).compile()
+    found = compiled.memory_analysis()
+    taken = found.temp_size_in_bytes + found.output_size_in_bytes
+    estimate = memory.sampler_bytes(config, prompts, responses, *lengths)
+    assert math.isclose(taken, estimate, rel_tol=0.5), taken / estimate
