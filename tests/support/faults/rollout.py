@@ -4,6 +4,7 @@ from support.faults import Fault
 
 KEYS, SAMPLER = "rollout/test_row_keys.py", "rollout/test_generate.py"
 TOKEN, COLLECTING = "rollout/test_sample_token.py", "rollout/test_collecting.py"
+WAVES = "rollout/test_waves.py"
 GRADING, SCORES = "rollout/test_grading.py", "rollout/test_logprobs.py"
 SPLIT = "rollout/test_split_policy.py"
 FAULTS = [
@@ -167,6 +168,41 @@ FAULTS = [
         "version = (step - 1) * self.experiment.updates_per_step",
         "version = step * self.experiment.updates_per_step",
         (COLLECTING,),
+    ),
+    Fault(
+        "every wave draws with the keys of the first",
+        "rollout/worker.py",
+        "numbers = (first + places).astype(np.int32)",
+        "numbers = np.arange(len(places), dtype=np.int32)",
+        (WAVES,),
+    ),
+    Fault(
+        "waves take prompts in order, whatever device holds them",
+        "rollout/waves.py",
+        "return (own * np.arange(self.shards)[:, None] + place[None]).reshape(-1)",
+        "return np.minimum(wave * self.size + np.arange(self.size), self.prompts - 1)",
+        (WAVES,),
+    ),
+    Fault(
+        "what fills the last wave up stays in the batch",
+        "rollout/waves.py",
+        "jnp.concatenate(parts)[:rows]",
+        "jnp.concatenate(parts)[-rows:]",
+        (WAVES,),
+    ),
+    Fault(
+        "responses stand in the order in which waves were drawn",
+        "rollout/worker.py",
+        "[found[row] for row in sorted(found)]",
+        "[*found.values()]",
+        (WAVES,),
+    ),
+    Fault(
+        "a wave is as large as if there were no optimizer",
+        "rollout/memory.py",
+        "config, copies = experiment.decoder, 1 + MOMENTS",
+        "config, copies = experiment.decoder, 0",
+        ("rollout/test_memory.py",),
     ),
     Fault(
         "a group gives way to the one in its place",
