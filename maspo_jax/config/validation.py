@@ -9,6 +9,7 @@ from maspo_jax.config import serialization
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import FileTokenizer, render, templates
 from maspo_jax.data.sources.problem import problems_to_check
+from maspo_jax.models import attention
 from maspo_jax.objectives import validation
 from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, golds, graders
@@ -82,6 +83,7 @@ def _rules(experiment, devices):
     yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
     yield ("objective", "sampling.response_length"), _check_overlong
     yield ("policy",), _check_dtype
+    yield ("policy",), _check_attention
     yield (
         ("policy", "tokenizer"),
         lambda _: check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer),
@@ -159,6 +161,13 @@ def _check_dtype(experiment):
             f"policy.dtype={dtype!r}: small updates would vanish in it; train "
             "in float32"
         )
+
+
+def _check_attention(experiment):
+    decoder, packed = experiment.decoder, bool(experiment.sft)
+    attention.check_attention(
+        decoder.attention, decoder.product_dtype, decoder.head_width, packed
+    )
 
 
 def _check_validation(experiment):
