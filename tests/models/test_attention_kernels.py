@@ -6,14 +6,16 @@ JAX computes for the same arguments: its rows begin in the first column.
 
 import dataclasses
 import functools
+import json
 import logging
+import runpy
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import mesh_of, noisy
+from conftest import ROOT, mesh_of, noisy
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_policies
 from support.updates import OPTIMIZER, example_batch
@@ -114,3 +116,257 @@ def test_a_kernel_in_bfloat16_is_as_near_to_float32_as_the_reference(name, width
     assert {leaf.dtype for leaf in got} == {jnp.dtype("bfloat16")}
     plain = errors(value_and_gradients(reference, *arrays), exact)
     assert (errors(got, exact) <= [1.02 * plain[0], *1.2 * plain[1:]]).all()
+
+
+def settings_for(name):
+    """What a decoder must be for a kernel, and the platform that has it."""
+    dtype, platform = {"splash": ("float32", "tpu"), "cudnn": ("bfloat16", "gpu")}[name]
+    return {"attention": name, "compute_dtype": dtype}, platform
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Takes the devices for others, and runs the kernel of those as it runs here."""
+
+    def pretend(platform):
+        monkeypatch.setattr(jax, "default_backend", lambda: platform)
+        monkeypatch.setattr(choice, "target_platform", lambda: platform)
+
+    for name, attend in KERNELS.items():
+        monkeypatch.setitem(attention.IMPLEMENTATIONS, name, attend)
+    choice.failure.cache_clear()
+    yield pretend
+    choice.failure.cache_clear()
+
+
+def updated(policy, data=1, fsdp=1, tensor=1, microbatches=1):
+    """One update of a policy on a mesh."""
+    mesh = mesh_of(data, fsdp, tensor)
+    skeleton = states.skeleton(policy.config, OPTIMIZER, mesh)
+    specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
+    state = states.adopt(jax.tree.map(jnp.array, policy), OPTIMIZER, mesh)
+    update = make_update(policy_loss, OPTIMIZER, mesh, specs, 1.0, microbatches)
+    rows = distributed.shard_rows(example_batch(policy), mesh)
+    state, metrics, _ = update(state, rows, Method(gates.Maspo()))
+    return jax.device_get((state.policy, metrics.grad_norm))
+
+
+@pytest.fixture
+def policy_with(tiny_config):
+    """Makes a tiny policy, always of the same parameters."""
+
+    def policy_with(**settings):
+        # cuDNN wants heads of a multiple of 8.
+        config = dataclasses.replace(tiny_config, head_width=8, **settings)
+        return noisy(jax.jit(lambda: Decoder(config, nnx.Rngs(0)))())
+
+    return policy_with
+
+
+@every_kernel
+def test_eight_devices_equal_one(name, policy_with, pretend):
+    """And equal the reference, where varying axes are checked, as in an update."""
+    settings, platform = settings_for(name)
+    pretend(platform)
+    plain = updated(policy_with(**settings | {"attention": "reference"}))
+    policy = policy_with(**settings)
+    near = 1e-5 if settings["compute_dtype"] == "float32" else 2e-3
+    got = updated(policy, 2, 2, 2, microbatches=2)
+    chex.assert_trees_all_close(
+        *map(jax.tree.leaves, (got, plain)), rtol=10 * near, atol=near
+    )
+
+
+@every_kernel
+def test_a_decoder_reads_with_the_kernel_of_its_setting(name, policy_with, pretend):
+    settings, platform = settings_for(name)
+    pretend(platform)
+    tokens = jax.random.randint(jax.random.key(2), (4, 9), 0, 24)
+    mask = np.arange(9)[None] >= np.array([[0], [3], [1], [8]])
+    layout = attention.layout_of_mask(jnp.asarray(mask))
+    got = policy_with(**settings)(tokens, layout)[0]
+    plain = policy_with(**settings | {"attention": "reference"})
+    expected = plain(tokens, layout)[0]
+    near = 1e-5 if got.dtype == jnp.float32 else 0.1
+    chex.assert_trees_all_close(got[mask], expected[mask], rtol=near, atol=near)
+
+
+LONG_ROW = attention.layout_of_mask(np.ones((1, 2048), bool))
+PACKED_ROW = attention.layout_of_segments(jnp.ones((1, 2048), jnp.int32))
+
+
+@pytest.mark.parametrize(
+    "platform, layout, dtype, width, expected",
+    [
+        ("cpu", LONG_ROW, "bfloat16", 128, "chunked"),
+        ("tpu", LONG_ROW, "bfloat16", 128, "splash"),
+        ("tpu", PACKED_ROW, "float32", 64, "splash"),
+        ("gpu", LONG_ROW, "bfloat16", 128, "cudnn"),
+        ("gpu", LONG_ROW, "float32", 128, "chunked"),
+        ("gpu", LONG_ROW, "bfloat16", 100, "chunked"),
+        ("gpu", PACKED_ROW, "bfloat16", 128, "chunked"),
+    ],
+)
+def test_long_rows_get_the_kernel_of_the_platform(
+    platform, layout, dtype, width, expected, pretend, monkeypatch
+):
+    pretend(platform)
+    monkeypatch.setattr(choice, "_try", lambda *of: None)
+    chosen = attention.choose_attention("auto", layout, dtype, width)
+    assert chosen is attention.IMPLEMENTATIONS[expected]
+    short = attention.layout_of_mask(np.ones((1, 64), bool))
+    assert attention.choose_attention("auto", short, dtype, width) is reference
+
+
+def raising(*arrays, **settings):
+    raise RuntimeError("no such instruction\nand much else")
+
+
+def far_off(query, key, value, layout):
+    return 1.5 * reference(query, key, value, layout)
+
+
+@pytest.mark.parametrize(
+    "kernel, reason",
+    [
+        (raising, "RuntimeError: no such instruction"),
+        (far_off, "its results are off by 50.0%"),
+    ],
+)
+def test_a_kernel_that_does_not_work_is_not_chosen(
+    kernel, reason, pretend, monkeypatch, caplog
+):
+    """It is tried once, also while a program for a mesh is traced, and that is said."""
+    pretend("tpu")
+    monkeypatch.setitem(attention.IMPLEMENTATIONS, "splash", kernel)
+    chosen = []
+
+    @functools.partial(
+        jax.shard_map,
+        mesh=mesh_of(4, 2),
+        in_specs=distributed.BATCH,
+        out_specs=distributed.BATCH,
+    )
+    def traced(segments):
+        layout = attention.layout_of_mask(segments > 0)
+        for _ in range(2):
+            chosen.append(attention.choose_attention("auto", layout, "float32", 8))
+        return segments
+
+    with caplog.at_level(logging.WARNING):
+        jax.jit(traced)(jnp.ones((8, 2048), jnp.int32))
+    assert set(chosen) == {attention.chunked}
+    (record,) = caplog.records
+    assert record.getMessage() == f"attention: splash cannot be used: {reason}"
+
+
+@every_kernel
+def test_a_kernel_that_works_passes_its_probe(name, pretend, caplog):
+    settings, platform = settings_for(name)
+    pretend(platform)
+    assert choice.failure(name, platform, settings["compute_dtype"], 16) is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "platform, expected", [("tpu", "splash"), ("gpu", "chunked"), ("cpu", "chunked")]
+)
+def test_devices_that_are_not_here_decide(platform, expected):
+    """The program is for the devices of its mesh, not for those of this machine."""
+    choice.failure.cache_clear()
+    device = jax.sharding.AbstractDevice("some", 1, platform)
+    mesh = jax.sharding.AbstractMesh((2,), ("data",), abstract_device=device)
+    with jax.sharding.use_abstract_mesh(mesh):
+        assert attention.target_platform() == platform
+        chosen = attention.choose_attention("auto", LONG_ROW, "bfloat16", 128)
+    assert chosen is attention.IMPLEMENTATIONS[expected]
+    assert attention.target_platform() == "cpu"
+
+
+@pytest.mark.parametrize(
+    "name, platform, dtype, width, packed, reason",
+    [
+        ("splash", "cpu", "float32", 64, False, "needs a TPU"),
+        ("splash", "gpu", "float32", 64, False, "needs a TPU"),
+        ("cudnn", "tpu", "bfloat16", 64, False, "needs a GPU"),
+        ("cudnn", "gpu", "float32", 64, False, "in bfloat16 only"),
+        ("cudnn", "gpu", "bfloat16", 100, False, "head_width=100"),
+        ("cudnn", "gpu", "bfloat16", 512, False, "head_width=512"),
+        ("cudnn", "gpu", "bfloat16", 64, True, "one text only"),
+    ],
+)
+def test_what_the_backend_lacks_is_refused(
+    name, platform, dtype, width, packed, reason, pretend
+):
+    pretend(platform)
+    layout = PACKED_ROW if packed else LONG_ROW
+    for refuse in (
+        lambda: attention.choose_attention(name, layout, dtype, width),
+        lambda: attention.check_attention(name, dtype, width, packed),
+    ):
+        with pytest.raises(ValueError, match=f"attention='{name}' .*{reason}.*choose"):
+            refuse()
+
+
+def kernels_of(jaxpr):
+    """The names of all kernels that a program calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "pallas_call":
+            yield equation.params["name"]
+        for value in jax.tree.leaves(tuple(equation.params.values())):
+            inner = getattr(value, "jaxpr", value)
+            if hasattr(inner, "eqns") and equation.primitive.name != "pallas_call":
+                yield from kernels_of(inner)
+
+
+@pytest.mark.parametrize("names, calls", [((), 2), (("attention",), 1)])
+@pytest.mark.parametrize("manual", [False, True])
+def test_what_is_saved_of_attention_is_not_computed_again(names, calls, manual):
+    """Under a policy of `jax.checkpoint` that goes by names."""
+    query, key, value, _, layout = inputs("whole", groups=1, heads=2)
+    policy = checkpoint_policies.save_only_these_names(*names)
+
+    def total(query, segments):
+        of = attention.RowLayout(segments, segments)
+        # Keys that all devices share, as no row of a policy does.
+        memory = key[: len(query)], value[: len(query)]
+        attend = lambda q: jnp.sum(KERNELS["splash"](q, *memory, of) ** 2)
+        return jax.checkpoint(attend, policy=policy)(query)
+
+    program = jax.grad(total)
+    if manual:
+        program = jax.shard_map(
+            program,
+            mesh=mesh_of(2, 1),
+            in_specs=distributed.BATCH,
+            out_specs=distributed.BATCH,
+        )
+    found = list(kernels_of(jax.make_jaxpr(program)(query, layout.segments).jaxpr))
+    assert sum("fwd" in name for name in found) == calls
+    assert sum("dkv" in name for name in found) == 1
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_kernel_of_tpus_can_be_lowered_for_them(dtype):
+    """From here, in both directions; its products of float32 are those of float32."""
+    *arrays, layout = inputs("left_padded", dtype, width=64)
+    program = jax.jit(functools.partial(value_and_gradients, splash))
+    traced = program.trace(*arrays, layout)
+    text = traced.lower(lowering_platforms=("tpu",)).as_text()
+    assert text.count("tpu_custom_call") >= 3
+    exact = str(traced.jaxpr).count("HIGHEST")
+    assert exact if dtype == jnp.float32 else not exact
+
+
+def test_the_benchmark_notices_what_is_wrong(tmp_path, monkeypatch, capsys):
+    script = runpy.run_path(str(ROOT / "experiments" / "benchmarks" / "attention.py"))
+    words = "--lengths 40 --rows 2 --heads 4 2 --width 8 --repeats 1".split()
+    file = tmp_path / "attention.json"
+    assert script["main"]([*words, "--json", str(file)]) == 0
+    rows = json.loads(file.read_text())["rows"]
+    checks = {(row["implementation"], row["dtype"]): row["check"] for row in rows}
+    assert checks["chunked", "bfloat16"] == checks["chunked", "float32"] == "ok"
+    assert checks["splash", "float32"].startswith("attention='splash' needs a TPU")
+    monkeypatch.setitem(attention.IMPLEMENTATIONS, "chunked", far_off)
+    assert script["main"](words) == 1
+    assert "FAILS: value is 0.5 away" in capsys.readouterr().out

@@ -48,7 +48,8 @@ def splash(query, key, value, layout, block=BLOCK, interpret=False):
     query = (query.astype(jnp.float32) / math.sqrt(width)).astype(query.dtype)
     query = query.reshape(rows, steps, groups, heads // groups, width)
     query = query.transpose(0, 2, 3, 1, 4)  # [B, K, G, S, E]
-    mixed = _attend(fill(query), fill(key), fill(value), segments, block, interpret)
+    arrays = _vary_alike(fill(query), fill(key), fill(value), segments)
+    mixed = _attend(*arrays, block, interpret)
     mixed = mixed[..., :steps, :width].transpose(0, 3, 1, 2, 4)
     mixed = mixed.reshape(rows, steps, heads, width)
     return jnp.where((layout.segments > 0)[:, :, None, None], mixed, 0)
@@ -118,13 +119,19 @@ def _unchecked(f, dtype, *args):
             out_specs=jax.P(),
             check_vma=False,
         )(*args)
-    axes = frozenset().union(*map(_varying, jax.tree.leaves(args)))
+    *_, results = _vary_alike(*jax.tree.leaves(args), results)
+    return results
+
+
+def _vary_alike(*trees):
+    """Marks arrays as differing along every axis of a mesh along which one does."""
+    axes = frozenset().union(*map(_varying, jax.tree.leaves(trees)))
 
     def vary(x):
         missing = tuple(axes - _varying(x))
         return jax.lax.pcast(x, missing, to="varying") if missing else x
 
-    return jax.tree.map(vary, results)
+    return jax.tree.map(vary, trees)
 
 
 def _varying(x):
