@@ -154,7 +154,7 @@ def test_nothing_grows_with_the_square_of_the_length():
 
 
 def test_memory_is_linear_in_the_length():
-    """Temporary memory, forward and backward; a parabola through it has no bend."""
+    """Temporary memory, forward and backward; its parabola does not bend up."""
     lengths, taken = np.array([2048, 4096, 8192]), []
     for steps in lengths:
         wide = jax.ShapeDtypeStruct((2, steps, 4, 32), jnp.bfloat16)
@@ -166,7 +166,8 @@ def test_memory_is_linear_in_the_length():
         ).compile()
         taken.append(compiled.memory_analysis().temp_size_in_bytes)
     bend, _, _ = np.polyfit(lengths / 8192, taken, 2)
-    assert abs(bend) < 0.02 * taken[-1]
+    assert bend < 0.02 * taken[-1]
+    assert taken[-1] < 4.1 * taken[0]
 
 
 def test_decoding_against_a_long_cache_needs_one_row_of_scores():

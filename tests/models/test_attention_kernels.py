@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT, mesh_of, noisy
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_policies
+from jax.experimental import topologies
 from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
@@ -356,6 +357,38 @@ def test_the_kernel_of_tpus_can_be_lowered_for_them(dtype):
     assert text.count("tpu_custom_call") >= 3
     exact = str(traced.jaxpr).count("HIGHEST")
     assert exact if dtype == jnp.float32 else not exact
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype, width", [("bfloat16", 128), ("float32", 64)])
+def test_the_compiler_of_tpus_takes_the_kernel(dtype, width, monkeypatch):
+    """For chips that are not here, where varying axes are checked; memory is linear."""
+    pytest.importorskip("libtpu")
+    about = {"SKIP_MDS_QUERY": 1, "WORKER_HOSTNAMES": "localhost"}
+    for name, value in about.items():  # or it asks a server that is not there
+        monkeypatch.setenv(f"TPU_{name}", str(value))
+    monkeypatch.setenv("TPU_ACCELERATOR_TYPE", "v5litepod-4")
+    chips = topologies.get_topology_desc(platform="tpu", topology_name="v5p:2x2x1")
+    kinds = (jax.sharding.AxisType.Auto,)
+    mesh = jax.sharding.Mesh(np.array(chips.devices), ("data",), axis_types=kinds)
+    rows, steps = jax.P("data"), 4095
+
+    def both(*arrays):
+        attend = attention.choose_attention("splash", arrays[-1], dtype, width)
+        return value_and_gradients(attend, *arrays)
+
+    def shape(*sizes, of=dtype):
+        split = jax.NamedSharding(mesh, rows)
+        return jax.ShapeDtypeStruct((4, *sizes), of, sharding=split)
+
+    wide, shared = shape(steps, 12, width), shape(2, steps, width)
+    whole = shape(steps, of=jnp.int32)
+    layout = attention.RowLayout(whole, whole, packed=False)
+    program = jax.jit(jax.shard_map(both, mesh=mesh, in_specs=rows, out_specs=rows))
+    compiled = program.lower(wide, shared, shared, wide, layout).compile()
+    assert compiled.as_text().count("tpu_custom_call") == 3
+    scores = 12 * steps**2 * 4  # of one row
+    assert compiled.memory_analysis().temp_size_in_bytes < scores / 4
 
 
 def test_the_benchmark_notices_what_is_wrong(tmp_path, monkeypatch, capsys):
