@@ -10,6 +10,7 @@ from maspo_jax.config import serialization
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import FileTokenizer, render, templates
 from maspo_jax.data.sources.problem import problems_to_check
+from maspo_jax.models import attention
 from maspo_jax.models.sharding import check_tensor
 from maspo_jax.objectives import validation
 from maspo_jax.refusals import Refusals
@@ -90,6 +91,7 @@ def _rules(experiment, devices, hosts):
     yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
     yield ("objective", "sampling.response_length"), _check_overlong
     yield ("policy",), _check_dtype
+    yield ("policy",), _check_attention
     yield (
         ("policy", "tokenizer"),
         lambda _: check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer),
@@ -186,6 +188,13 @@ def _check_fsdp(experiment, devices):
     if experiment.tensor > 1:
         by, size = "fsdp * tensor", size * experiment.tensor
     _divides("the number of devices", devices, by, size)
+
+
+def _check_attention(experiment):
+    decoder, packed = experiment.decoder, bool(experiment.sft)
+    attention.check_attention(
+        decoder.attention, decoder.product_dtype, decoder.head_width, packed
+    )
 
 
 def _check_validation(experiment):

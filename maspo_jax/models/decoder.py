@@ -21,7 +21,12 @@ from flax import nnx
 
 from maspo_jax.distributed.mesh import pcast_varying
 from maspo_jax.models import rope
-from maspo_jax.models.attention import IMPLEMENTATIONS, RowLayout, choose_attention
+from maspo_jax.models.attention import (
+    IMPLEMENTATIONS,
+    AttentionName,
+    RowLayout,
+    choose_attention,
+)
 from maspo_jax.models.precision import cast, precision_of
 from maspo_jax.settings import check_intervals, setting
 
@@ -49,7 +54,7 @@ class DecoderConfig:
     # Of the matrix products, the hidden states and the cache; None: that of the
     # parameters. Logits, log-probabilities and softmax are float32 in any case.
     compute_dtype: Literal["float32", "bfloat16"] | None = None
-    attention: Literal["auto", "reference", "chunked"] = "auto"  # of whole rows
+    attention: AttentionName = "auto"  # of whole rows, see `models.attention`
 
     def __post_init__(self):
         """Refuses shapes that no decoder has."""
@@ -72,8 +77,8 @@ class DecoderConfig:
             )
         if self.attention not in ("auto", *IMPLEMENTATIONS):
             raise ValueError(
-                f"attention={self.attention!r}: choose auto, "
-                f"{' or '.join(IMPLEMENTATIONS)}"
+                f"attention={self.attention!r}: choose one of auto, "
+                f"{', '.join(IMPLEMENTATIONS)}"
             )
 
     @property
@@ -243,7 +248,9 @@ class Decoder(nnx.Module):
             there was none.
         """
         dtype = self.config.product_dtype
-        attention = choose_attention(self.config.attention, layout, dtype)
+        attention = choose_attention(
+            self.config.attention, layout, dtype, self.config.head_width
+        )
 
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def step(carry, stored):

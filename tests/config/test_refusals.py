@@ -65,6 +65,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--objective.gate.alpha", -1], "objective.gate.alpha=-1"),
         (["--grading.deadline", 0], "grading.deadline=0"),
         (["--policy.dtype", "bfloat16"], "train in float32"),
+        (["--policy.attention", "splash"], "attention='splash' needs a TPU"),
         (["--sft.batch", 0], "sft.batch=0"),
         (["--sft.checkpoint-every", 0], "sft.checkpoint_every=0"),
         (["--sft.prompt-length", 2], "Raise the length to at least"),

@@ -153,6 +153,38 @@ def test_nothing_grows_with_the_square_of_the_length():
     assert temporary < 16 * 4 * steps * 64 * 4 < 4 * steps**2
 
 
+def test_memory_is_linear_in_the_length():
+    """Temporary memory, forward and backward; its parabola does not bend up."""
+    lengths, taken = np.array([2048, 4096, 8192]), []
+    for steps in lengths:
+        wide = jax.ShapeDtypeStruct((2, steps, 4, 32), jnp.bfloat16)
+        shared = jax.ShapeDtypeStruct((2, 2, steps, 32), jnp.bfloat16)
+        whole = jax.ShapeDtypeStruct((2, steps), jnp.int32)
+        layout = attention.RowLayout(whole, whole)
+        compiled = value_and_gradients.lower(
+            chunked, wide, shared, shared, wide, layout
+        ).compile()
+        taken.append(compiled.memory_analysis().temp_size_in_bytes)
+    bend, _, _ = np.polyfit(lengths / 8192, taken, 2)
+    assert bend < 0.02 * taken[-1]
+    assert taken[-1] < 4.1 * taken[0]
+
+
+def test_decoding_against_a_long_cache_needs_one_row_of_scores():
+    """For each head: its memory grows with the columns, not with their square."""
+    rows, columns, groups = 4, 16_384, 2
+    query = jax.ShapeDtypeStruct((rows, 1, 6, 64), jnp.bfloat16)
+    cache = jax.ShapeDtypeStruct((rows, groups, columns, 64), jnp.bfloat16)
+    number = jax.ShapeDtypeStruct((rows,), jnp.int32)
+    layout = attention.DecodeLayout(
+        jax.ShapeDtypeStruct((rows, 1), jnp.int32), number, number
+    )
+    compiled = jax.jit(decode).lower(query, cache, cache, layout).compile()
+    scores = rows * 6 * columns * 4
+    widened = 2 * rows * groups * columns * 64 * 4  # what a CPU multiplies is float32
+    assert compiled.memory_analysis().temp_size_in_bytes < 8 * scores + widened
+
+
 @pytest.mark.parametrize(
     "name, length, expected",
     [
@@ -165,14 +197,14 @@ def test_nothing_grows_with_the_square_of_the_length():
 )
 def test_long_rows_are_read_in_blocks_unless_told(name, length, expected):
     layout = attention.layout_of_mask(np.ones((1, length), bool))
-    assert attention.choose_attention(name, layout, "float32") is expected
+    assert attention.choose_attention(name, layout, "float32", 64) is expected
 
 
 def test_the_choice_is_logged_once(caplog):
     layout = attention.layout_of_mask(np.ones((1, 2003), bool))
     with caplog.at_level(logging.INFO):
         for _ in range(2):
-            attention.choose_attention("auto", layout, "bfloat16")
+            attention.choose_attention("auto", layout, "bfloat16", 64)
     (record,) = caplog.records
     assert record.getMessage() == (
         "attention: chunked, for rows of 2003 tokens in bfloat16 on cpu"
@@ -184,8 +216,8 @@ def test_a_decoder_asks_the_implementation_of_its_setting(tiny_config, monkeypat
     mask = jnp.arange(9)[None] >= jnp.array([[0], [3], [1], [8]])
     layout = attention.layout_of_mask(mask)
     hidden = {}
-    for name, attend in attention.IMPLEMENTATIONS.items():
-        used = []
+    for name in ("reference", "chunked"):
+        used, attend = [], attention.IMPLEMENTATIONS[name]
         watched = lambda *of, attend=attend, used=used: used.append(1) or attend(*of)
         monkeypatch.setitem(attention.IMPLEMENTATIONS, name, watched)
         config = dataclasses.replace(tiny_config, attention=name)

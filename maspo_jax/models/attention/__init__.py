@@ -1,15 +1,18 @@
 """Attention: a function of (query, key, value, layout), chosen in one place.
 
-layout_of_mask(mask) --> RowLayout ----> reference | chunked
+layout_of_mask(mask) --> RowLayout ----> reference | chunked | splash | cudnn
 layout_of_decoding(...) -> DecodeLayout -> decode
 """
 
-import functools
-import logging
-
-import jax
-
+from maspo_jax.models.attention.choice import (
+    IMPLEMENTATIONS,
+    AttentionName,
+    check_attention,
+    choose_attention,
+    target_platform,
+)
 from maspo_jax.models.attention.chunked import chunked
+from maspo_jax.models.attention.cudnn import cudnn
 from maspo_jax.models.attention.layout import (
     DecodeLayout,
     RowLayout,
@@ -19,44 +22,23 @@ from maspo_jax.models.attention.layout import (
     layout_of_segments,
 )
 from maspo_jax.models.attention.reference import decode, reference
+from maspo_jax.models.attention.splash import splash
 
 __all__ = [
+    "IMPLEMENTATIONS",
+    "AttentionName",
     "DecodeLayout",
     "RowLayout",
+    "check_attention",
     "choose_attention",
     "chunked",
+    "cudnn",
     "decode",
     "first_columns",
     "layout_of_decoding",
     "layout_of_mask",
     "layout_of_segments",
     "reference",
+    "splash",
+    "target_platform",
 ]
-
-IMPLEMENTATIONS = {"reference": reference, "chunked": chunked}
-LONG = 1024  # tokens of a row; longer ones are read in blocks
-logger = logging.getLogger(__name__)
-
-
-def choose_attention(name, layout, dtype):
-    """Returns the attention function for a call of the decoder, and logs it once.
-
-    Args:
-        name: "auto", or which of `IMPLEMENTATIONS` reads whole rows.
-        layout: of the call, a `RowLayout` or a `DecodeLayout`.
-        dtype: of queries and keys.
-    """
-    if isinstance(layout, DecodeLayout):
-        return decode
-    length = layout.segments.shape[-1]
-    if name == "auto":
-        name = "chunked" if length > LONG else "reference"
-    _log(name, length, str(dtype), jax.default_backend())
-    return IMPLEMENTATIONS[name]
-
-
-@functools.cache
-def _log(name, length, dtype, backend):
-    logger.info(
-        "attention: %s, for rows of %d tokens in %s on %s", name, length, dtype, backend
-    )

@@ -15,6 +15,8 @@ class RowLayout:
 
     positions: jax.Array  # [B, S] int32, counted from the first token of a segment
     segments: jax.Array  # [B, S] int32, the text a token belongs to; 0 is padding
+    # Whether a row may hold several texts; some kernels know only one.
+    packed: bool = struct.field(pytree_node=False, default=True)
 
 
 @struct.dataclass
@@ -33,7 +35,7 @@ class DecodeLayout:
 def layout_of_mask(mask):
     """Returns the `RowLayout` of rows that hold one text each. [B, S] bool."""
     positions = jnp.maximum(jnp.cumsum(mask, axis=-1) - 1, 0)
-    return RowLayout(positions, mask.astype(jnp.int32))
+    return RowLayout(positions, mask.astype(jnp.int32), packed=False)
 
 
 def layout_of_segments(segments):

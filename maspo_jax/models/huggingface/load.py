@@ -18,6 +18,7 @@ import numpy as np
 import safetensors
 
 from maspo_jax import hub, storage
+from maspo_jax.models.attention import AttentionName
 from maspo_jax.models.decoder import DecoderConfig, init_decoder
 from maspo_jax.models.huggingface.architecture import refuse_adapter
 from maspo_jax.models.huggingface.config import read_config
@@ -48,7 +49,7 @@ class Checkpoint:
     revision: str | None = None
     dtype: str = "float32"
     compute_dtype: Literal["float32", "bfloat16"] | None = None
-    attention: Literal["auto", "reference", "chunked"] = "auto"
+    attention: AttentionName = "auto"
 
     @functools.cached_property
     def folder(self):

@@ -6,6 +6,7 @@ GRADIENTS, DECODER = "models/test_gradients.py", "models/test_decoder.py"
 BY_HAND = (
     f"{GRADIENTS}::test_log_probabilities_and_gradients_are_those_of_the_equations",
 )
+KERNELS = "models/test_attention_kernels.py"
 ATTENTION, CACHE = "models/test_attention.py", "models/test_cache.py"
 PARALLEL = "distributed/test_parallel.py"
 SPLIT = "rollout/test_split_policy.py"
@@ -149,6 +150,76 @@ FAULTS = [
         "total = fade * total + jnp.sum(share, axis=-1, keepdims=True)",
         "total = total + jnp.sum(share, axis=-1, keepdims=True)",
         (ATTENTION,),
+    ),
+    Fault(
+        "scores of the kernel of TPUs are scaled by the padded width of a head",
+        "models/attention/splash.py",
+        "query = (query.astype(jnp.float32) / math.sqrt(width)).astype(query.dtype)",
+        "query = (query.astype(jnp.float32) / math.sqrt(padded)).astype(query.dtype)",
+        (f"{KERNELS}::test_a_kernel_is_the_equation",),
+    ),
+    Fault(
+        "texts of a row see each other in the kernel of TPUs",
+        "models/attention/splash.py",
+        "ids = kernels.SegmentIds(segments, segments)",
+        "ids = kernels.SegmentIds(0 * segments, 0 * segments)",
+        (f"{KERNELS}::test_a_kernel_is_the_equation",),
+    ),
+    Fault(
+        "products of float32 in the kernel of TPUs are of bfloat16",
+        "models/attention/splash.py",
+        "precision_of(dtype).name.lower()",
+        'precision_of("bfloat16").name.lower()',
+        (f"{KERNELS}::test_the_kernel_of_tpus_can_be_lowered_for_them",),
+    ),
+    Fault(
+        "keys that all devices share are not marked for the kernel of TPUs",
+        "models/attention/splash.py",
+        "arrays = _vary_alike(fill(query), fill(key), fill(value), segments)",
+        "arrays = fill(query), fill(key), fill(value), segments",
+        (f"{KERNELS}::test_what_is_saved_of_attention_is_not_computed_again",),
+    ),
+    Fault(
+        "what the kernel of TPUs computes has no name to be saved by",
+        "models/attention/splash.py",
+        "residual_checkpoint_name=SAVED",
+        "residual_checkpoint_name=None",
+        (f"{KERNELS}::test_what_is_saved_of_attention_is_not_computed_again",),
+    ),
+    Fault(
+        "rows for cuDNN are not moved back",
+        "models/attention/cudnn.py",
+        "_move(mixed, back, order), 0)",
+        "_move(mixed, order, back), 0)",
+        (f"{KERNELS}::test_a_kernel_is_the_equation",),
+    ),
+    Fault(
+        "the gradients of moved columns stay where they are",
+        "models/attention/cudnn.py",
+        "return _move(cotangent, back, order), None, None",
+        "return _move(cotangent, order, back), None, None",
+        (f"{KERNELS}::test_a_kernel_is_the_equation",),
+    ),
+    Fault(
+        "cuDNN reads rows of several texts",
+        "models/attention/choice.py",
+        "        if packed:",
+        "        if False:",
+        (f"{KERNELS}::test_what_the_backend_lacks_is_refused",),
+    ),
+    Fault(
+        "a kernel passes its probe whatever it computes",
+        "models/attention/choice.py",
+        "if not error < TOLERANCE:",
+        "if not error < 1 / TOLERANCE:",
+        (f"{KERNELS}::test_a_kernel_that_does_not_work_is_not_chosen",),
+    ),
+    Fault(
+        "the machine that compiles decides for the one that runs",
+        "models/attention/choice.py",
+        "return device.platform if device else jax.default_backend()",
+        "return jax.default_backend()",
+        (f"{KERNELS}::test_devices_that_are_not_here_decide",),
     ),
     Fault(
         "positions count padding",
