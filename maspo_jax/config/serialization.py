@@ -9,12 +9,15 @@ from maspo_jax.config import legacy
 # May differ when a run is resumed: none of them changes what is computed.
 RESUMABLE = {
     "fsdp",
+    "policy.remat",
     "updates.microbatches",
+    "updates.microbatch_tokens",
     "grading.workers",
     "checkpoint_every",
     "checkpoint_minutes",
     "sft.checkpoint_every",
     "sft.microbatches",
+    "sft.microbatch_tokens",
     "rollouts_every",
 }
 

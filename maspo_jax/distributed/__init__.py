@@ -24,6 +24,7 @@ from maspo_jax.distributed.mesh import (
     named_shardings,
     pcast_varying,
     psum_replicated,
+    row_shards,
     shard_rows,
 )
 
@@ -47,5 +48,6 @@ __all__ = [
     "pcast_varying",
     "psum_replicated",
     "raise_on_all_hosts",
+    "row_shards",
     "shard_rows",
 ]

@@ -22,6 +22,7 @@ from flax import nnx
 from maspo_jax.models import rope
 from maspo_jax.models.attention import IMPLEMENTATIONS, RowLayout, choose_attention
 from maspo_jax.models.precision import cast, precision_of
+from maspo_jax.models.remat import POLICIES, checkpoint
 from maspo_jax.settings import check_intervals, setting
 
 DTYPES = ("float32", "bfloat16")
@@ -49,6 +50,9 @@ class DecoderConfig:
     # parameters. Logits, log-probabilities and softmax are float32 in any case.
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     attention: Literal["auto", "reference", "chunked"] = "auto"  # of whole rows
+    # What of a layer the backward pass finds in memory, see `models.remat`; the rest
+    # it computes again.
+    remat: Literal["full", "dots", "attention", "none"] = "full"
 
     def __post_init__(self):
         """Refuses shapes that no decoder has."""
@@ -74,6 +78,8 @@ class DecoderConfig:
                 f"attention={self.attention!r}: choose auto, "
                 f"{' or '.join(IMPLEMENTATIONS)}"
             )
+        if self.remat not in POLICIES:
+            raise ValueError(f"remat={self.remat!r}: choose {' or '.join(POLICIES)}")
 
     @property
     def product_dtype(self):
@@ -228,7 +234,7 @@ class Decoder(nnx.Module):
         dtype = self.config.product_dtype
         attention = choose_attention(self.config.attention, layout, dtype)
 
-        @functools.partial(jax.checkpoint, prevent_cse=False)
+        @functools.partial(checkpoint, name=self.config.remat)
         def step(carry, stored):
             block, layer = stored
             x, cache = carry
