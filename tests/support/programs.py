@@ -23,9 +23,20 @@ def update_of(config, mesh, *, optimizer=ADAMW, loss=policy_loss, microbatches=1
     return make_update(loss, optimizer, mesh, specs, microbatches=microbatches)
 
 
-def lowered_update(config, mesh, rows, prompt, response, *, optimizer=ADAMW, **options):
-    """Returns the update of so many rows and tokens, lowered for a mesh."""
-    update = update_of(config, mesh, optimizer=optimizer, **options)
+def lowered_update(config, mesh, rows, prompt, response, *, platform="cpu", **options):
+    """Returns the update of so many rows and tokens, lowered for a mesh.
+
+    Args:
+        config: of the policy.
+        mesh: of devices that are here, or not.
+        rows: of the batch.
+        prompt: tokens of a prompt.
+        response: tokens of a response.
+        platform: what it is lowered for.
+        **options: of `update_of`.
+    """
+    optimizer = options.get("optimizer", ADAMW)
+    update = update_of(config, mesh, **options)
     state = states.skeleton(config, optimizer, mesh)
     sharding = jax.NamedSharding(mesh, BATCH)
     array = lambda width, dtype: jax.ShapeDtypeStruct(
@@ -40,4 +51,5 @@ def lowered_update(config, mesh, rows, prompt, response, *, optimizer=ADAMW, **o
         ),
         *(array(response, jnp.float32) for _ in range(3)),
     )
-    return update.lower(state, batch, Method(gates.Maspo()))
+    traced = update.trace(state, batch, Method(gates.Maspo()))
+    return traced.lower(lowering_platforms=(platform,))
