@@ -34,6 +34,7 @@ ELSEWHERE = {
     "num-generations": "sampling.responses",
     "num-iterations": "updates.epochs",
     "ppo-epochs": "updates.epochs",
+    "ppo-max-token-len-per-gpu": "updates.microbatch-tokens",
     "ppo-mini-batch-size": "updates.minibatches",
     "rollout.n": "sampling.responses",
     "train-batch-size": "sampling.prompts",

@@ -37,6 +37,9 @@ class Optimization:
     epsilon: float = setting(1e-8, "(0, inf)")
     weight_decay: float = setting(0.0, "[0, inf)")  # of matrices only
     max_grad_norm: float = setting(1.0, "(0, inf)")
+    # Of both of Adam's moments, between updates. Into bfloat16 they are rounded at
+    # random, or changes of a part in a thousand, of beta2=0.999, would all be lost.
+    moments_dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Sft:
     response_length: int | None = setting(None, "[1, inf)")  # likewise
     row_length: int | None = setting(None, "[2, inf)")  # None: a solution a row
     microbatches: int = setting(1, "[1, inf)")  # parts whose gradients are added up
+    # Or their size: tokens of one of them on a device, padding included, at most.
+    microbatch_tokens: int | None = setting(None, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +99,11 @@ class Sampling:
     gather: Literal["once", "layer"] = "once"
     # Prompts drawn at a time; None: as many as the memory of the devices holds.
     wave: int | None = setting(None, "[1, inf)")
+
+    @property
+    def row_length(self):
+        """Tokens of a prompt and its response, padding included."""
+        return self.prompt_length + self.response_length
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +147,9 @@ class Updates:
     minibatches: int = setting(interval="[1, inf)")  # optimizer updates per pass
     epochs: int = setting(1, "[1, inf)")  # passes over the batch
     microbatches: int = setting(1, "[1, inf)")  # whose gradients are added up
+    # Or their size: tokens of one of them on a device, prompt, response and padding,
+    # at most. The log-probabilities before the first update are computed likewise.
+    microbatch_tokens: int | None = setting(None, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,3 +212,12 @@ class Experiment:
     def updates_per_step(self):
         """Optimizer updates made on one rollout batch."""
         return self.updates.minibatches * self.updates.epochs
+
+    @property
+    def sft_row_length(self):
+        """Tokens of a row of supervised training, padding included."""
+        sft, sampling = self.sft, self.sampling
+        return sft.row_length or (
+            (sft.prompt_length or sampling.prompt_length)
+            + (sft.response_length or sampling.response_length)
+        )

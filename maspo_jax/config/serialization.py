@@ -12,12 +12,15 @@ RESUMABLE = {
     "tensor",
     "sampling.gather",
     "sampling.wave",
+    "policy.remat",
     "updates.microbatches",
+    "updates.microbatch_tokens",
     "grading.workers",
     "checkpoint_every",
     "checkpoint_minutes",
     "sft.checkpoint_every",
     "sft.microbatches",
+    "sft.microbatch_tokens",
     "rollouts_every",
 }
 

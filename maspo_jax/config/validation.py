@@ -115,11 +115,24 @@ def _rules(experiment, devices, hosts):
         ("sampling.prompts", "sampling.responses", "updates"),
         lambda _: _check_minibatches(experiment.sampling, experiment.updates, devices),
     )
+    yield (
+        ("sampling.prompt_length", "sampling.response_length", "updates"),
+        lambda _: _check_microbatch_tokens(
+            "updates",
+            experiment.updates,
+            "sampling.prompt_length + sampling.response_length",
+            experiment.sampling.row_length,
+        ),
+    )
     yield ("optimization", "updates", "steps"), _check_warmup
     if experiment.sft:
         yield (
             ("sft.batch", "sft.microbatches"),
             lambda _: _check_sft_batch(experiment.sft, devices),
+        )
+        yield (
+            ("sft", "sampling.prompt_length", "sampling.response_length"),
+            lambda _: _check_sft_tokens(experiment),
         )
         yield ("sft.phases", "sft.optimization"), _check_sft_warmup
 
@@ -512,6 +525,37 @@ def _check_sft_batch(sft, devices):
         "devices * sft.microbatches",
         devices * sft.microbatches,
     )
+
+
+def _check_sft_tokens(experiment):
+    length, names = experiment.sft_row_length, "sft.row_length"
+    if not experiment.sft.row_length:
+        names = "sft.prompt_length + sft.response_length"
+    _check_microbatch_tokens("sft", experiment.sft, names, length)
+
+
+def _check_microbatch_tokens(name, settings, names, length):
+    """Refuses a size of microbatches beside their number, or below that of one row.
+
+    Args:
+        name: of the settings.
+        settings: `Updates` or `Sft`.
+        names: the settings that the length of a row comes from.
+        length: tokens of a row.
+    """
+    tokens, parts = settings.microbatch_tokens, settings.microbatches
+    if tokens is None:
+        return
+    if parts > 1:
+        raise ValueError(
+            f"{name}.microbatch_tokens={tokens} with {name}.microbatches={parts}: "
+            "one follows from the other; set microbatches to 1, or leave the tokens out"
+        )
+    if tokens < length:
+        raise ValueError(
+            f"{name}.microbatch_tokens={tokens}: not one row fits, of {names}={length} "
+            f"tokens; take at least {length}, or shorter rows"
+        )
 
 
 def _check_warmup(experiment):

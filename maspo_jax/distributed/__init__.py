@@ -26,6 +26,7 @@ from maspo_jax.distributed.mesh import (
     named_shardings,
     pcast_varying,
     psum_replicated,
+    row_shards,
     shard_rows,
 )
 
@@ -51,5 +52,6 @@ __all__ = [
     "pcast_varying",
     "psum_replicated",
     "raise_on_all_hosts",
+    "row_shards",
     "shard_rows",
 ]

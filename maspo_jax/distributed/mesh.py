@@ -11,6 +11,8 @@ Functions whose docstring says "per device" run inside `jax.shard_map`; the othe
 run on the host or on global arrays.
 """
 
+import math
+
 import jax
 import numpy as np
 
@@ -55,6 +57,11 @@ def check_divides(name, size, count, what):
         raise ValueError(
             f"{name}={size} does not divide {what}; choose one of {choices}"
         )
+
+
+def row_shards(mesh):
+    """Returns into how many parts the rows of a batch are split over devices."""
+    return math.prod(mesh.shape[axis] for axis in AXES)
 
 
 def named_shardings(specs, mesh):

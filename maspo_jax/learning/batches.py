@@ -40,6 +40,29 @@ def minibatch_order(seed, step, prompts, minibatches, epochs):
     return np.stack(shuffles).astype(np.int32).reshape(epochs * minibatches, -1)
 
 
+def microbatches_of(settings, rows, row_length):
+    """Returns into how many parts a device splits its rows of an update.
+
+    Args:
+        settings: `Updates` or `Sft`: how many parts, or how many tokens one may have.
+        rows: of the device.
+        row_length: tokens of a row, padding included.
+
+    Raises:
+        ValueError: not one row has so few tokens.
+    """
+    tokens = settings.microbatch_tokens
+    if tokens is None:
+        return settings.microbatches
+    for parts in range(1, rows + 1):
+        if rows % parts == 0 and rows // parts * row_length <= tokens:
+            return parts
+    raise ValueError(
+        f"microbatch_tokens={tokens}: not one row fits, of {row_length} tokens; take "
+        f"at least {row_length}"
+    )
+
+
 def make_assemble(objective, responses, limit, eos_tokens, mesh):
     """Returns `assemble` of an objective, compiled: from rewards to a `TrainBatch`.
 

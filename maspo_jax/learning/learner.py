@@ -200,7 +200,11 @@ def build(experiment, mesh):
     optimizer = make_optimizer(experiment.optimization, total)
     skeleton = states.skeleton(experiment.decoder, optimizer, mesh)
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-    temperature, microbatches = sampling.temperature, updates.microbatches
+    temperature, responses = sampling.temperature, sampling.responses
+    rows = sampling.prompts // updates.minibatches * responses
+    microbatches = batches.microbatches_of(
+        updates, rows // distributed.row_shards(mesh), sampling.row_length
+    )
     pieces = updates.minibatches * microbatches
     update = make_update(policy_loss, optimizer, mesh, specs, temperature, microbatches)
     return Learner(
@@ -210,8 +214,8 @@ def build(experiment, mesh):
         skeleton,
         logprobs=make_logprobs(mesh, specs, temperature, pieces),
         assembled=batches.make_assemble(
-            objective, sampling.responses, sampling.response_length, eos_tokens, mesh
+            objective, responses, sampling.response_length, eos_tokens, mesh
         ),
-        take=batches.make_take(objective.weight, sampling.responses, mesh),
+        take=batches.make_take(objective.weight, responses, mesh),
         update=AheadOfTime(update, method=method_of(objective)),
     )

@@ -5,7 +5,7 @@ import jax
 from maspo_jax import distributed
 from maspo_jax.data import pipeline
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.batches import demonstration_batch
+from maspo_jax.learning.batches import demonstration_batch, microbatches_of
 from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
 from maspo_jax.learning.update import make_update
 from maspo_jax.objectives.metrics import of_update
@@ -40,7 +40,11 @@ def sft(run, checkpoints):
         saved = checkpoints.restore(skeleton, hyperparameters(settings.optimization))
         state, begin = saved.train, saved.data
     specs = jax.tree.map(lambda leaf: leaf.sharding.spec, skeleton.policy)
-    parts = settings.microbatches
+    parts = microbatches_of(
+        settings,
+        settings.batch // distributed.row_shards(run.mesh),
+        experiment.sft_row_length,
+    )
     update = make_update(sft_loss, optimizer, run.mesh, specs, microbatches=parts)
     own = distributed.host_slice(settings.batch)
 

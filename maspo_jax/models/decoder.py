@@ -28,6 +28,7 @@ from maspo_jax.models.attention import (
     choose_attention,
 )
 from maspo_jax.models.precision import cast, precision_of
+from maspo_jax.models.remat import POLICIES, checkpoint
 from maspo_jax.settings import check_intervals, setting
 
 DTYPES = ("float32", "bfloat16")
@@ -55,6 +56,9 @@ class DecoderConfig:
     # parameters. Logits, log-probabilities and softmax are float32 in any case.
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     attention: AttentionName = "auto"  # of whole rows, see `models.attention`
+    # What of a layer the backward pass finds in memory, see `models.remat`; the rest
+    # it computes again.
+    remat: Literal["full", "dots", "attention", "none"] = "full"
 
     def __post_init__(self):
         """Refuses shapes that no decoder has."""
@@ -80,6 +84,8 @@ class DecoderConfig:
                 f"attention={self.attention!r}: choose one of auto, "
                 f"{', '.join(IMPLEMENTATIONS)}"
             )
+        if self.remat not in POLICIES:
+            raise ValueError(f"remat={self.remat!r}: choose {' or '.join(POLICIES)}")
 
     @property
     def product_dtype(self):
@@ -252,7 +258,7 @@ class Decoder(nnx.Module):
             self.config.attention, layout, dtype, self.config.head_width
         )
 
-        @functools.partial(jax.checkpoint, prevent_cse=False)
+        @functools.partial(checkpoint, name=self.config.remat)
         def step(carry, stored):
             block, layer = stored
             x, cache = carry

@@ -42,6 +42,19 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sampling.wave", 0], "sampling.wave=0: must lie in [1, inf)"),
         (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
         (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
+        (
+            ["--updates.microbatch-tokens", 19],
+            "updates.microbatch_tokens=19: not one row fits, of sampling.prompt_length "
+            "+ sampling.response_length=20 tokens; take at least 20",
+        ),
+        (["--updates.microbatch-tokens", 0], "updates.microbatch_tokens=0"),
+        (
+            ["--updates.microbatch-tokens", 20, "--updates.microbatches", 2],
+            "updates.microbatches=2: one follows from the other",
+        ),
+        (["--sft.microbatch-tokens", 7], "sft.microbatch_tokens=7: not one row fits"),
+        (["--optimization.moments-dtype", "float16"], "float16"),
+        (["--policy.remat", "minimal"], "minimal"),
         (["--sft.batch", 12], "sft.batch=12 is not"),
         (["--policy.vocabulary", 70], "the tokenizer has 76"),
         (["--sampling.temperature", 0], "sampling.temperature=0"),

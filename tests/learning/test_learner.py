@@ -47,12 +47,14 @@ def build():
     """Makes the learner of the tiny experiment at a temperature, and its state."""
     tiny = loading.load(EXPERIMENTS / "tiny.py")
 
-    def build(data=2, fsdp=2, **objective):
+    def build(data=2, fsdp=2, updates=None, policy=None, **objective):
         experiment = dataclasses.replace(
             tiny,
             sampling=dataclasses.replace(tiny.sampling, temperature=TEMPERATURE),
             objective=Objective(gates.Maspo(), **objective),
             optimization=dataclasses.replace(tiny.optimization, learning_rate=1e-2),
+            updates=dataclasses.replace(tiny.updates, **updates or {}),
+            policy=dataclasses.replace(tiny.policy, **policy or {}),
         )
         mesh = mesh_of(data, fsdp)
         learner = learners.build(experiment, mesh)
@@ -117,6 +119,19 @@ def test_the_ratio_is_anchored_to_the_policy_before_the_first_update(build):
     assert moved[0] < 1e-5 and moved[1] > 1e-3
     assert seen[0][1]["ratio/max"] == pytest.approx(1, abs=1e-5)
     assert seen[1][1]["ratio/max"] > 1.001
+
+
+def test_the_anchor_is_scored_with_the_cast_of_the_update(build):
+    """In bfloat16 it differs from that of float32 by far more than rounding."""
+    learner, state = build(policy={"compute_dtype": "bfloat16"})
+    wide = logprobs_of(build()[1].policy, rollout_of(learner).rollout.sequences)
+    _, _, seen = step(learner, state)
+    rows, metrics, trace = seen[0]
+    mask = rows.sequences.response_mask
+    assert np.abs(rows.old_logprob - wide[rows.row])[mask].max() > 1e-4
+    np.testing.assert_allclose(trace.logprob[mask], rows.old_logprob[mask], atol=1e-5)
+    for name in ("ratio/max", "ratio/min"):
+        assert metrics[name] == pytest.approx(1, abs=1e-5)
 
 
 def test_every_advantage_follows_the_reward_of_its_own_response(build):
@@ -192,6 +207,42 @@ def test_layout_does_not_change_a_step(build):
             np.testing.assert_array_equal(rows.row, other.row)
             for name in ("loss", "grad_norm", "entropy", "gate/mean"):
                 np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens, parts", [(20, 4), (41, 2), (79, 2), (1000, 1)])
+def test_microbatches_of_so_many_tokens_make_the_same_step(
+    build, monkeypatch, tokens, parts
+):
+    """Rows of 20 tokens, 4 on a device; 3 of them would fit, and do not divide."""
+    asked, make = [], learners.make_update
+
+    def record(*words):
+        asked.append(words[-1])
+        return make(*words)
+
+    monkeypatch.setattr(learners, "make_update", record)
+    pieces, make_logprobs = [], learners.make_logprobs
+    monkeypatch.setattr(
+        learners,
+        "make_logprobs",
+        lambda *words: pieces.append(words[-1]) or make_logprobs(*words),
+    )
+    same = build(updates={"microbatch_tokens": tokens})
+    assert asked == [parts] and pieces == [2 * parts]
+    if parts == 4:
+        expected = step(*build(updates={"microbatches": parts}))
+        chex.assert_trees_all_equal(*map(leaves_of, (step(*same), expected)))
+    if tokens == 41:
+        whole, found = step(*build()), step(*same)
+        for (_, got, _), (_, want, _) in zip(found[2], whole[2], strict=True):
+            for name in ("loss", "grad_norm", "entropy"):
+                np.testing.assert_allclose(got[name], want[name], rtol=1e-3, atol=1e-5)
+
+
+def leaves_of(stepped):
+    """The policy behind a step, and its metrics."""
+    state, metrics, seen = stepped
+    return jax.tree.leaves((jax.device_get(state), metrics, [row[1] for row in seen]))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,27 @@
-"""The learning rate, and what decays."""
+"""The learning rate, what decays, and in which dtype moments are kept."""
+
+import dataclasses
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from conftest import mesh_of
+from support.programs import update_of
+from support.updates import example_batch
 
+from maspo_jax import distributed
 from maspo_jax.config import Optimization
-from maspo_jax.learning.optimizer import learning_rate, make_optimizer
+from maspo_jax.learning import train_state as states
+from maspo_jax.learning.optimizer import (
+    learning_rate,
+    make_optimizer,
+    round_stochastically,
+)
+from maspo_jax.objectives import gates
+from maspo_jax.objectives.terms import Method
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
@@ -110,3 +124,112 @@ def test_its_settings_are_leaves_that_a_vmap_sweeps(tiny_policy):
         chex.assert_trees_all_close(
             jax.tree.leaves(mine), jax.tree.leaves(steps), rtol=1e-5, atol=1e-8
         )
+
+
+def is_adam(node):
+    return isinstance(node, optax.ScaleByAdamState)
+
+
+def test_moments_may_be_narrow_and_the_step_stays_near():
+    """Of gradients that change all the time, against moments in float32."""
+    settings = Optimization(1e-3, beta2=0.999)
+    narrow = dataclasses.replace(settings, moments_dtype="bfloat16")
+    start = {"embedding": {"value": jax.random.normal(jax.random.key(0), (64, 32))}}
+
+    def moved(settings, updates=60):
+        optimizer = make_optimizer(settings, updates)
+
+        def update(count, carry):
+            params, state = carry
+            grads = jax.tree.map(lambda leaf: jnp.cos(7 * leaf + count), start)
+            steps, state = optimizer.update(grads, state, params)
+            return optax.apply_updates(params, steps), state
+
+        begin = start, optimizer.init(start)
+        params, state = jax.jit(lambda: jax.lax.fori_loop(0, updates, update, begin))()
+        (adam,) = filter(is_adam, jax.tree.leaves(state, is_leaf=is_adam))
+        value = params["embedding"]["value"]
+        return value - start["embedding"]["value"], adam
+
+    (wide, _), (other, adam) = moved(settings), moved(narrow)
+    moments = jax.tree.leaves((adam.mu, adam.nu))
+    assert {leaf.dtype for leaf in moments} == {jnp.dtype("bfloat16")}
+    assert other.dtype == jnp.float32
+    assert 0 < jnp.linalg.norm(wide - other) < 0.02 * jnp.linalg.norm(wide)
+
+
+def test_a_narrow_second_moment_follows_slow_changes():
+    """To the nearest it would stay where it is: 0.0002 is below half a digit of 1."""
+    settings = Optimization(1e-3, beta2=0.999, moments_dtype="bfloat16")
+    optimizer = make_optimizer(settings, 10)
+    params = {"embedding": {"value": jnp.ones((64, 64))}}
+    state = optimizer.init(params)
+    is_first = jnp.arange(500) < 1
+
+    def update(state, first):
+        # A square of 1000 for once puts the moment at 1; then it moves to 1.21.
+        size = jnp.where(first, jnp.sqrt(1000.0), 1.1)
+        grads = jax.tree.map(lambda leaf: jnp.full_like(leaf, size), params)
+        return optimizer.update(grads, state, params)[1], None
+
+    # The limit on the norm of all 4,096 must not bite.
+    state.hyperparams["max_grad_norm"] = jnp.float32(1e9)
+    state, _ = jax.jit(lambda state: jax.lax.scan(update, state, is_first))(state)
+    (adam,) = filter(is_adam, jax.tree.leaves(state, is_leaf=is_adam))
+    found = np.float32(adam.nu["embedding"]["value"])
+    expected = 1.21 + (1 - 1.21) * 0.999**499
+    np.testing.assert_allclose(found.mean(), expected, rtol=2e-3)
+    assert 0 < found.std() < 0.05 * expected
+
+
+def test_rounding_at_random_is_right_on_the_mean():
+    x = jnp.float32([1 + 1 / 512, -3 - 1 / 512, 1.5, -2.0, 0.0, 1e-30])
+    many = jnp.broadcast_to(x[:, None], (6, 4096))
+    found = np.float64(round_stochastically(many, jax.random.key(0)))
+    np.testing.assert_allclose(found.mean(axis=1), x, rtol=1e-3)
+    assert (found[2:5] == np.float64(x)[2:5, None]).all()
+    for row, low, high in ((0, 1, 1 + 1 / 128), (1, -3 - 1 / 64, -3)):
+        assert set(found[row]) == {low, high}
+
+
+def test_devices_round_alike(tiny_policy):
+    settings = Optimization(1e-3, moments_dtype="bfloat16")
+    optimizer = make_optimizer(settings, 10)
+    grads = jax.tree.map(jnp.sin, tiny_policy)
+
+    def moments(mesh):
+        state = states.adopt(jax.tree.map(jnp.array, tiny_policy), optimizer, mesh)
+        places = jax.tree.map(lambda leaf: leaf.sharding, state.policy)
+        here = jax.device_put(grads, places)
+        step = lambda state: optimizer.update(here, state.opt_state, state.policy)[1]
+        return jax.device_get(jax.jit(step)(state))
+
+    chex.assert_trees_all_equal(moments(mesh_of(2, 4)), moments(mesh_of(1, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_thousand_updates_of_a_millionth_arrive_in_the_masters(tiny_policy, dtype):
+    """With products in bfloat16; in parameters of bfloat16 they would vanish."""
+    steady = optax.stateless(
+        lambda grads, _: jax.tree.map(lambda leaf: jnp.full_like(leaf, 1e-6), grads)
+    )
+    mesh, batch = mesh_of(1, 1), example_batch(tiny_policy)
+    config = dataclasses.replace(
+        tiny_policy.config, dtype=dtype, compute_dtype="bfloat16"
+    )
+    begin = states.create(config, steady, mesh, jax.random.key(0))
+    large = jax.tree.map(lambda leaf: leaf + jnp.asarray(0.5, leaf.dtype), begin.policy)
+    start = jax.device_get(large)
+    update, state = (
+        update_of(config, mesh, optimizer=steady),
+        begin.replace(policy=large),
+    )
+    rows, method = distributed.shard_rows(batch, mesh), Method(gates.Maspo())
+    for _ in range(1000):
+        state, _, _ = update(state, rows, method)
+    for leaf, before in zip(
+        *map(jax.tree.leaves, (jax.device_get(state.policy), start)), strict=True
+    ):
+        moved = np.float64(leaf) - np.float64(before)
+        expected = 1e-3 if dtype == "float32" else 0
+        np.testing.assert_allclose(moved[np.abs(before) > 0.1], expected, atol=1e-4)

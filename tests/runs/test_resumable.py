@@ -44,6 +44,21 @@ def test_the_settings_that_are_tried_are_there():
     ).keys()
 
 
+@pytest.mark.parametrize(
+    "name, value, free",
+    [
+        ("policy.remat", "dots", True),
+        ("updates.microbatch_tokens", 64, True),
+        ("optimization.moments_dtype", "bfloat16", False),
+        ("policy.compute_dtype", "bfloat16", False),
+    ],
+)
+def test_names_of_dtypes_and_what_is_kept(name, value, free):
+    moved = serialization.to_json(changed(EXPERIMENT, name, value))
+    lines = serialization.differences(moved, serialization.to_json(EXPERIMENT))
+    assert bool(lines) != free, lines
+
+
 @pytest.mark.parametrize("name", numbers(EXPERIMENT))
 def test_a_setting_that_changes_what_is_computed_may_not_differ(name):
     value = numbers(EXPERIMENT)[name]

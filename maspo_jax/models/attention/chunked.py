@@ -10,9 +10,11 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from maspo_jax.models.attention.reference import MASKED
 from maspo_jax.models.precision import precision_of
+from maspo_jax.models.remat import ATTENTION
 
 BLOCK = 512  # tokens of a block of queries or keys
 
@@ -85,7 +87,8 @@ def _forward(query, key, value, segments):
         return (mixed / total).astype(queries.dtype), largest + jnp.log(total)
 
     numbered = jnp.arange(len(query)), query, segments
-    mixed, normalizer = jax.lax.map(row_of_blocks, numbered)
+    # With both kept, the backward pass need not go over the blocks of keys again.
+    mixed, normalizer = checkpoint_name(jax.lax.map(row_of_blocks, numbered), ATTENTION)
     return mixed, (query, key, value, segments, mixed, normalizer)
 
 

@@ -4,8 +4,10 @@ import math
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from maspo_jax.models.precision import precision_of
+from maspo_jax.models.remat import ATTENTION
 
 MASKED = -1e30  # finite, so that a position that sees nothing stays finite
 
@@ -27,7 +29,7 @@ def reference(query, key, value, layout):
     same = segments[:, :, None] == segments[:, None, :]
     real = (segments > 0)[:, None, :]
     visible = same & real & jnp.tri(size, dtype=bool)[None]
-    mixed = _attend(query, key, value, visible)
+    mixed = checkpoint_name(_attend(query, key, value, visible), ATTENTION)
     return jnp.where((segments > 0)[:, :, None, None], mixed, 0)
 
 

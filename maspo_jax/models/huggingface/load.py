@@ -43,6 +43,7 @@ class Checkpoint:
         dtype: of the parameters as they will be held.
         compute_dtype: of the matrix products; None for that of the parameters.
         attention: which implementation reads whole rows, see `DecoderConfig`.
+        remat: what of a layer is kept for the backward pass, see `models.remat`.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Checkpoint:
     dtype: str = "float32"
     compute_dtype: Literal["float32", "bfloat16"] | None = None
     attention: AttentionName = "auto"
+    remat: Literal["full", "dots", "attention", "none"] = "full"
 
     @functools.cached_property
     def folder(self):
@@ -82,6 +84,7 @@ class Checkpoint:
                 self.dtype,
                 compute_dtype=self.compute_dtype,
                 attention=self.attention,
+                remat=self.remat,
             )
         except ValueError as error:
             raise ValueError(f"{self.folder / 'config.json'}: {error}") from error
