@@ -1,4 +1,4 @@
-"""What code of one's own reads counts as it does; what it writes, and addresses, not."""
+"""What code of one's own reads counts as it does; what it writes does not."""
 
 import importlib.util
 import sys
@@ -160,7 +160,7 @@ WRITTEN = {
     "key": "W = {}\ndef g(a, b):\n    W[a] = b\n",
     "method": "W = []\ndef g(a, b):\n    W.append(a)\n",
     "global": "W = 0\ndef g(a, b):\n    global W\n    W = W + 1\n",
-    "by another": "W = {}\ndef f(a):\n    W[a] = 1\ndef g(a, b):\n    f(a)\n    W.get(a)\n",
+    "by another": "W = {}\ndef f(a):\n    W[a] = 1\ndef g(a, b):\n    f(a), W.get(a)\n",
     "default": "def g(a, b, seen=[]):\n    seen.append(a)\n",
     "closure": (
         "def memo(function):\n    seen = {}\n    @functools.wraps(function)\n"
