@@ -318,8 +318,8 @@ class Journal:
         """Says what is wrong with the responses of a step, each thing once."""
         run, dynamic = self._run, self._run.experiment.sampling.dynamic
         warnings = self._alarm(rollout.metrics, rollout.verdicts)
-        warnings += self._idle(rollout.metrics) if self._idle else []
-        for warning in warnings:
+        idle = self._idle(rollout.metrics) if self._idle else []
+        for warning in warnings + idle:
             run.display.note(f"step {step}: {warning}")
         if rollout.metrics.get("frac_groups_informative", 1) < 1 and not self._warned:
             self._warned = True

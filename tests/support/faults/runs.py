@@ -175,4 +175,25 @@ FAULTS = [
         "in enumerate(content.splitlines(), start=1):",
         ("runs/test_provenance.py",),
     ),
+    Fault(
+        "every chunk of a file is its first",
+        "runs/checksums.py",
+        "file.seek(offset)",
+        "file.seek(0)",
+        (CHECKPOINTS,),
+    ),
+    Fault(
+        "a checkpoint after the damaged one is offered first",
+        "runs/checkpoints.py",
+        "    others.sort(key=lambda other: other > steps)  # those before it first\n",
+        "",
+        (CHECKPOINTS,),
+    ),
+    Fault(
+        "a checkpoint is removed under its name",
+        "runs/checkpoints.py",
+        "    folder.rename(unfinished)\n    shutil.rmtree(unfinished)",
+        "    shutil.rmtree(folder)",
+        (CHECKPOINTS,),
+    ),
 ]
