@@ -24,7 +24,9 @@ class Refusals:
                 with refusals.of():
                     check_something_of_both()
 
-    A single error is raised as it was. A reason that was given already is left out.
+    A single error is raised as it was. A reason that was given already is left out. An
+    error that ends the block comes on top of the others; one that nobody could mean as
+    a refusal stays what it is, and has them as a note.
     """
 
     def __init__(self):
@@ -34,9 +36,15 @@ class Refusals:
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, *error):
+    def __exit__(self, kind, error, trace):
         if kind is None:
             self.raise_all()
+        elif self._errors and issubclass(kind, ValueError | OSError):
+            with self.of():
+                raise error
+            self.raise_all()
+        elif self._errors:
+            error.add_note("\n- ".join(["Beside this is wrong:", *self._errors]))
 
     def __bool__(self):
         return bool(self._errors)

@@ -78,8 +78,10 @@ class Train:
 
         distributed.initialize_distributed(self.pod)
         with distributed.raise_on_all_hosts(), Refusals() as refusals:
-            experiment = loading.read(self.experiment, self.overrides, refusals)
-            if refusals:  # what else is wrong is said at once
+            with distributed.raise_on_all_hosts():
+                experiment = loading.read(self.experiment, self.overrides, refusals)
+            # What else is wrong is said at once; all processes of a pod ask together.
+            if distributed.max_over_hosts(bool(refusals)):
                 with refusals.of():
                     check_experiment(experiment, run_dir)
         try:

@@ -1,12 +1,12 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
 import functools
-import threading
 import types
 import typing
 
 from maspo_jax import distributed
 from maspo_jax.config import serialization
+from maspo_jax.config.deadline import within
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import FileTokenizer, render, templates
 from maspo_jax.data.sources.problem import problems_to_check
@@ -482,33 +482,16 @@ def _try_grader(grader, name, gold):
     for response in ("", gold, *forms):
         try:
             ask = functools.partial(declaration.asked, grader, response, gold)
-            _within(PATIENCE, ask)
-        except Exception as fault:
+            within(PATIENCE, ask)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as fault:  # SystemExit, too, would end a run
             reason = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise ValueError(
                 f"grading.grader={name} fails on response {response!r:.40} to answer "
                 f"{gold!r:.40}: {reason}; return a rewards.Verdict, a bool or a finite "
                 "number for any response"
             ) from fault
-
-
-def _within(seconds, function):
-    """Calls a function, or raises TimeoutError if it takes longer."""
-    raised = []
-
-    def call():
-        try:
-            function()
-        except Exception as error:
-            raised.append(error)
-
-    thread = threading.Thread(target=call, daemon=True)  # it may never end
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise TimeoutError(f"it takes more than {seconds:g} s for one response")
-    for error in raised:
-        raise error
 
 
 def _divides(what, number, by_what, by):

@@ -1,6 +1,21 @@
 """A run whose rewards teach nothing, and what helps."""
 
+from maspo_jax.objectives import validation
+
 STEPS = 3  # in a row, after which it is said
+
+
+def make_idle_alarm(experiment):
+    """Returns what is asked after every step: an `IdleAlarm`, or None.
+
+    Groups whose responses earned the same may teach where an advantage compares with
+    others than the group, or where rewards of steps differ and their sums do not.
+    """
+    objective, grader = experiment.objective, experiment.grading.grader
+    of_steps = "token_reward" in objective.needs and getattr(grader, "steps", False)
+    if of_steps or not validation.compares(objective, experiment.sampling.responses):
+        return None
+    return IdleAlarm()
 
 
 class IdleAlarm:

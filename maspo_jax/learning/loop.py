@@ -19,7 +19,7 @@ from maspo_jax import distributed
 from maspo_jax.data import pipeline
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
-from maspo_jax.learning.idle import IdleAlarm
+from maspo_jax.learning.idle import make_idle_alarm
 from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.learning.sft import sft
 from maspo_jax.objectives.metrics import of_update, over_updates
@@ -247,7 +247,8 @@ class Journal:
     def __init__(self, run):
         self._run = run
         self._held = None
-        self._alarm, self._idle, self._warned = Alarm(), IdleAlarm(), False
+        self._alarm, self._warned = Alarm(), False
+        self._idle = make_idle_alarm(run.experiment)
 
     def __enter__(self):
         return self
@@ -319,7 +320,8 @@ class Journal:
         """Says what is wrong with the responses of a step, each thing once."""
         run, dynamic = self._run, self._run.experiment.sampling.dynamic
         warnings = self._alarm(rollout.metrics, rollout.verdicts)
-        for warning in warnings + self._idle(rollout.metrics):
+        idle = self._idle(rollout.metrics) if self._idle else []
+        for warning in warnings + idle:
             run.display.note(f"step {step}: {warning}")
         if rollout.metrics.get("frac_groups_informative", 1) < 1 and not self._warned:
             self._warned = True

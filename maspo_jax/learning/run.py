@@ -55,13 +55,17 @@ def run(experiment, folder, display, source=None, accept_code_changes=False):
 def record_start(experiment, folder, source):
     """Records where this start of a run comes from.
 
+    Called by all processes of a pod together; the first one writes.
+
     Returns:
-        What is said of it: what is not as it was at the start before.
+        What is said of it, in lines, such as what is not as it was at the start before.
     """
-    if jax.process_index() > 0:
-        return []
-    changes = provenance.write(folder, provenance.start(experiment, source))
-    return [f"other than when it was started before: {line}" for line in changes]
+    with distributed.raise_on_all_hosts():
+        if jax.process_index() > 0:
+            said = []
+        else:
+            said = provenance.write(folder, provenance.start(experiment, source))
+    return said
 
 
 def keep_freed_memory():

@@ -336,8 +336,9 @@ def over_updates(updates):
         join = EXTREMES.get(name.rsplit("/", 1)[-1], np.mean)
         numbers = [update[name] for update in updates if name in update]
         found[name] = float(join(numbers))
-    for name in {"out_of_band", "uncertain_tokens"} & updates[-1].keys():
-        found[f"{name}_last"] = float(updates[-1][name])
+    for name in ("out_of_band", "uncertain_tokens"):
+        if name in updates[-1]:
+            found[f"{name}_last"] = float(updates[-1][name])
     return found
 
 

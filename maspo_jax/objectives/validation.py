@@ -119,9 +119,15 @@ def _validate_term(name, term):
         )
 
 
-def compares(objective):
-    """Returns whether an objective's advantage says nothing of a group of one."""
-    reward, mask = np.float32([[0], [1], [1]]), np.ones((3, 2), bool)
+def compares(objective, responses=1):
+    """Returns whether an objective's advantage says nothing of rewards that are equal.
+
+    Args:
+        objective: a `config.Objective`.
+        responses: G, to each prompt, which all earn the same.
+    """
+    reward = np.float32([[0], [1], [1]]).repeat(responses, axis=1)
+    mask = np.ones((reward.size, 2), bool)
     compare = _compiled(advantages.with_stats(objective.advantage))
     _, visited = compare(1 - reward, mask, _unvisited(3))
     value, _ = compare(reward, mask, visited)

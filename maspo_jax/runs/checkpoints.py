@@ -284,9 +284,30 @@ def fault_of(folder, note=logger.warning):
     Args:
         folder: of the checkpoint, a `pathlib.Path`.
         note: called with a line for people if it is of a version without checksums.
+
+    Raises:
+        OSError: it cannot be read here or in another process, which says nothing of
+            what it holds.
     """
-    everyones = distributed.all_gather_texts([json.dumps(_own_fault(folder))])
-    fault = next((fault for fault in map(json.loads, everyones) if fault), None)
+    try:
+        own = {"fault": _own_fault(folder)}
+    except OSError as error:
+        own = {"unread": f"{error.filename or folder}: {error.strerror or error}"}
+    everyones = distributed.all_gather_texts([json.dumps(own)])
+    found = [
+        (kind, text)
+        for each in map(json.loads, everyones)
+        for kind, text in each.items()
+        if text
+    ]
+    unread = [text for kind, text in found if kind == "unread"]
+    if unread:
+        raise OSError(
+            f"the checkpoint {folder} cannot be read ({unread[0]}), and whether it is "
+            "whole cannot be said: see to the file system and try again, or remove it "
+            "to go back to the one before"
+        )
+    fault = next((text for _, text in found), None)
     if fault is None and not (folder / checksums.FILE).exists():
         note(
             f"the checkpoint {folder} is of an earlier version and has no checksums: "
@@ -296,7 +317,11 @@ def fault_of(folder, note=logger.warning):
 
 
 def _own_fault(folder):
-    """Returns what this process finds wrong with a checkpoint, a text, or None."""
+    """Returns what this process finds wrong with a checkpoint, a text, or None.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     for part in ("state", "position"):
         if not (folder / part).is_dir() or not any((folder / part).iterdir()):
             return f"{part} is missing"
@@ -306,7 +331,7 @@ def _own_fault(folder):
         promised = (about.get("custom_metadata") or {}).get("checksums")
     except FileNotFoundError:
         return f"{_METADATA} is missing" if has_checksums else None
-    except (OSError, ValueError, AttributeError):
+    except (IsADirectoryError, ValueError, AttributeError):
         return f"{_METADATA} is damaged"
     if has_checksums:
         return checksums.damage(folder)
@@ -407,11 +432,19 @@ def _refusal(folder, steps, fault):
     """Returns why a checkpoint is refused, and which one can be had."""
     others = [other for other in reversed(steps_of(folder)) if other != steps]
     others.sort(key=lambda other: other > steps)  # those before it first
-    whole = next((n for n in others if fault_of(folder / str(n)) is None), None)
+    whole = next((n for n in others if _is_whole(folder / str(n))), None)
     remedy = "restore it from a copy"
     if whole is not None:
         remedy += f", or take that of step {whole} with --step {whole}"
     return f"the checkpoint {folder / str(steps)} is damaged: {fault}; {remedy}"
+
+
+def _is_whole(folder):
+    """Returns whether a checkpoint can be read and nothing is wrong with it."""
+    try:
+        return fault_of(folder) is None
+    except OSError:
+        return False
 
 
 def _by_name(tree):

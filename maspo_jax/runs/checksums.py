@@ -26,40 +26,41 @@ def write_checksums(folder, without=()):
         folder: of the checkpoint, a `pathlib.Path`.
         without: names of files that will still change.
     """
-    known = _read(folder) if (folder / FILE).exists() else {}
+    known, size = _read(folder) if (folder / FILE).exists() else ({}, CHUNK)
     names = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
     files = {
-        name: size
-        for name, size in names.items()
+        name: total
+        for name, total in names.items()
         if name not in known and name not in (FILE, *without)
     }
-    chunks = _chunks(files, CHUNK)
+    chunks = _chunks(files, size)
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
         sums = list(threads.map(lambda chunk: _checksum(folder, *chunk), chunks))
-    found = {name: {"bytes": size, "crc32": []} for name, size in files.items()}
+    found = {name: {"bytes": total, "crc32": []} for name, total in files.items()}
     for (name, _, _), checksum in zip(chunks, sums, strict=True):
         found[name]["crc32"].append(checksum)
-    write_whole(folder / FILE, _text(known | found))
+    write_whole(folder / FILE, _text(known | found, size))
 
 
-def _text(files):
+def _text(files, size):
     """Returns the content of a `FILE`, which vouches for itself, too."""
     listed = json.dumps(files).encode()
-    record = {"chunk_bytes": CHUNK, "crc32": zlib.crc32(listed), "files": files}
+    record = {"chunk_bytes": size, "crc32": zlib.crc32(listed), "files": files}
     return json.dumps(record, indent=1) + "\n"
 
 
 def _read(folder):
-    """Returns {name: {"bytes", "crc32"}} of the files that were summed up."""
+    """Returns {name: {"bytes", "crc32"}} of what was summed up, and bytes of a chunk."""
     text = (folder / FILE).read_text("utf-8")
-    files = json.loads(text)["files"]
-    if text != _text(files):
+    record = json.loads(text)
+    files, size = record["files"], record["chunk_bytes"]
+    if text != _text(files, size):
         raise ValueError(f"{FILE} is not what was written")
-    return files
+    return files, size
 
 
 def damage(folder):
@@ -69,25 +70,26 @@ def damage(folder):
 
     Args:
         folder: of the checkpoint, a `pathlib.Path`; it has a `FILE`.
+
+    Raises:
+        OSError: a file cannot be read, which says nothing of what it holds.
     """
     try:
-        files = _read(folder)
+        files, size = _read(folder)
         expected = {
             chunk: checksum
             for name, file in files.items()
             for chunk, checksum in zip(
-                _chunks({name: file["bytes"]}, CHUNK), file["crc32"], strict=True
+                _chunks({name: file["bytes"]}, size), file["crc32"], strict=True
             )
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return f"{FILE} is damaged"
     for name, file in files.items():
         try:
             found = (folder / name).stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return f"{name} is missing"
-        except OSError as error:
-            return f"{name} cannot be read ({error.strerror})"
         if found != file["bytes"]:
             return f"{name} has {found} bytes instead of {file['bytes']}"
     own = list(expected)[jax.process_index() :: jax.process_count()]
@@ -100,8 +102,8 @@ def _fault(folder, chunk, expected):
     name = chunk[0]
     try:
         found = _checksum(folder, *chunk)
-    except OSError as error:
-        return f"{name} cannot be read ({error.strerror})"
+    except (FileNotFoundError, IsADirectoryError):
+        return f"{name} is no file"
     return None if found == expected else f"{name} is not what was written"
 
 

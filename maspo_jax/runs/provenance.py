@@ -5,29 +5,25 @@ A part of an experiment that reads files says so with two properties, both of di
 and `revisions`, from a name on the hub to the commit that was fetched. Weights are not
 among the files: they are large, and a run that goes on does not read them again.
 
-Gates, graders, advantages and templates of one's own are code: each has a digest of its
-source without comments, and of what it calls in files that are the user's as well.
+The code of one's own that is part of an experiment has digests, see `own_code`.
 """
 
-import ast
+import contextlib
 import dataclasses
 import datetime
 import functools
 import importlib.metadata
-import inspect
 import json
 import pathlib
 import platform
 import shlex
 import subprocess
 import sys
-import textwrap
-import types
 
 import jax
 
-from maspo_jax.config import serialization
-from maspo_jax.storage import digest_file, digest_values
+from maspo_jax.runs import own_code
+from maspo_jax.storage import Appender, digest_file
 
 PACKAGE = __name__.partition(".")[0]
 FILE = "provenance.jsonl"  # of a run: a line for each time it was started
@@ -63,116 +59,16 @@ def _inside(part):
     return ()
 
 
-# Code.
-
-
 def code(part):
-    """Returns {name: digest} of the classes and functions that are the user's own.
-
-    That is what is neither of this package nor of an installed one: their versions are
-    recorded.
+    """Returns {name: digest} of the code of a part that is the user's own.
 
     Args:
         part: of an experiment.
     """
-    found = {}
-    named = isinstance(part, type | types.FunctionType)
-    thing = part if named else type(part)
-    if _is_own(thing):
-        found[serialization.public_name(thing)] = digest_values(sorted(_sources(thing)))
+    found = own_code.digest(part)
     for one in _inside(part):
         found |= code(one)
     return found
-
-
-def _is_own(thing):
-    if not isinstance(thing, type | types.FunctionType):
-        return False
-    return _is_own_module(sys.modules.get(thing.__module__), thing.__module__)
-
-
-def _is_own_module(module, name):
-    root = name.partition(".")[0]
-    if root == PACKAGE or root in sys.stdlib_module_names - {"__main__"}:
-        return False
-    file = getattr(module, "__file__", None) or ""
-    return not {"site-packages", "dist-packages"} & set(pathlib.Path(file).parts)
-
-
-def _sources(thing, seen=None):
-    """Returns the sources of a class or function, and of those of one's own it uses."""
-    seen = {} if seen is None else seen
-    if thing in seen:
-        return seen.values()
-    seen[thing] = ""
-    name, used = f"{thing.__module__}:{thing.__qualname__}", []
-    if isinstance(thing, type):
-        used += [base for base in thing.__bases__ if _is_own(base)]
-        members = [_function(member) for member in vars(thing).values()]
-        functions = [member for member in members if member is not None]
-    else:
-        functions = [thing]
-    constants = {}
-    for function in functions:
-        for value_name, value in _used(function):
-            value = inspect.unwrap(value) if callable(value) else value
-            if _is_own(value):
-                used.append(value)
-            elif isinstance(value, str | int | float | tuple):
-                constants[value_name] = repr(value)
-    seen[thing] = f"{name} {_written(thing, functions)} {sorted(constants.items())}"
-    for one in used:
-        _sources(one, seen)
-    return seen.values()
-
-
-def _function(member):
-    """Returns the function behind a member of a class that the user wrote, or None."""
-    member = getattr(member, "fget", None) or getattr(member, "__func__", member)
-    member = inspect.unwrap(member) if callable(member) else member
-    return member if isinstance(member, types.FunctionType) else None
-
-
-def _used(function):
-    """Yields (name, value) of the globals of a function, and of own modules in them."""
-    names = _names(function.__code__)
-    for name in names:
-        value = function.__globals__.get(name)
-        yield name, value
-        if isinstance(value, types.ModuleType) and _is_own_module(
-            value, value.__name__
-        ):
-            inside = names & vars(value).keys()
-            yield from ((f"{name}.{each}", getattr(value, each)) for each in inside)
-
-
-def _names(compiled):
-    """Returns the global names that a code object uses, and those within it."""
-    found = set(compiled.co_names)
-    for constant in compiled.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return found
-
-
-def _written(thing, functions):
-    """Returns the source of a class or function without comments and layout."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
-    except (OSError, TypeError, SyntaxError):  # of an interpreter that keeps no source
-        return repr([(f.__code__.co_code, f.__code__.co_consts) for f in functions])
-    return ast.dump(_Bare().visit(tree))
-
-
-class _Bare(ast.NodeTransformer):
-    """Drops docstrings."""
-
-    def visit_Expr(self, node):
-        """Drops a text that stands alone."""
-        is_text = isinstance(node.value, ast.Constant) and isinstance(
-            node.value.value, str
-        )
-        return ast.Pass() if is_text else node
 
 
 # The machine.
@@ -193,7 +89,7 @@ def start(experiment, source=None):
         "experiment": {str(source): digest_file(source)} if source else {},
         "code": code(experiment),
         "git": git(place),
-        "package_git": git(pathlib.Path(__file__).parent),
+        "package_git": git(pathlib.Path(__file__).parent, pathlib.Path(__file__).name),
         "versions": versions(),
         "platform": platform.platform(),
         "devices": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
@@ -209,13 +105,24 @@ def versions():
     return found | {"python": platform.python_version()}
 
 
-def git(folder):
-    """Returns {"commit", "clean"} of the repository around a folder; None without."""
+def git(folder, file=None):
+    """Returns {"commit", "clean"} of the repository around a folder; None without.
+
+    Args:
+        folder: within it.
+        file: a name in the folder; a repository that does not track it, as that of a
+            user whose installed packages lie in it, is none.
+
+    Returns:
+        The commit is a text; clean is None if git did not say so in time.
+    """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
+    if file and _git(folder, "ls-files", "--error-unmatch", file) is None:
+        return None
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "clean": changed == ""}
+    return {"commit": commit, "clean": None if changed is None else changed == ""}
 
 
 def _git(folder, *words):
@@ -239,15 +146,39 @@ def write(folder, started):
         started: from `start`.
 
     Returns:
-        A line for each thing that is not as it was at the start before.
+        What there is to say, in lines: what is not as it was at the start before, and
+        which lines since then are damaged.
+
+    Raises:
+        WriteError: it cannot be written.
     """
-    file, before = pathlib.Path(folder) / FILE, None
-    if file.is_file():
-        lines = file.read_text("utf-8").splitlines()
-        before = json.loads(lines[-1]) if lines else None
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(json.dumps(started) + "\n")
-    return [] if before is None else _changes(before, started)
+    file = pathlib.Path(folder) / FILE
+    content = file.read_bytes() if file.is_file() else b""
+    before, damaged = _last(content)
+    appender = Appender(file)
+    with contextlib.closing(appender):
+        cut_off = content and not content.endswith(b"\n")
+        appender.append(b"\n" * bool(cut_off) + json.dumps(started).encode() + b"\n")
+    said = [] if before is None else _changes(before, started)
+    said = [f"other than when it was started before: {line}" for line in said]
+    return said + [
+        f"{file}: line {number} is damaged; this start is not compared with it"
+        for number in damaged
+    ]
+
+
+def _last(content):
+    """Returns the last start that can be read, or None, and the lines behind it."""
+    damaged = []
+    for number, line in reversed([*enumerate(content.splitlines(), start=1)]):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict):
+            return found, damaged
+        damaged.insert(0, number)
+    return None, damaged
 
 
 def _changes(before, now):

@@ -10,6 +10,7 @@ from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
 from maspo_jax.data.sources import Problem
 from maspo_jax.learning.run import check_experiment
+from maspo_jax.refusals import Refusals, Refused
 
 
 def refusal(path, *words):
@@ -375,3 +376,26 @@ def test_training_says_the_share(tmp_path):
     assert status == 0
     said = "train_set: the checker reads all of 256 answers"
     assert said in " ".join(output.split())
+
+
+@pytest.mark.parametrize("last", [ValueError("third"), FileNotFoundError("third")])
+def test_an_error_that_ends_the_checks_comes_on_top_of_what_they_found(last):
+    with pytest.raises(Refused) as caught:
+        with Refusals() as refusals:
+            for reason in ("first", "second"):
+                with refusals.of():
+                    raise ValueError(reason)
+            raise last
+    assert caught.value.reasons == ("first", "second", "third")
+    with pytest.raises(type(last)) as alone, Refusals():
+        raise last
+    assert alone.value is last
+
+
+def test_what_was_found_is_said_beside_an_error_of_another_kind():
+    with pytest.raises(TypeError, match="of a source") as caught:
+        with Refusals() as refusals:
+            with refusals.of():
+                raise ValueError("steps=-1")
+            raise TypeError("of a source")
+    assert "steps=-1" in caught.value.__notes__[0]

@@ -113,6 +113,19 @@ def test_the_learner_knows_nothing_of_drawing(name):
 
 
 @every_file
+def test_no_loop_has_the_order_of_hashes(path):
+    """A set of texts has another order in each process."""
+    tree = ast.parse(path.read_text())
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)]
+    assert [
+        node.lineno
+        for loop in loops
+        for node in ast.walk(loop.iter)
+        if isinstance(node, ast.Set) and isinstance(loop.iter, ast.Set | ast.BinOp)
+    ] == []
+
+
+@every_file
 def test_nothing_is_left_over(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
 

@@ -220,3 +220,20 @@ def test_processes_that_disagree_stop_before_they_begin(tmp_path):
         assert process.returncode == 2, output
         assert "disagree about the experiment" in output
     assert not folder.exists()
+
+
+def test_a_word_that_is_wrong_in_one_process_is_named_and_ends_both(tmp_path):
+    """What else is wrong there is said with it, and the other says who refused."""
+    folder, address = tmp_path / "run", f"localhost:{free_port()}"
+    wrong = ("--stepz", 3, "--sampling.temperature", 0)
+    pod = [
+        start("--run", str(folder), "--pod", f"{address}/{index}/2", *words)
+        for index, words in enumerate([(), wrong])
+    ]
+    outputs = [process.communicate(timeout=LIMIT)[0] for process in pod]
+    assert [process.returncode for process in pod] == [2, 2], "\n".join(outputs)
+    for output in outputs:
+        assert "Traceback" not in output and output.count("error: ") == 1, output
+    assert "another process of this pod refused; see what it says" in outputs[0]
+    assert "--stepz" in outputs[1] and "sampling.temperature=0" in outputs[1]
+    assert not folder.exists()

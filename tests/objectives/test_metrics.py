@@ -258,6 +258,12 @@ def test_over_updates_numbers_are_means_and_extremes_extremes():
         "out_of_band": 0.25,
         "out_of_band_last": 0.5,
     }
+    last = {"uncertain_tokens": 1.0, "out_of_band": 0.0}
+    assert [*module.over_updates([last])] == [
+        *last,
+        "out_of_band_last",
+        "uncertain_tokens_last",
+    ]
 
 
 @every_gate

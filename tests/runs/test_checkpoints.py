@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import types
 
 import jax
 import jax.numpy as jnp
@@ -308,3 +309,119 @@ def test_a_save_that_fails_is_raised_and_leaves_nothing(
                 saved.check()
     assert {path.name for path in damaged.iterdir()} == {"2", "4"}
     assert saved.newest == 4 and capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("reader", ["stat", "is_dir", "iterdir", "read_text", "open"])
+def test_what_cannot_be_read_is_refused_and_not_gone_back_from(
+    damaged, monkeypatch, number, reader
+):
+    file = damaged / "4" / "position" / "metadata"
+    where = {"is_dir": file.parent, "iterdir": file.parent, "open": file, "stat": file}
+    where = where.get(reader, damaged / "4" / "_CHECKPOINT_METADATA")
+    usual = open if reader == "open" else getattr(type(file), reader)
+
+    def fails(path, *words, **settings):
+        if path == where:
+            raise OSError(number, os.strerror(number), str(path))
+        return usual(path, *words, **settings)
+
+    if reader == "open":
+        monkeypatch.setattr(checksums, "open", fails, raising=False)
+    else:
+        monkeypatch.setattr(type(file), reader, fails)
+    message = f"stage/4 cannot be read .{where}: {os.strerror(number)}.*go back to the"
+    with pytest.raises(OSError, match=message):
+        opened(damaged)
+    with pytest.raises(OSError, match=message):
+        read_policy(damaged, 4, None)
+    monkeypatch.undo()
+    assert opened(damaged)[::2] == (4, [])
+
+
+def test_one_that_cannot_be_read_is_not_offered_in_the_place_of_another(
+    damaged, monkeypatch
+):
+    DAMAGES["missing"](damaged / "4" / "state" / "manifest.ocdbt")
+    usual = checkpoints.checksums.damage
+
+    def fails(folder):
+        if folder.name == "2":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
+        return usual(folder)
+
+    monkeypatch.setattr(checksums, "damage", fails)
+    with pytest.raises(ValueError, match="4 is damaged: state/manif.* from a copy$"):
+        read_policy(damaged, 4, None)
+
+
+@pytest.mark.parametrize("own", [None, "unread"])
+@pytest.mark.parametrize("other", [None, "fault", "unread"])
+def test_processes_of_a_pod_find_the_same(damaged, monkeypatch, own, other):
+    """Whatever one finds, it comes to where the others wait for it."""
+    theirs = json.dumps({other or "fault": other and "state is missing"})
+    gathered = []
+
+    def gather(texts):
+        gathered.append(texts)
+        return [*texts, theirs]
+
+    def fails(folder):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(folder))
+
+    monkeypatch.setattr(checkpoints.distributed, "all_gather_texts", gather)
+    if own:
+        monkeypatch.setattr(checksums, "damage", fails)
+    if "unread" in (own, other):
+        with pytest.raises(OSError, match="stage/4 cannot be read"):
+            checkpoints.fault_of(damaged / "4")
+    else:
+        found = checkpoints.fault_of(damaged / "4")
+        assert found == (other and "state is missing")
+    assert len(gathered) == 1
+
+
+def test_chunks_are_of_the_size_that_was_written(damaged, monkeypatch):
+    folder = damaged / "4"
+    (folder / checksums.FILE).unlink()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(checksums, "CHUNK", 1000)
+        checksums.write_checksums(folder, without=("_CHECKPOINT_METADATA",))
+    assert checkpoints.fault_of(folder) is None
+    checksums.write_checksums(folder)  # the last files
+    assert checkpoints.fault_of(folder) is None
+    record = json.loads((folder / checksums.FILE).read_text())
+    assert record["chunk_bytes"] == 1000
+    sizes = {name: file["bytes"] for name, file in record["files"].items()}
+    file = folder / max(sizes, key=sizes.get)
+    content = file.read_bytes()
+    for place in range(0, len(content), 1000):  # a bit of each chunk
+        changed = bytes([content[place] ^ 1])
+        file.write_bytes(content[:place] + changed + content[place + 1 :])
+        assert "is not what was written" in checkpoints.fault_of(folder)
+    record["chunk_bytes"] = "1000"
+    (folder / checksums.FILE).write_text(json.dumps(record, indent=1) + "\n")
+    assert checkpoints.fault_of(folder) == f"{checksums.FILE} is damaged"
+
+
+def test_the_one_before_is_offered_rather_than_a_later_one(damaged):
+    shutil.copytree(damaged / "4", damaged / "6")
+    DAMAGES["missing"](damaged / "4" / "state" / "manifest.ocdbt")
+    with pytest.raises(ValueError, match="that of step 2 with --step 2$"):
+        read_policy(damaged, 4, None)
+
+
+def test_a_removal_that_is_cut_off_leaves_no_half_checkpoint(damaged, monkeypatch):
+    def cut_off(folder, **settings):
+        DAMAGES["missing"](folder / "position" / "metadata")
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    remover = types.SimpleNamespace(rmtree=cut_off)
+    with pytest.raises(WriteError, match="stage/2 could not be written: Input/out"):
+        with Checkpoints(damaged) as saved:
+            saved.save(6, numbered(6))
+            monkeypatch.setattr(checkpoints, "shutil", remover)
+            saved.finish()
+    monkeypatch.undo()
+    assert steps_of(damaged) == [4, 6]
+    assert opened(damaged)[::2] == (6, [])

@@ -6,12 +6,14 @@ import sys
 
 import pytest
 from conftest import EXPERIMENTS, command
+from support.processes import files_of_at_most
 
 from maspo_jax.config import loading
 from maspo_jax.runs import provenance
+from maspo_jax.storage import WriteError
 
 FILES = {
-    "helpers.py": "SCALE = 2\n\n\ndef scaled(x):\n    return SCALE * x\n",
+    "helpers.py": "SCALE = 2\nUNIT = 1\n\n\ndef scaled(x):\n    return SCALE * x\n",
     "mine.py": '''"""A gate and a grader."""
 
 import dataclasses
@@ -45,9 +47,13 @@ class Mine(Base):
         return jnp.exp(-distance(self.shift(log_ratio)))
 
 
+def unit():
+    return (lambda: (lambda: helpers.UNIT)())()
+
+
 def own(response, gold):
     """Right or wrong."""
-    return scaled(float(response.strip() == gold)) / helpers.scaled(1)
+    return scaled(float(response.strip() == gold)) / unit()
 
 
 experiment = dataclasses.replace(
@@ -92,6 +98,7 @@ OTHER = [
     ("mine.py", "        return x\n", "        return 2 * x\n", {GATE}),
     ("mine.py", "response.strip()", "response", {GRADER}),
     ("helpers.py", "SCALE = 2", "SCALE = 3", {GRADER}),
+    ("helpers.py", "UNIT = 1", "UNIT = 2", {GRADER}),
     ("helpers.py", "SCALE * x", "SCALE + x", {GRADER}),
     ("mine.py", "scaled(float", "abs(float", {GRADER}),
 ]
@@ -160,15 +167,87 @@ def test_a_start_says_what_it_ran_on_and_what_has_changed_since(tmp_path):
     assert len(starts(tmp_path / "run")) == 2
 
 
-def test_a_repository_says_its_commit_and_whether_it_is_clean(tmp_path):
-    assert provenance.git(tmp_path / "none") is None
+@pytest.fixture
+def repository(tmp_path):
+    """A repository that tracks one file, `a`."""
     run = lambda *words: subprocess.run(["git", *words], cwd=tmp_path, check=True)
     run("init", "-q")
     (tmp_path / "a").write_text("1")
     run("add", "a")
     who = ("-c", "user.name=a", "-c", "user.email=a@b.c")
     run(*who, "commit", "-qm", "first")
-    found = provenance.git(tmp_path)
-    assert len(found["commit"]) == 40 and found["clean"]
-    (tmp_path / "a").write_text("2")
-    assert not provenance.git(tmp_path)["clean"]
+    return tmp_path
+
+
+def test_a_repository_says_its_commit_and_whether_it_is_clean(repository):
+    assert provenance.git(repository / "none") is None
+    found = provenance.git(repository)
+    assert len(found["commit"]) == 40 and found["clean"] is True
+    (repository / "a").write_text("2")
+    assert provenance.git(repository)["clean"] is False
+
+
+def test_one_that_does_not_say_in_time_is_not_said_to_have_changed(
+    repository, monkeypatch
+):
+    ask = subprocess.run
+
+    def slow(words, **settings):
+        if "status" in words:
+            raise subprocess.TimeoutExpired(words, settings["timeout"])
+        return ask(words, **settings)
+
+    known = provenance.git(repository)
+    monkeypatch.setattr(subprocess, "run", slow)
+    assert provenance.git(repository) == known | {"clean": None}
+
+
+def test_the_repository_of_a_user_is_not_that_of_the_package(repository, monkeypatch):
+    installed = repository / "venv" / "provenance.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    assert provenance.git(repository, "a") == provenance.git(installed.parent)
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    assert provenance.start(None)["package_git"] is None
+
+
+def started(jax):
+    return {"versions": {"jax": jax}, "devices": {}, "package_git": None}
+
+
+def test_a_start_is_compared_with_the_one_before_it(tmp_path):
+    said = [provenance.write(tmp_path, started(jax)) for jax in "122"]
+    assert said[0] == said[2] == []
+    (line,) = said[1]
+    assert line.endswith("before: jax 1 before, 2 now")
+
+
+@pytest.mark.parametrize("rest", ['{"time": "20', "\x00\x00\n", "3\n", "\n"])
+def test_a_damaged_line_is_said_once_and_blocks_nothing(tmp_path, rest):
+    file = tmp_path / provenance.FILE
+    provenance.write(tmp_path, started("1"))
+    with file.open("a") as opened:
+        opened.write(rest)
+    changed, damaged = provenance.write(tmp_path, started("2"))
+    assert changed.endswith("jax 1 before, 2 now")
+    assert damaged.startswith(f"{file}: line 2 is damaged")
+    assert json.loads(file.read_text().splitlines()[-1]) == started("2")
+    assert file.read_text().splitlines()[1] == rest.rstrip("\n")
+    assert provenance.write(tmp_path, started("2")) == []
+
+
+def test_a_record_that_holds_no_start_at_all_is_begun_anew(tmp_path):
+    (tmp_path / provenance.FILE).write_text("{")
+    (line,) = provenance.write(tmp_path, started("1"))
+    assert "line 1 is damaged" in line
+    assert provenance.write(tmp_path, started("1")) == []
+
+
+def test_a_full_disk_at_the_record_of_starts_is_said_and_leaves_it_whole(tmp_path):
+    file = tmp_path / provenance.FILE
+    provenance.write(tmp_path, started("1"))
+    before = file.read_bytes()
+    with files_of_at_most(len(before) + 10):
+        with pytest.raises(WriteError, match=f"{file} could not be written: File too"):
+            provenance.write(tmp_path, started("2"))
+    assert file.read_bytes() == before
