@@ -148,6 +148,9 @@ def test_the_first_rows_are_read_alone(write):
     assert [p.answer for p in ProblemFile(path, first=2)] == ["0", "1"]
     with pytest.raises(ValueError, match="first=0"):
         ProblemFile(path, first=0)
+    path = write({"problem": "?", "answer": None}, *rows, "damaged")
+    first = ProblemFile(path, "problem", first=2, unanswered=1)
+    assert [p.answer for p in first] == ["0", "1"]  # rows without one do not count
 
 
 def test_an_experiment_can_hold_it(write):

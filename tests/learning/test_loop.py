@@ -66,10 +66,10 @@ class Recorder:
     """A log, checkpoints and a display that remember what they are given."""
 
     def __init__(self):
-        self.lines, self.saved, self.newest = [], [], None
+        self.lines, self.saved, self.newest, self.order = [], [], None, []
 
     def finish(self):
-        pass
+        self.order.append("finish")
 
     def write(self, stage, step, metrics):
         self.lines.append((stage, step, metrics))
@@ -83,9 +83,21 @@ class Recorder:
 
     def save(self, steps, state):
         self.saved.append((steps, state))
+        self.order.append("save")
 
     def of(self, stage):
         return {step: metrics for name, step, metrics in self.lines if name == stage}
+
+
+class Noted:
+    """The update of a learner, noted in an order of events."""
+
+    def __init__(self, update, order):
+        self._update, self._order, self.compile = update, order, update.compile
+
+    def __call__(self, *arguments):
+        self._order.append("update")
+        return self._update(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +117,8 @@ def finished():
     assert isinstance(experiment.validation, Validation)
     mesh, recorder = mesh_of(1, 1), Recorder()
     learner = learners.build(experiment, mesh)
+    noted = Noted(learner.update, recorder.order)
+    learner = dataclasses.replace(learner, update=noted)
     state = states.begin(experiment, learner.optimizer, mesh)
     start = jax.device_get(state.policy)
     quiet = lambda *words, **more: None
@@ -158,6 +172,11 @@ def test_what_is_saved_goes_on_behind_its_step(finished):
         assert state.data == {"taken": steps}
         assert state.policy_version == 2 * steps
     assert recorder.of("asked") == {step: {"taken": step} for step in range(3)}
+
+
+def test_nothing_is_learned_before_what_was_saved_is_on_disk(finished):
+    step = ["finish", "update", "update", "save"]
+    assert finished[1].order == step * STEPS
 
 
 def test_every_step_is_measured_with_the_policy_behind_it(finished):

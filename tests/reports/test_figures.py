@@ -230,6 +230,17 @@ def test_the_share_of_few_tokens_is_marked(run, monkeypatch):
     assert drawing(monkeypatch, [run("old", 0.5)]).axes[2].get_legend() is None
 
 
+def test_a_share_is_of_few_if_it_is_so_in_any_of_the_seeds(run, monkeypatch):
+    counts = {"s0": lambda step: 20, "s1": lambda step: 20 if step == 9 else 200}
+    for names, marked in ((["s0", "s1"], 9), (["s1"], 1)):
+        folders = [
+            run(f"{len(names)}/{name}", 0.5, counts[name], seed=n)
+            for n, name in enumerate(names)
+        ]
+        solid = drawing(monkeypatch, folders).axes[2].lines[0]
+        assert np.isnan(solid.get_ydata()).sum() == marked
+
+
 @pytest.mark.parametrize("lines", [1, 2, 3])
 def test_a_run_of_no_step_or_of_one_is_drawn(run, monkeypatch, lines):
     folder = run("short", 0.5, tokens=lambda step: 10)
