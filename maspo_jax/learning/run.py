@@ -91,7 +91,9 @@ def check_experiment(experiment, folder):
     with distributed.raise_on_all_hosts():
         with Refusals() as refusals:
             validation.check_settings(experiment, jax.device_count(), refusals)
-            if isinstance(experiment.policy, Checkpoint) and refusals.spare("policy"):
+            if isinstance(experiment.policy, Checkpoint) and refusals.unaffected(
+                "policy"
+            ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
             remarks = validation.check_problems(experiment, refusals)

@@ -62,7 +62,7 @@ def _read(folder):
     return files
 
 
-def damage(folder):
+def damage_of(folder):
     """Returns what is wrong with the files of a checkpoint, a text, or None.
 
     In a pod, each process reads a part of the files, and answers for that.
@@ -92,11 +92,12 @@ def damage(folder):
             return f"{name} has {found} bytes instead of {file['bytes']}"
     own = list(expected)[jax.process_index() :: jax.process_count()]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        faults = threads.map(lambda chunk: _fault(folder, chunk, expected[chunk]), own)
-        return next(filter(None, faults), None)
+        check = lambda chunk: _damage_of_chunk(folder, chunk, expected[chunk])
+        found = threads.map(check, own)
+        return next(filter(None, found), None)
 
 
-def _fault(folder, chunk, expected):
+def _damage_of_chunk(folder, chunk, expected):
     name = chunk[0]
     try:
         found = _checksum(folder, *chunk)

@@ -39,6 +39,18 @@ def test_a_source_that_is_both_is_refused_however_much_of_it_is_looked_at():
         check_experiment(experiment, "run")
 
 
+def test_samples_that_are_all_the_same_hide_nothing_of_the_problems():
+    experiment = loading.load(TINY, ["--validation.samples", 2])
+    settings = dataclasses.replace(experiment.validation, source=experiment.train_set)
+    experiment = dataclasses.replace(experiment, validation=settings)
+    with pytest.raises(ValueError) as caught:
+        check_experiment(experiment, "run")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "2 things are wrong:" and len(lines) == 2
+    assert "validation.samples=2 with validation.temperature=0" in lines[0]
+    assert "all of its 12 problems stand in train_set" in lines[1]
+
+
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
     (tmp_path / "thesis.tex").write_text("precious")
     status, output = command(TINY, "--run", tmp_path)

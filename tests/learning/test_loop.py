@@ -20,6 +20,7 @@ from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.objectives import gates, kl
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rollout.worker import RewardedRollout
+from maspo_jax.runs.display import Display
 from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Rollout, Sequences
 
@@ -185,6 +186,20 @@ def test_every_step_is_measured_with_the_policy_behind_it(finished):
     assert list(recorder.of("validation")) == [0, 1, 2]
     assert measured[0] == pytest.approx(start.norm.scale[...].sum())
     assert len(set(measured)) == 3
+
+
+def test_processes_that_see_other_checkpoints_are_told_what_to_do(
+    tmp_path, monkeypatch
+):
+    others = lambda rows: np.concatenate([rows, rows + 1])
+    monkeypatch.setattr(distributed.hosts, "all_gather_hosts", others)
+    experiment = loading.load(EXPERIMENTS / "tiny.py")
+    with pytest.raises(ValueError) as caught, Display(quiet=True) as display:
+        loop.train(experiment, tmp_path, None, None, display)
+    assert str(caught.value) == (
+        "the processes of this pod disagree about the checkpoints of this run: let all "
+        f"of them see the same {tmp_path / 'checkpoints'}"
+    )
 
 
 def test_the_reference_is_the_policy_at_the_start_also_of_a_run_that_goes_on(tmp_path):
