@@ -20,7 +20,7 @@ class Refusals:
         with Refusals() as refusals:
             with refusals.of("train_set"):
                 len(train_set)
-            if refusals.spare("train_set", "sampling"):
+            if refusals.unaffected("train_set", "sampling"):
                 with refusals.of():
                     check_something_of_both()
 
@@ -63,7 +63,7 @@ class Refusals:
             for reason in getattr(error, "reasons", (str(error),)):
                 self._errors.setdefault(reason, error)
 
-    def spare(self, *names):
+    def unaffected(self, *names):
         """Returns whether nothing named, nor a part or the whole of it, is at fault."""
         return not any(
             f"{name}.".startswith(f"{each}.") or f"{each}.".startswith(f"{name}.")

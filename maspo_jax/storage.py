@@ -59,13 +59,18 @@ def writing(path):
 def write_whole(path, text):
     """Writes a text file, in the place of one that may be there, whole or not at all.
 
+    In UTF-8, whatever the locale; also if the machine goes down in the middle.
+
     Raises:
         WriteError: it could not be written; what was there is as it was.
     """
     partial = path.with_name(f"{path.name}.partial")
     try:
         with writing(path):
-            partial.write_text(text)
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # or its name might be there before its text
             partial.replace(path)
     except WriteError:
         with contextlib.suppress(OSError):

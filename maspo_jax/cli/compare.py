@@ -9,7 +9,9 @@ import tyro
 
 from maspo_jax.cli.console import command, status
 from maspo_jax.refusals import Refusals
-from maspo_jax.storage import check_folder, created, results_folder
+from maspo_jax.storage import check_folder, created, read_json_object, results_folder
+
+RECORD = "comparison.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Compare:
             for name in names:
                 with refusals.of():
                     check_folder(name, "an evaluation")
+            with refusals.of():
+                check_same(folder, places)
         if places[0] == places[1]:
             print(f"warning: A and B are one folder, {names[0]}: nothing can differ")
         with status("loading JAX"):
@@ -54,11 +58,37 @@ class Compare:
         tables = comparison_markdown(names, compared)
         print(tables)
         with created(folder):
-            data = json.dumps(compared, indent=2) + "\n"
-            (folder / "comparison.json").write_text(data)
+            data = json.dumps(record_of(places) | compared, indent=2) + "\n"
+            (folder / RECORD).write_text(data)
             (folder / "comparison.md").write_text(tables, encoding="utf-8")
             picture = draw_comparison(names, compared, folder / "comparison.png")
         print(f"The picture is {picture}; the tables are in {folder}/comparison.md")
+
+
+def record_of(places):
+    """Returns what a comparison says of itself: the folders of both evaluations."""
+    return {"evaluations": [str(place) for place in places]}
+
+
+def check_same(folder, places):
+    """Refuses a folder for results that holds another comparison.
+
+    Args:
+        folder: of the results.
+        places: of both evaluations, absolute.
+
+    Raises:
+        ValueError: it does, or one that does not say of what.
+    """
+    if not (folder / RECORD).is_file():
+        return
+    held, wanted = read_json_object(folder / RECORD), record_of(places)
+    if {name: held.get(name) for name in wanted} != wanted:
+        of = held.get("evaluations") or ["evaluations that it does not name"]
+        raise ValueError(
+            f"{folder} holds the comparison of {' and '.join(map(str, of))}, not of "
+            f"{' and '.join(map(str, places))}: give another folder with --out"
+        )
 
 
 main = command(Compare)

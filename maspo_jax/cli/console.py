@@ -102,9 +102,8 @@ def command(kind):
         # Before a library sets its own format, with the names of modules in it.
         logging.basicConfig(format="warning: %(message)s", level=logging.WARNING)
         try:
-            with signals_end_at_once():
-                options = getattr(kind, "parse", usual)(words)
-                return options.run() or 0
+            options = getattr(kind, "parse", usual)(words)
+            return options.run() or 0
         except FloatingPointError as error:
             status = fail(error, status=1)
         except (ValueError, OSError) as error:

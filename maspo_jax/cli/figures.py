@@ -46,6 +46,8 @@ class Figures:
 def found(names):
     """Returns the folders of runs that are named, and of those in folders of runs.
 
+    Each is there once; one that is named again is said.
+
     Raises:
         ValueError, OSError: some are none, and no folder of runs either.
     """
@@ -65,7 +67,13 @@ def found(names):
                         f"{name} has no metrics.jsonl: nothing was run there, nor in "
                         "a folder of it; give a run, or a folder of runs"
                     )
-    return runs
+    once = {}
+    for run in runs:
+        place = pathlib.Path(run).resolve()
+        if place in once:
+            print(f"warning: {run} is named already, as {once[place]}: drawn once")
+        once.setdefault(place, run)
+    return [*once.values()]
 
 
 def draw_gates(folder):

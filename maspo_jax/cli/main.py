@@ -39,7 +39,7 @@ def main(words=None):
     known = [name for group in COMMANDS.values() for name in group]
     name = words[0] if words else None
     if name in known:
-        with signals_end_at_once():  # while it is loaded, too
+        with signals_end_at_once():  # from when it is loaded
             return importlib.import_module(f"maspo_jax.cli.{name}").main(words[1:])
     if name == "--version":
         print(f"maspo {maspo_jax.__version__}")

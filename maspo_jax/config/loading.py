@@ -195,15 +195,17 @@ def _overridden(default, words, prog, refusals):
 
 def _with_parts(default, words, refusals):
     """Returns the dataclass with whole parts replaced, and the words that are left."""
-    parts, left, words = _parts(default), [], iter(words)
-    for word in words:
+    parts, left, words = _parts(default), [], list(words)
+    while words:
+        word = words.pop(0)
         option, equals, value = word.partition("=")
         option = option.replace("_", "-")
         names = option[2:].replace("-", "_").split(".")
         if option not in parts or _field(default, names) is None:
             left.append(word)
             continue
-        value = value if equals else next(words, "")
+        if not equals and words and not words[0].startswith("-"):
+            value = words.pop(0)
         with refusals.of():
             part = _part(option, *_field(default, names), value)
             default = _replaced(default, names, part)
@@ -280,7 +282,12 @@ def _part(option, field, part, value):
     first = _first(part)
     settings = f"give one of its settings, such as {option}.{first}; " if first else ""
     off = f"{option} off leaves it out; " if optional and part is not None else ""
-    raise ValueError(f"{option} {value}: {settings}{off}{_in_file(name, value)}")
+    raise ValueError(f"{_given(option, value)}{settings}{off}{_in_file(name, value)}")
+
+
+def _given(option, value):
+    """Returns how what is said of an option and its value begins."""
+    return f"{option} {value}: " if value else f"{option}: its value is missing; "
 
 
 def _gate(value):
@@ -298,8 +305,8 @@ def _gate(value):
     close = difflib.get_close_matches(value.title(), known, n=1)
     hint = f"the closest is {close[0]}; " if close else ""
     raise ValueError(
-        f"{GATE} {value}: {hint}choose one of {', '.join(known)}. (The gate of PPO, "
-        "GRPO, Dr.GRPO and DAPO is Clip.) One of yours is chosen in the file"
+        f"{_given(GATE, value)}{hint}choose one of {', '.join(known)}. (The gate of "
+        "PPO, GRPO, Dr.GRPO and DAPO is Clip.) One of yours is chosen in the file"
     )
 
 

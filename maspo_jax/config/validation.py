@@ -48,11 +48,11 @@ def check_settings(experiment, devices, refusals, hosts=1):
     _check_values(experiment, refusals)
     _check_readable(experiment, refusals)
     for reads, rule in _rules(experiment, devices, hosts):
-        if refusals.spare(*reads):
+        if refusals.unaffected(*reads):
             with refusals.of(*FAULTY.get(rule, ())):
                 rule(experiment)
     for name, source in _graded_sources(experiment, refusals):
-        if refusals.spare("grading.grader", "template"):
+        if refusals.unaffected("grading.grader", "template"):
             with refusals.of("grading.grader"):
                 grader, problems = experiment.grading.grader, problems_to_check(source)
                 check_grader(experiment.template, grader, problems, name)
@@ -67,17 +67,17 @@ def _check_values(experiment, refusals):
         with refusals.of(name):
             _check_type(name, field, getattr(part, field.name))
     for name, field, part in settings_in(experiment):
-        if refusals.spare(name):
+        if refusals.unaffected(name):
             with refusals.of(name):
                 check_setting(name, field, part)
 
 
 def _check_readable(experiment, refusals):
     """Collects what cannot be read: a checkpoint, a tokenizer, sources of problems."""
-    if refusals.spare("policy"):
+    if refusals.unaffected("policy"):
         with refusals.of("policy"):
             _ = experiment.decoder  # that of a checkpoint is read
-    if refusals.spare("tokenizer"):
+    if refusals.unaffected("tokenizer"):
         with refusals.of("tokenizer"):
             tokenizer = experiment.tokenizer
             _ = tokenizer.size, tokenizer.eos_tokens, tokenizer.pad_token_id
@@ -98,7 +98,8 @@ def _rules(experiment, devices, hosts):
     )
     yield ("train_set", "sampling.prompts"), _check_train_set
     yield ("sampling", "objective"), _check_group
-    yield ("validation",), _check_validation
+    yield ("validation.samples", "validation.temperature"), _check_greedy_samples
+    yield ("validation.problems", "validation.source"), _check_validation_problems
     prompts = experiment.sampling.prompts
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
@@ -139,11 +140,11 @@ def _rules(experiment, devices, hosts):
 
 def _sources(experiment, refusals):
     """Yields (name, source) of all sources of problems that nothing is wrong with."""
-    if refusals.spare("train_set"):
+    if refusals.unaffected("train_set"):
         yield "train_set", experiment.train_set
-    if refusals.spare("validation.source"):
+    if refusals.unaffected("validation.source"):
         yield "validation.source", experiment.validation.source
-    if experiment.sft and refusals.spare("sft.phases"):
+    if experiment.sft and refusals.unaffected("sft.phases"):
         for number, phase in enumerate(experiment.sft.phases):
             yield f"sft.phases.{number}.source", phase.source
 
@@ -210,7 +211,7 @@ def _check_attention(experiment):
     )
 
 
-def _check_validation(experiment):
+def _check_greedy_samples(experiment):
     settings = experiment.validation
     if settings.samples > 1 and settings.temperature == 0:
         raise ValueError(
@@ -218,6 +219,10 @@ def _check_validation(experiment):
             "greedy responses to a problem are all the same; draw 1, or raise the "
             "temperature"
         )
+
+
+def _check_validation_problems(experiment):
+    settings = experiment.validation
     if len(settings.source) < settings.problems:
         raise ValueError(
             f"validation.problems={settings.problems} but its source has only "
@@ -310,14 +315,14 @@ def check_problems(experiment, refusals):
     Returns:
         What else was found, in lines.
     """
-    if refusals.spare("template", "tokenizer", "sampling", "sft"):
+    if refusals.unaffected("template", "tokenizer", "sampling", "sft"):
         _check_lengths(experiment, refusals)
     remarks = []
     for name, source in _graded_sources(experiment, refusals):
-        if refusals.spare("grading"):
+        if refusals.unaffected("grading"):
             with refusals.of():
                 remarks += _check_answers(experiment.grading, name, source)
-    if refusals.spare("train_set", "validation"):
+    if refusals.unaffected("train_set", "validation.source", "validation.problems"):
         with refusals.of():
             remarks += _check_held_out(experiment)
     return remarks
@@ -563,5 +568,5 @@ def _check_rise(name, optimization, updates):
 # Rule -> the setting at fault, about which other rules have nothing to add.
 FAULTY = {
     _check_group: ("sampling.responses",),
-    _check_validation: ("validation.problems",),
+    _check_validation_problems: ("validation.problems",),
 }

@@ -52,11 +52,20 @@ def raise_on_all_hosts():
         raise ValueError("another process of this pod refused; see what it says")
 
 
-def assert_equal_across_hosts(text, what):
-    """Raises unless every process passes the same `text`."""
+_SAME = "start all of them with the same command and the same files"
+
+
+def assert_equal_across_hosts(text, what, remedy=_SAME):
+    """Raises unless every process passes the same `text`.
+
+    Args:
+        text: of this process.
+        what: it is about, for the message.
+        remedy: what the user can do.
+
+    Raises:
+        ValueError: in every process, if any differs.
+    """
     digest = np.frombuffer(hashlib.sha256(text.encode()).digest(), np.uint8)
     if not (all_gather_hosts(digest[None]) == digest[None]).all():
-        raise ValueError(
-            f"the processes of this pod disagree about {what}: start all of them "
-            "with the same command and the same files"
-        )
+        raise ValueError(f"the processes of this pod disagree about {what}: {remedy}")

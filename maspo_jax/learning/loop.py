@@ -60,29 +60,31 @@ def train(experiment, folder, verifier, evaluate, display):
     mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
     learner = learners.build(experiment, mesh)
     stages = folder / "checkpoints"
-    warming = Checkpoints(stages / "sft", display.note)
+    sft_checkpoints = Checkpoints(stages / "sft", display.note)
     saved = Checkpoints(stages / "reinforcement", display.note)
     with (
         Interrupts(display) as interrupts,  # until the last checkpoint is on disk
-        remedy(warming, saved),
-        warming,
+        remedy(sft_checkpoints, saved),
+        sft_checkpoints,
         saved,
     ):
         found = f"{steps_of(stages / 'sft')} and {steps_of(stages / 'reinforcement')}"
         distributed.assert_equal_across_hosts(
-            found, "the checkpoints: do all see the same folder?"
+            found,
+            "the checkpoints of this run",
+            remedy=f"let all of them see the same {stages}",
         )
         display.stage("verifying the newest checkpoint")
         done = -1 if saved.newest is None else saved.newest
         # What is measured before the first step is measured again.
         kept = {"reinforcement": done, "validation": done or -1}
         kept["update"] = done * experiment.updates_per_step
-        kept["sft"] = warming.newest or 0 if done < 0 else math.inf
+        kept["sft"] = (sft_checkpoints.newest or 0) if done < 0 else math.inf
         with metrics_log.MetricsLog(folder, kept, display.note) as log:
             clock = metrics_log.Clock(display)
             run = Run(experiment, folder, mesh, log, clock, display, interrupts)
             if done < 0:
-                start = begin(run, learner, warming)
+                start = begin(run, learner, sft_checkpoints)
             else:
                 display.note(f"going on from step {done}")
                 start = learner.restore(saved)
@@ -100,11 +102,11 @@ def train(experiment, folder, verifier, evaluate, display):
 
 
 @contextlib.contextmanager
-def remedy(warming, saved):
+def remedy(sft_checkpoints, saved):
     """Says from where a run goes on, if something of it could not be written.
 
     Args:
-        warming: the `Checkpoints` of the supervised stage.
+        sft_checkpoints: the `Checkpoints` of the supervised stage.
         saved: those of reinforcement learning.
     """
     try:
@@ -113,8 +115,8 @@ def remedy(warming, saved):
         place = "the start"
         if saved.newest is not None:
             place = f"step {saved.newest}"
-        elif warming.newest is not None:
-            place = f"sft update {warming.newest}"
+        elif sft_checkpoints.newest is not None:
+            place = f"sft update {sft_checkpoints.newest}"
         raise WriteError(f"{error}; the same command goes on from {place}") from error
 
 

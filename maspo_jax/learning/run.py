@@ -97,7 +97,9 @@ def check_experiment(experiment, folder):
         with Refusals() as refusals:
             devices, hosts = jax.device_count(), jax.process_count()
             validation.check_settings(experiment, devices, refusals, hosts)
-            if isinstance(experiment.policy, Checkpoint) and refusals.spare("policy"):
+            if isinstance(experiment.policy, Checkpoint) and refusals.unaffected(
+                "policy"
+            ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
             remarks = validation.check_problems(experiment, refusals)

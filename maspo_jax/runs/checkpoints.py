@@ -89,20 +89,20 @@ class Checkpoints:
 
     @functools.cached_property
     def _found(self):
-        faults = {}
+        damage_at = {}
         for steps in reversed(steps_of(self._folder)):
-            faults[steps] = fault_of(self._folder / str(steps), self._note)
-            if faults[steps] is None:
+            damage_at[steps] = damage_of(self._folder / str(steps), self._note)
+            if damage_at[steps] is None:
                 break
-        if None in faults.values() or not faults:
-            for broken, fault in faults.items():
-                if fault:
+        if None in damage_at.values() or not damage_at:
+            for broken, damage in damage_at.items():
+                if damage:
                     self._note(
                         f"the checkpoint {self._folder / str(broken)} is damaged: "
-                        f"{fault}; the one before it is taken, that of step {steps}"
+                        f"{damage}; the one before it is taken, that of step {steps}"
                     )
-            return steps if faults else None
-        listed = ", ".join(f"{steps}: {fault}" for steps, fault in faults.items())
+            return steps if damage_at else None
+        listed = ", ".join(f"{steps}: {damage}" for steps, damage in damage_at.items())
         raise ValueError(
             f"no checkpoint in {self._folder} is whole ({listed}): restore one of them "
             "from a copy, or start again with another --run"
@@ -276,7 +276,7 @@ def _remove(folder):
     shutil.rmtree(unfinished)
 
 
-def fault_of(folder, note=logger.warning):
+def damage_of(folder, note=logger.warning):
     """Returns what is wrong with a checkpoint, a text, or None.
 
     Called by all processes of a pod together.
@@ -290,7 +290,7 @@ def fault_of(folder, note=logger.warning):
             what it holds.
     """
     try:
-        own = {"fault": _own_fault(folder)}
+        own = {"damage": _own_damage(folder)}
     except OSError as error:
         own = {"unread": f"{error.filename or folder}: {error.strerror or error}"}
     everyones = distributed.all_gather_texts([json.dumps(own)])
@@ -307,16 +307,16 @@ def fault_of(folder, note=logger.warning):
             "whole cannot be said: see to the file system and try again, or remove it "
             "to go back to the one before"
         )
-    fault = next((text for _, text in found), None)
-    if fault is None and not (folder / checksums.FILE).exists():
+    damage = next((text for _, text in found), None)
+    if damage is None and not (folder / checksums.FILE).exists():
         note(
             f"the checkpoint {folder} is of an earlier version and has no checksums: "
             "it is used without being verified"
         )
-    return fault
+    return damage
 
 
-def _own_fault(folder):
+def _own_damage(folder):
     """Returns what this process finds wrong with a checkpoint, a text, or None.
 
     Raises:
@@ -334,7 +334,7 @@ def _own_fault(folder):
     except (IsADirectoryError, ValueError, AttributeError):
         return f"{_METADATA} is damaged"
     if has_checksums:
-        return checksums.damage(folder)
+        return checksums.damage_of(folder)
     return f"{promised} is missing" if promised else None
 
 
@@ -408,9 +408,9 @@ def read_policy(folder, steps, skeleton):
         ValueError: the checkpoint is damaged; the message names a whole one.
     """
     folder = pathlib.Path(folder)
-    fault = fault_of(folder / str(steps))
-    if fault:
-        raise ValueError(_refusal(folder, steps, fault))
+    damage = damage_of(folder / str(steps))
+    if damage:
+        raise ValueError(_refusal(folder, steps, damage))
     named = _by_name({"policy": skeleton})
     with (
         _unverified(folder / str(steps)),
@@ -428,7 +428,7 @@ def read_policy(folder, steps, skeleton):
     return jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
 
 
-def _refusal(folder, steps, fault):
+def _refusal(folder, steps, damage):
     """Returns why a checkpoint is refused, and which one can be had."""
     others = [other for other in reversed(steps_of(folder)) if other != steps]
     others.sort(key=lambda other: other > steps)  # those before it first
@@ -436,13 +436,13 @@ def _refusal(folder, steps, fault):
     remedy = "restore it from a copy"
     if whole is not None:
         remedy += f", or take that of step {whole} with --step {whole}"
-    return f"the checkpoint {folder / str(steps)} is damaged: {fault}; {remedy}"
+    return f"the checkpoint {folder / str(steps)} is damaged: {damage}; {remedy}"
 
 
 def _is_whole(folder):
     """Returns whether a checkpoint can be read and nothing is wrong with it."""
     try:
-        return fault_of(folder) is None
+        return damage_of(folder) is None
     except OSError:
         return False
 

@@ -54,7 +54,7 @@ def _text(files, size):
 
 
 def _read(folder):
-    """Returns {name: {"bytes", "crc32"}} of what was summed up, and bytes of a chunk."""
+    """Returns {name: {"bytes", "crc32"}} of what was summed up, and a chunk's bytes."""
     text = (folder / FILE).read_text("utf-8")
     record = json.loads(text)
     files, size = record["files"], record["chunk_bytes"]
@@ -63,7 +63,7 @@ def _read(folder):
     return files, size
 
 
-def damage(folder):
+def damage_of(folder):
     """Returns what is wrong with the files of a checkpoint, a text, or None.
 
     In a pod, each process reads a part of the files, and answers for that.
@@ -94,11 +94,12 @@ def damage(folder):
             return f"{name} has {found} bytes instead of {file['bytes']}"
     own = list(expected)[jax.process_index() :: jax.process_count()]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        faults = threads.map(lambda chunk: _fault(folder, chunk, expected[chunk]), own)
-        return next(filter(None, faults), None)
+        check = lambda chunk: _damage_of_chunk(folder, chunk, expected[chunk])
+        found = threads.map(check, own)
+        return next(filter(None, found), None)
 
 
-def _fault(folder, chunk, expected):
+def _damage_of_chunk(folder, chunk, expected):
     name = chunk[0]
     try:
         found = _checksum(folder, *chunk)

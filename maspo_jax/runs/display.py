@@ -178,10 +178,13 @@ class Display:
 
 
 class _Compilations:
-    """Which threads compile a program right now, and how many were compiled."""
+    """Which threads compile a program right now, and how many programs are done.
+
+    Compiled, or found compiled.
+    """
 
     def __init__(self):
-        self.threads, self.finished = set(), 0
+        self.threads, self.finished, self._lock = set(), 0, threading.Lock()
         jax.monitoring.register_event_duration_secs_listener(self._note)
 
     def _note(self, event, seconds, **about):
@@ -189,7 +192,8 @@ class _Compilations:
             self.threads.add(threading.get_ident())  # the compiler comes next
         elif event == "/jax/core/compile/backend_compile_duration":
             self.threads.discard(threading.get_ident())
-            self.finished += 1
+            with self._lock:  # several threads may compile
+                self.finished += 1
 
 
 @functools.cache

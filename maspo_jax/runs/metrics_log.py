@@ -1,7 +1,6 @@
 """What a run measures, for programs and for TensorBoard."""
 
 import contextlib
-import functools
 import json
 import math
 import pathlib
@@ -15,6 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from maspo_jax.runs import legacy
+from maspo_jax.runs.display import compilations
 from maspo_jax.storage import Appender, keep_aside, write_whole, writing
 
 FILE = "metrics.jsonl"
@@ -236,7 +236,7 @@ class Clock:
     def __init__(self, display):
         self._display = display
         self._seconds = {}
-        self._compiled = len(_compilations())
+        self._compiled = compilations().finished
 
     @contextlib.contextmanager
     def __call__(self, stage, shown=None):
@@ -254,17 +254,4 @@ class Clock:
 
     def programs_compiled(self):
         """Returns how many programs were compiled, or found compiled, in its time."""
-        return len(_compilations()) - self._compiled
-
-
-@functools.cache
-def _compilations():
-    """Returns a list that grows by one with every program compiled from now on."""
-    seen = []
-
-    def note(event, seconds, **about):
-        if event == "/jax/core/compile/backend_compile_duration":
-            seen.append(seconds)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    return seen
+        return compilations().finished - self._compiled

@@ -197,8 +197,10 @@ class Run:
             last: whether this was the last one.
         """
         minutes = self.experiment.checkpoint_minutes
-        if last or steps % every == 0 or minutes is None:
-            return last or steps % every == 0
+        if last or steps % every == 0:
+            return True
+        if minutes is None:
+            return False
         return bool(distributed.max_over_hosts(checkpoints.age >= 60 * minutes))
 
     def stop_if_asked(self, checkpoints, steps, state, unit):

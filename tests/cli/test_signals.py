@@ -1,5 +1,6 @@
 """Ctrl-C ends every command in one line, without a traceback."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -11,7 +12,7 @@ import pytest
 from conftest import ROOT, TINY
 from support.processes import LIMIT, wait_for
 
-from maspo_jax.cli.console import signals_end_at_once
+from maspo_jax.cli.console import command, signals_end_at_once
 from maspo_jax.runs.display import Display
 from maspo_jax.runs.interrupts import Interrupts
 
@@ -104,3 +105,16 @@ def test_while_a_run_notes_them_nobody_else_hears_of_them():
             signal.raise_signal(signal.SIGTERM)
         assert interrupts.requested == signal.SIGTERM
         assert watched()
+
+
+def test_a_command_that_is_called_from_python_leaves_signals_to_its_caller():
+    found = []
+
+    @dataclasses.dataclass
+    class Look:
+        def run(self):
+            found.extend(map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)))
+
+    before = [*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM))]
+    assert command(Look)([]) == 0
+    assert found == before

@@ -54,7 +54,10 @@ def test_a_part_is_left_out(word):
     [
         (["--objective.gate", "dpo"], "choose one of Aspo, Bapo, "),
         (["--objective.gate", "off"], "--objective.gate off: choose one of"),
-        (["--objective.gate"], "choose one of"),
+        (["--objective.gate"], "gate: its value is missing; choose one of Aspo"),
+        (["--objective.gate", "--steps", "5"], "--objective.gate: its value is miss"),
+        (["--objective.gate=", "--steps", "5"], "--objective.gate: its value is miss"),
+        (["--template", "--steps", "5"], "--template: its value is missing; give one"),
         (["--optimization", "off"], "such as --optimization.learning-rate"),
         (["--sft", "on"], "such as --sft.phases; --sft off leaves it out"),
         (["--objective.gate.alhpa", "1"], "the closest is --objective.gate.alpha"),
@@ -129,7 +132,11 @@ def test_wrong_words_are_one_line(words, message):
         ),
         (
             ["--objective.gate", "dpo", "--policy.dtype", "float61", "--optimization"],
-            ["choose one of Aspo", "choose float32 or bfloat16", "give one of its"],
+            [
+                "choose one of Aspo",
+                "choose float32 or bfloat16",
+                "--optimization: its value is missing; give one of its settings",
+            ],
         ),
     ],
     ids=lambda words: words[0],

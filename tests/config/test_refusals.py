@@ -1,5 +1,7 @@
 """What cannot run gets one clear error, before anything is written."""
 
+import dataclasses
+
 import pytest
 import tokenizers
 from conftest import EXPERIMENTS, TINY, command
@@ -9,6 +11,7 @@ from maspo_jax.config.validation import check_grader, check_vocabulary
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
 from maspo_jax.data.sources import Problem
+from maspo_jax.data.sources.problem import SAMPLE_OF_UNIFORM
 from maspo_jax.learning.run import check_experiment
 from maspo_jax.refusals import Refusals, Refused
 
@@ -18,6 +21,35 @@ def refusal(path, *words):
     with pytest.raises((ValueError, OSError)) as caught:
         check_experiment(loading.load(path, words), "run")
     return str(caught.value)
+
+
+def test_a_source_that_is_both_is_refused_however_much_of_it_is_looked_at():
+    """Of a uniform one the first problems stand for all, fewer than are measured."""
+    experiment = loading.load(TINY)
+    chains = dataclasses.replace(experiment.train_set, numbers=6)
+    settings = dataclasses.replace(
+        experiment.validation, source=chains, problems=SAMPLE_OF_UNIFORM + 50
+    )
+    experiment = dataclasses.replace(
+        experiment,
+        train_set=chains,
+        validation=settings,
+        sampling=dataclasses.replace(experiment.sampling, prompt_length=20),
+    )
+    with pytest.raises(ValueError, match="all of its 306 problems stand in train_set"):
+        check_experiment(experiment, "run")
+
+
+def test_samples_that_are_all_the_same_hide_nothing_of_the_problems():
+    experiment = loading.load(TINY, ["--validation.samples", 2])
+    settings = dataclasses.replace(experiment.validation, source=experiment.train_set)
+    experiment = dataclasses.replace(experiment, validation=settings)
+    with pytest.raises(ValueError) as caught:
+        check_experiment(experiment, "run")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "2 things are wrong:" and len(lines) == 2
+    assert "validation.samples=2 with validation.temperature=0" in lines[0]
+    assert "all of its 12 problems stand in train_set" in lines[1]
 
 
 def test_a_folder_that_is_no_run_is_not_touched(tmp_path):

@@ -8,13 +8,19 @@ import pytest
 
 from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import templates
+from maspo_jax.data.prompts.tokenizer import ByteTokenizer
 from maspo_jax.data.sources import arithmetic
 
 
-def test_packed_rows_hold_every_solution_whole_and_resume_anywhere():
+@pytest.mark.parametrize(
+    "tokenizer, length",
+    [(arithmetic.tokenizer(), 64), (ByteTokenizer(), 96)],
+    ids=["pads with 0", "pads with 256"],
+)
+def test_packed_rows_hold_every_solution_whole_and_resume_anywhere(tokenizer, length):
     """First fit: nothing is cut, nothing is lost, and scores are those of solutions."""
     source = arithmetic.Chains(numbers=3, direct=0.3, size=40)
-    tokenizer, length, rows = arithmetic.tokenizer(), 64, 4
+    rows = 4
 
     def stream():
         return iter(

@@ -7,6 +7,7 @@ import pytest
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.sources import ProblemFile
 from maspo_jax.data.sources.schemas import SCHEMAS, Columns
+from maspo_jax.rewards import graders
 
 QUESTION = "How many bolts are $\\frac{1}{2}$ of {2,500}?"
 WORKED = "Half of 2500 is <<2500/2=1250>>1,250 bolts.\n#### 1,250"
@@ -364,6 +365,15 @@ def test_a_solution_that_does_not_end_in_its_answer_is_refused(write, ending):
 def test_the_gold_of_math_is_in_the_last_complete_box(write, solution, answer):
     row = {"problem": QUESTION, "solution": solution}
     assert ProblemFile(write(row))[0].answer == answer
+
+
+def test_a_box_in_a_box_is_one_answer(write):
+    boxed = "\\boxed{\\fbox{3}}"
+    found = ProblemFile(write({"problem": QUESTION, "answer": boxed}))[0].answer
+    assert graders.grade("\\boxed{3}", found).outcome == "correct"
+    solved = {"problem": QUESTION, "solution": f"\\boxed{{1}}, no, {boxed}"}
+    found = ProblemFile(write(solved, name="solved.jsonl"))[0].answer
+    assert found == "\\fbox{3}"
 
 
 @pytest.mark.parametrize("solution", ["it is 3", "\\boxed{3", "\\boxed{ }", "\\boxed"])

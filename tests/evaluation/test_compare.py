@@ -175,6 +175,31 @@ def test_what_cannot_be_compared_is_refused(evaluated, tmp_path):
         assert not out.exists()
 
 
+def test_evaluations_of_one_name_do_not_overwrite_each_other(
+    evaluated, tmp_path, monkeypatch
+):
+    """The usual folder is called by the last names of both, which others may have."""
+    monkeypatch.chdir(tmp_path)
+    for name in "xyuv":
+        shutil.copytree(evaluated[0], tmp_path / name / "eval")
+    out = tmp_path / "comparisons" / "eval-eval"
+    assert run(compare, "x/eval", "y/eval")[0] == 0
+    before = {file: file.read_bytes() for file in out.iterdir()}
+    for pair in (("u/eval", "v/eval"), ("y/eval", "x/eval")):
+        for words in ((), ("--out", out)):
+            status, output = run(compare, *pair, *words)
+            names = [str(tmp_path / name) for name in ("x/eval", "y/eval", *pair)]
+            said = "the comparison of {} and {}, not of {} and {}: give another folder"
+            assert status == 2 and f"{said.format(*names)} with --out" in output
+            assert {file: file.read_bytes() for file in out.iterdir()} == before
+    status, output = run(compare, "u/eval", "v/eval", "--out", "other")
+    assert status == 0, output
+    assert run(compare, "x/eval", tmp_path / "y" / "eval")[0] == 0  # the same again
+    (out / "comparison.json").write_text('{"scores": {}}')  # of an earlier version
+    status, output = run(compare, "x/eval", "y/eval")
+    assert status == 2 and "evaluations that it does not name" in output
+
+
 def test_a_folder_that_cannot_be_is_one_line():
     status, output = run(compare, "a", "b", "--out", "a" * 300)
     assert status == 2 and "--out" in output and "File name too long" in output

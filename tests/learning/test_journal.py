@@ -1,17 +1,17 @@
 """What a step leaves is written when the next is under way, and before it is saved."""
 
+import dataclasses
 import types
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import EXPERIMENTS
+from support.updates import update_metrics
 
-from maspo_jax.config import loading
+from maspo_jax.config import DynamicSampling, loading
 from maspo_jax.learning import loop
 from maspo_jax.learning.loop import Journal, StepRecord
-from maspo_jax.objectives import metrics
-from maspo_jax.objectives.tokens import Tokens
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs.metrics_log import Clock
@@ -41,25 +41,23 @@ def run():
     )
 
 
-def record(step, loss=1.0):
+def record(step, loss=1.0, **of_rollout):
     shares = {f"verifier/{outcome}": 0.0 for outcome in OUTCOMES}
     rollout = RewardedRollout(
-        [], "rows", np.zeros((8, 4)), np.zeros(32, bool), [], {"tokens": 9, **shares}
+        [],
+        "rows",
+        np.zeros((8, 4)),
+        np.zeros(32, bool),
+        [],
+        {"tokens": 9, **shares, **of_rollout},
     )
-    ones = jnp.ones((1, 1))
-    tokens = lambda ratio: Tokens(-ones, ones, -ones, jnp.log(ratio * ones), ones, ones)
-    updates = [
-        metrics.UpdateMetrics(
-            loss=jnp.float32(number),
-            grad_norm=jnp.float32(1),
-            update_norm=jnp.float32(1),
-            update_ratio=jnp.float32(1),
-            measured=metrics.measure(tokens(ratio), gate=ones),
-        )
-        for ratio, number in ((1, 1.0), (step + 1, loss))
-    ]
+    updates = [update_metrics(1.0), update_metrics(loss, ratio=step + 1)]
     return StepRecord(
-        step, rollout, {"loss_mask/mean": jnp.float32(1)}, updates, {"sampling": 2.0}
+        step,
+        rollout,
+        {"loss_mask/mean": jnp.float32(1)},
+        updates,
+        {"sampling": 2.0, "evaluating": 90.0},
     )
 
 
@@ -84,6 +82,29 @@ def test_a_step_is_written_one_step_late_and_in_order(run):
         4,
         4.5,
     )
+
+
+def test_measuring_is_no_part_of_what_a_step_costs(run):
+    journal = Journal(run)
+    journal.add(record(1))
+    journal.flush()
+    found = run.log.metrics
+    assert (found["time/step"], found["tokens_per_second"]) == (2.0, 4.5)
+    assert "time/evaluating" not in found
+
+
+def test_groups_that_teach_nothing_in_spite_of_all_rounds_are_said_once(run):
+    sampling = run.experiment.sampling
+    sampling = dataclasses.replace(sampling, dynamic=DynamicSampling(rounds=3))
+    run.experiment = dataclasses.replace(run.experiment, sampling=sampling)
+    notes = []
+    run.display.note = notes.append
+    journal = Journal(run)
+    for step, share in enumerate([1.0, 0.5, 0.25, 1.0], start=1):
+        journal.add(record(step, frac_groups_informative=share))
+    journal.flush()
+    (note,) = notes
+    assert "sampling.dynamic.rounds=3 rounds, step 2 still" in note
 
 
 def test_rows_of_a_step_are_not_kept_beside_those_of_the_next(run):

@@ -20,6 +20,7 @@ from maspo_jax.learning.optimizer import learning_rate
 from maspo_jax.objectives import gates, kl
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rollout.worker import RewardedRollout
+from maspo_jax.runs.display import Display
 from maspo_jax.runs.metrics_log import Clock
 from maspo_jax.types import Rollout, Sequences
 
@@ -66,10 +67,10 @@ class Recorder:
     """A log, checkpoints and a display that remember what they are given."""
 
     def __init__(self):
-        self.lines, self.saved, self.newest = [], [], None
+        self.lines, self.saved, self.newest, self.order = [], [], None, []
 
     def finish(self):
-        pass
+        self.order.append("finish")
 
     def write(self, stage, step, metrics):
         self.lines.append((stage, step, metrics))
@@ -83,9 +84,21 @@ class Recorder:
 
     def save(self, steps, state):
         self.saved.append((steps, state))
+        self.order.append("save")
 
     def of(self, stage):
         return {step: metrics for name, step, metrics in self.lines if name == stage}
+
+
+class Noted:
+    """The update of a learner, noted in an order of events."""
+
+    def __init__(self, update, order):
+        self._update, self._order, self.compile = update, order, update.compile
+
+    def __call__(self, *arguments):
+        self._order.append("update")
+        return self._update(*arguments)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +118,8 @@ def finished():
     assert isinstance(experiment.validation, Validation)
     mesh, recorder = mesh_of(1, 1), Recorder()
     learner = learners.build(experiment, mesh)
+    noted = Noted(learner.update, recorder.order)
+    learner = dataclasses.replace(learner, update=noted)
     state = states.begin(experiment, learner.optimizer, mesh)
     start = jax.device_get(state.policy)
     quiet = lambda *words, **more: None
@@ -160,12 +175,31 @@ def test_what_is_saved_goes_on_behind_its_step(finished):
     assert recorder.of("asked") == {step: {"taken": step} for step in range(3)}
 
 
+def test_nothing_is_learned_before_what_was_saved_is_on_disk(finished):
+    step = ["finish", "update", "update", "save"]
+    assert finished[1].order == step * STEPS
+
+
 def test_every_step_is_measured_with_the_policy_behind_it(finished):
     _, recorder, start = finished
     measured = [numbers["norm"] for numbers in recorder.of("validation").values()]
     assert list(recorder.of("validation")) == [0, 1, 2]
     assert measured[0] == pytest.approx(start.norm.scale[...].sum())
     assert len(set(measured)) == 3
+
+
+def test_processes_that_see_other_checkpoints_are_told_what_to_do(
+    tmp_path, monkeypatch
+):
+    others = lambda rows: np.concatenate([rows, rows + 1])
+    monkeypatch.setattr(distributed.hosts, "all_gather_hosts", others)
+    experiment = loading.load(EXPERIMENTS / "tiny.py")
+    with pytest.raises(ValueError) as caught, Display(quiet=True) as display:
+        loop.train(experiment, tmp_path, None, None, display)
+    assert str(caught.value) == (
+        "the processes of this pod disagree about the checkpoints of this run: let all "
+        f"of them see the same {tmp_path / 'checkpoints'}"
+    )
 
 
 def test_the_reference_is_the_policy_at_the_start_also_of_a_run_that_goes_on(tmp_path):

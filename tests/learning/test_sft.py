@@ -1,16 +1,22 @@
 """Solutions for supervised updates: the phases in order, and on from any position."""
 
+import dataclasses
 import json
+import signal
+import types
 
 import chex
 import numpy as np
 import pytest
-from conftest import EXPERIMENTS
+from conftest import EXPERIMENTS, mesh_of
+from support.updates import update_metrics
 
 from maspo_jax.config import loading
 from maspo_jax.learning import sft
 from maspo_jax.learning.batches import demonstration_batch
 from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.runs.run_folder import Run
+from maspo_jax.storage import WriteError
 
 UPDATES = 60  # of each of the two phases of tiny.py
 
@@ -57,3 +63,88 @@ def test_what_is_asked_and_what_pads_has_no_weight(batches):
     batch = demonstration_batch(rows, token_mean)
     assert (batch.weight[~rows.response_mask] == 0).all()
     np.testing.assert_allclose(batch.weight.sum(), 1, rtol=1e-6)
+
+
+class Checkpoints:
+    """Remembers what it is given. The save of one update fails, when it is asked."""
+
+    newest, age = None, 0.0
+
+    def __init__(self, failing=None):
+        self.saved, self.failing = [], failing
+
+    def save(self, done, state):
+        self.saved.append(done)
+
+    def check(self):
+        if self.failing in self.saved:
+            raise WriteError(f"update {self.failing} could not be written")
+
+    finish = check
+
+
+@pytest.fixture
+def trained(experiment, monkeypatch):
+    """Makes 12 updates that change nothing, a checkpoint every third.
+
+    Returns the options the update was made with, and how many were begun.
+    """
+
+    def trained(checkpoints, losses=None, signals=None, **settings):
+        phase = dataclasses.replace(experiment.sft.phases[0], updates=12)
+        own = dataclasses.replace(
+            experiment.sft, phases=(phase,), checkpoint_every=3, **settings
+        )
+        quiet = lambda *words, **more: None
+        made = types.SimpleNamespace(options=None, updates=0)
+        interrupts = types.SimpleNamespace(requested=0)
+
+        def make_update(*parts, **options):
+            made.options = options
+            return update
+
+        def update(state, batch, method):
+            made.updates += 1
+            interrupts.requested = (signals or {}).get(made.updates, 0)
+            return state, update_metrics((losses or {}).get(made.updates, 1.0)), None
+
+        monkeypatch.setattr(sft, "make_update", make_update)
+        run = Run(
+            dataclasses.replace(experiment, sft=own),
+            None,
+            mesh_of(1, 1),
+            log=types.SimpleNamespace(write=quiet),
+            clock=None,
+            display=types.SimpleNamespace(begin=quiet, stage=quiet, step=quiet),
+            interrupts=interrupts,
+        )
+        made.run = lambda: sft.sft(run, checkpoints)
+        return made
+
+    return trained
+
+
+@pytest.mark.parametrize("asked", [{}, {5: signal.SIGTERM}], ids=["due", "asked"])
+def test_nothing_is_saved_behind_an_update_that_was_not_finite(trained, asked):
+    """However seldom it is shown."""
+    update, checkpoints = 5 if asked else 6, Checkpoints()
+    made = trained(checkpoints, {update: np.nan}, asked)
+    with pytest.raises(FloatingPointError, match=f"at update {update}; nothing was"):
+        made.run()
+    assert checkpoints.saved == [3] and made.updates == update
+
+
+def test_a_save_that_fails_ends_it_with_the_update_that_is_under_way(trained):
+    checkpoints = Checkpoints(failing=6)
+    made = trained(checkpoints)
+    with pytest.raises(WriteError, match="update 6"):
+        made.run()
+    assert made.updates == 7
+
+
+def test_an_update_has_the_microbatches_of_the_settings(trained):
+    checkpoints = Checkpoints()
+    made = trained(checkpoints, microbatches=4)
+    made.run()
+    assert made.options == {"microbatches": 4}
+    assert checkpoints.saved == [3, 6, 9, 12] and made.updates == 12

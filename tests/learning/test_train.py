@@ -14,6 +14,7 @@ from maspo_jax.learning import run as learning_run
 from maspo_jax.rewards import Verdict, grade, is_correct
 from maspo_jax.runs import run_folder
 from maspo_jax.runs.checkpoints import steps_of
+from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.responses import FIELDS
 
 
@@ -277,3 +278,14 @@ def test_every_validation_problem_is_asked(monkeypatch):
     asked = learning_run.measure(experiment, None, None, make_mesh(1))
     source = experiment.validation.source
     assert asked == [source[n] for n in range(experiment.validation.problems)]
+
+
+def test_validation_draws_with_settings_and_keys_of_its_own(monkeypatch):
+    words = ("--validation.temperature", 0.25, "--validation.samples", 3, "--seed", 7)
+    experiment = loading.load(TINY, words)
+    monkeypatch.setattr(learning_run, "accuracy", lambda responder, *rest: responder)
+    responder = learning_run.measure(experiment, None, None, make_mesh(1))
+    decoding = responder.decoding
+    assert (decoding.temperature, decoding.responses, decoding.length) == (0.25, 3, 14)
+    own = lambda purpose: key_for(purpose, 7)
+    assert responder.key == own("evaluation") != own("sampling")

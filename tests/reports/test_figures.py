@@ -18,7 +18,7 @@ def run(tmp_path):
 
     def run(name, level, tokens=None, **record):
         folder = tmp_path / name
-        folder.mkdir()
+        folder.mkdir(parents=True)
         if record:
             record = {"class": "maspo_jax.config:Experiment", **record}
             (folder / "config.json").write_text(json.dumps(record))
@@ -165,6 +165,55 @@ def test_runs_with_another_setting_or_none_known_stay_apart(run):
     assert [setting.name for setting in by_setting(folders)] == list("abcd")
 
 
+def test_a_run_of_other_code_is_no_other_seed(run):
+    one, other = {"ours:Gate": "sha256 0"}, {"ours:Gate": "sha256 1"}
+    folders = [run(f"a_s{n}", 0.1, seed=n, code=one) for n in range(2)]
+    folders.append(run("a_s2", 0.1, seed=2, code=other))
+    assert [setting.name for setting in by_setting(folders)] == [
+        "a_s (2 seeds)",
+        "a_s2",
+    ]
+
+
+def test_runs_of_one_seed_are_no_two_seeds(run):
+    folders = [run(f"a_{n}", 0.1, seed=n % 2) for n in range(3)]
+    settings = by_setting(folders)
+    members = [[folder.name for folder in setting.folders] for setting in settings]
+    assert members == [["a_0", "a_1"], ["a_2"]]
+
+
+@pytest.mark.parametrize("record", [{}, {"seed": 0}])
+def test_a_folder_that_is_named_twice_is_one_run(run, tmp_path, capsys, record):
+    folder = run("a", 0.1, **record)
+    (tmp_path / "b").symlink_to(folder)
+    inside = str(tmp_path / "a" / ".." / "a")
+    for again in (str(folder), str(tmp_path / "b"), inside):
+        (setting,) = by_setting([folder, again])
+        assert (setting.name, setting.folders) == ("a", (folder,))
+        assert command.found([str(folder), again]) == [str(folder)]
+        said = f"warning: {again} is named already, as {folder}: drawn once\n"
+        assert capsys.readouterr().out == said
+
+
+def test_no_two_curves_have_one_name(run):
+    both = [run("x/eval", 0.1), run("y/eval", 0.1), run("other", 0.1)]
+    names = lambda folders: [setting.name for setting in by_setting(folders)]
+    assert names(both) == ["x/eval", "y/eval", "other"]
+    outer = [run(f"{name}/deep/eval", 0.1) for name in "uv"]
+    assert names(outer) == ["u/deep/eval", "v/deep/eval"]
+    long = [run(f"a_name_of_many_{n}_settings_and_more", 0.1) for n in range(2)]
+    numbered = [
+        f"{n}: a_name_of_many_\N{HORIZONTAL ELLIPSIS}ttings_and_more" for n in (1, 2)
+    ]
+    assert names(long) == numbered
+    seeds = [
+        run(f"{name}/s{n}", 0.1, seed=n, steps=len(name))
+        for name in ("p", "qq")
+        for n in range(2)
+    ]
+    assert names(seeds) == ["p/s (2 seeds)", "qq/s (2 seeds)"]
+
+
 def test_the_share_of_few_tokens_is_marked(run, monkeypatch):
     figure = drawing(
         monkeypatch, [run("one", 0.5, tokens=lambda step: 200 - 20 * step)]
@@ -179,6 +228,17 @@ def test_the_share_of_few_tokens_is_marked(run, monkeypatch):
     labels = [text.get_text() for text in many.axes[2].get_legend().get_texts()]
     assert labels == ["share of 1,000 to 9,000 tokens"]
     assert drawing(monkeypatch, [run("old", 0.5)]).axes[2].get_legend() is None
+
+
+def test_a_share_is_of_few_if_it_is_so_in_any_of_the_seeds(run, monkeypatch):
+    counts = {"s0": lambda step: 20, "s1": lambda step: 20 if step == 9 else 200}
+    for names, marked in ((["s0", "s1"], 9), (["s1"], 1)):
+        folders = [
+            run(f"{len(names)}/{name}", 0.5, counts[name], seed=n)
+            for n, name in enumerate(names)
+        ]
+        solid = drawing(monkeypatch, folders).axes[2].lines[0]
+        assert np.isnan(solid.get_ydata()).sum() == marked
 
 
 @pytest.mark.parametrize("lines", [1, 2, 3])

@@ -270,6 +270,42 @@ def test_a_group_of_one_is_not_informative():
     assert not informative(np.array([[1.0]]))
 
 
+def fewer_of(batch, count):
+    """The first groups of a batch, as if no more had been drawn."""
+    rows = slice(count * RESPONSES)
+    return dataclasses.replace(
+        batch,
+        problems=batch.problems[:count],
+        rollout=jax.tree.map(lambda leaf: leaf[rows], batch.rollout),
+        reward=batch.reward[:count],
+        correct=batch.correct[rows],
+        responses=batch.responses[rows],
+        origin=batch.origin[rows],
+        drawn=(count * RESPONSES,),
+    )
+
+
+def test_every_response_counts_alike_in_what_is_said_of_several_draws(
+    drawing, monkeypatch
+):
+    """Whatever the size of its draw: here 8 problems, then 4."""
+    experiment = loading.load(EXPERIMENTS / "tiny_all.py")
+    drawing = dataclasses.replace(drawing, experiment=experiment, mesh=mesh_of(1, 1))
+    mixed = np.tile(np.float32([0, 1, 0, 0]), (PROMPTS, 1))
+    held = mixed.copy()
+    held[:2] = 0
+
+    def rewarded(self, policy, step, attempt=0, count=PROMPTS):
+        metrics = {"reward": 3.0 * attempt, "tokens": 10, "response_length/max": 3}
+        batch = graded(drawing, 100 * attempt, mixed if attempt else held)
+        return dataclasses.replace(fewer_of(batch, count), metrics=metrics)
+
+    monkeypatch.setattr(worker.Worker, "rewarded", rewarded)
+    batch = drawing.collect(None, 1)
+    assert batch.drawn == (8 * RESPONSES, 4 * RESPONSES)
+    assert batch.metrics["reward"] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("count", [8, 4, 2])
 def test_fewer_groups_than_a_batch_fill_it_up(drawing, count):
     """Every row of what was filled finds the response that was drawn for it."""
@@ -277,18 +313,7 @@ def test_fewer_groups_than_a_batch_fill_it_up(drawing, count):
     held, fresh = mixed.copy(), mixed.copy()
     held[[2, 5]], held[7] = 0, 1
     fresh[0] = 0
-    whole = graded(drawing, 100, fresh)
-    rows = slice(count * RESPONSES)
-    fewer = dataclasses.replace(
-        whole,
-        problems=whole.problems[:count],
-        rollout=jax.tree.map(lambda leaf: leaf[rows], whole.rollout),
-        reward=whole.reward[:count],
-        correct=whole.correct[rows],
-        responses=whole.responses[rows],
-        origin=whole.origin[rows],
-        drawn=(count * RESPONSES,),
-    )
+    fewer = fewer_of(graded(drawing, 100, fresh), count)
     filled = drawing.fill(graded(drawing, 0, held), fewer)
     taken = [101, 102, 103][: count - 1]
     origin = [0, 1, 2, 3, 4, 5, 6, 7]

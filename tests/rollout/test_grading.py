@@ -23,6 +23,7 @@ from maspo_jax.rewards.declaration import name_of
 from maspo_jax.rewards.workers.service import Service
 from maspo_jax.rollout.generate import SamplingParams
 from maspo_jax.rollout.grading import (
+    MEMORY,
     InProcessGrader,
     grade_responses,
     make_verifier,
@@ -308,6 +309,18 @@ def test_hostile_responses_cost_no_other_its_reward(monkeypatch, grader, near):
     assert outcomes[3] == outcomes[10] == "error"
     assert outcomes[4:7] == ["correct", near, "wrong"]
     assert outcomes.count("timeout") == 6, "of equal checks, each counts"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_worker_has_the_same_room_however_many_there_are(monkeypatch, workers):
+    """Or their number would decide verdicts."""
+    monkeypatch.setattr(verifiers, "quick_verdict", lambda response, gold: None)
+    service = functools.partial(Service, check="support.faulty_checks:judge")
+    monkeypatch.setattr(verifiers, "Service", service)
+    room = f"room of {MEMORY} bytes"
+    with make_verifier(Grading(workers=workers)) as verifier:
+        (verdict,) = verifier.grade([f"\\boxed{{{room}}}"], ["room"])
+    assert verdict.outcome == "correct"
 
 
 def test_a_tolerance_leaves_the_deadline_of_the_experiment():

@@ -200,9 +200,9 @@ def test_damage_to_any_file_is_noticed(pair, damaged, damage):
     assert len(files) > 10
     for file in files:
         DAMAGES[damage](damaged / "4" / file.relative_to(pair / "4"))
-        assert checkpoints.fault_of(damaged / "4"), file
+        assert checkpoints.damage_of(damaged / "4"), file
         shutil.copy(file, damaged / "4" / file.relative_to(pair / "4"))
-        assert checkpoints.fault_of(damaged / "4") is None, file
+        assert checkpoints.damage_of(damaged / "4") is None, file
 
 
 @pytest.mark.parametrize("part", ["state/d", "state", "position", "."])
@@ -278,7 +278,7 @@ def test_each_process_of_a_pod_reads_its_part(damaged, monkeypatch):
     DAMAGES["one bit"](damaged / "4" / "position" / "metadata")
     for index in range(2):
         monkeypatch.setattr(jax, "process_index", lambda index=index: index)
-        found.append(checksums.damage(damaged / "4"))
+        found.append(checksums.damage_of(damaged / "4"))
     assert sorted(map(bool, found)) == [False, True]
 
 

@@ -2,14 +2,16 @@
 
 import json
 import re
+import types
 
 import numpy as np
 import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from maspo_jax.data.sources import arithmetic
 from maspo_jax.objectives.surrogate import TokenTrace
 from maspo_jax.runs import run_folder
-from maspo_jax.runs.metrics_log import MetricsLog
+from maspo_jax.runs.metrics_log import Clock, MetricsLog
 from maspo_jax.runs.responses import token_fields
 from maspo_jax.types import Sequences, TrainBatch
 
@@ -143,6 +145,45 @@ def test_what_is_done_again_is_said_and_kept_if_it_is_everything(measured_run):
         pass
     assert "steps from 1 on are done again; their metrics are kept in" in notes[0]
     assert measured_run.with_name("metrics.jsonl.before").read_bytes() == before
+
+
+def shown_by_tensorboard(folder):
+    """Returns {step: value} of a stage as TensorBoard shows it.
+
+    It reads the files whose names hold `tfevents`, in their order; a session that
+    starts at a step makes it forget what it has read of that step and later ones.
+    """
+    shown = {}
+    for file in sorted(path for path in folder.iterdir() if "tfevents" in path.name):
+        data = file.read_bytes()
+        while data:  # records: length, checksum, event, checksum
+            size = int.from_bytes(data[:8], "little")
+            event = Event.FromString(data[12 : 12 + size])
+            if event.session_log.status == SessionLog.START:
+                shown = {step: shown[step] for step in shown if step < event.step}
+            for value in event.summary.value:
+                shown[event.step] = value.simple_value
+            data = data[16 + size :]
+    return shown
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_tensorboard_forgets_what_is_done_again_and_nothing_else(measured_run, kept):
+    folder = measured_run.parent
+    shown = lambda: shown_by_tensorboard(folder / "tensorboard" / "reinforcement")
+    assert shown() == {1: 0.25, 2: 0.5, 3: 0.75}
+    with MetricsLog(folder, {"reinforcement": kept}, lambda note: None) as log:
+        log.write("reinforcement", kept + 1, {"reward": 8.0})
+    assert shown() == {step: step / 4 for step in range(1, kept + 1)} | {kept + 1: 8}
+
+
+def test_a_clock_counts_the_seconds_since_it_was_read():
+    clock = Clock(types.SimpleNamespace(stage=lambda name: None))
+    for stages in (["sampling", "grading", "sampling"], ["saving"], []):
+        for stage in stages:
+            with clock(stage):
+                pass
+        assert clock.read().keys() == {*stages}
 
 
 def test_folders_of_stages_are_renamed_once(folder):

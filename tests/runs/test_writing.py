@@ -2,8 +2,12 @@
 
 import errno
 import os
+import pathlib
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 from support.processes import files_of_at_most
 
 from maspo_jax.storage import Appender, WriteError, write_error, write_whole
@@ -28,6 +32,36 @@ def test_a_file_that_cannot_be_replaced_is_as_it_was(tmp_path):
     with files_of_at_most(1000), pytest.raises(WriteError, match="ulimit -f"):
         write_whole(file, "after" * 1000)
     assert file.read_text() == "before" and os.listdir(tmp_path) == ["record.json"]
+
+
+def test_a_file_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Or a machine that goes down would leave an empty one in the place of another."""
+    order, sync, replace = [], os.fsync, pathlib.Path.replace
+
+    def synced(descriptor):
+        order.append(("on disk", os.fstat(descriptor).st_size))
+        sync(descriptor)
+
+    def replaced(file, name):
+        order.append(("named", file.stat().st_size))
+        return replace(file, name)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(pathlib.Path, "replace", replaced)
+    write_whole(tmp_path / "record.json", "whole")
+    assert order == [("on disk", 5), ("named", 5)]
+
+
+def test_a_file_is_written_in_utf_8_whatever_the_locale(tmp_path):
+    code = "import pathlib; from maspo_jax.storage import write_whole"
+    code += f"; write_whole(pathlib.Path({str(tmp_path)!r}, 'text'), '\\u00e9\\u65e5')"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = os.environ | plain | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "text").read_text("utf-8") == "\u00e9\u65e5"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

@@ -4,6 +4,7 @@ import ctypes
 import itertools
 import os
 import pathlib
+import resource
 import signal
 import time
 
@@ -29,6 +30,9 @@ def judge(gold, answer, seconds):
     faults.get(answer, lambda: None)()
     if answer == "process":
         return "correct" if os.getpid() != int(gold) else "wrong"
+    if answer.startswith("room of "):
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return "correct" if limit == int(answer.split()[2]) else "wrong"
     return "correct" if gold == answer else "wrong"
 
 

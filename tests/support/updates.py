@@ -1,10 +1,13 @@
-"""An optimizer and a batch for the tests of one update."""
+"""An optimizer, a batch and metrics for the tests of updates."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
+from maspo_jax.objectives import metrics
 from maspo_jax.objectives.token_weights import token_mean
+from maspo_jax.objectives.tokens import Tokens
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.types import Sequences, TrainBatch
 
@@ -32,4 +35,17 @@ def example_batch(policy):
         old_logprob.astype(np.float32),
         advantage.astype(np.float32),
         np.asarray(token_mean(mask), np.float32),
+    )
+
+
+def update_metrics(loss, ratio=1):
+    """Returns the `UpdateMetrics` of an update of one token, as a step has them."""
+    ones = jnp.ones((1, 1))
+    tokens = Tokens(-ones, ones, -ones, jnp.log(ratio * ones), ones, ones)
+    return metrics.UpdateMetrics(
+        loss=jnp.float32(loss),
+        grad_norm=jnp.float32(1),
+        update_norm=jnp.float32(1),
+        update_ratio=jnp.float32(1),
+        measured=metrics.measure(tokens, gate=ones),
     )

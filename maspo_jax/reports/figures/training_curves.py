@@ -1,5 +1,6 @@
 """Curves over the steps of runs."""
 
+import collections
 import dataclasses
 import json
 import math
@@ -63,30 +64,71 @@ class Setting:
 
 
 def by_setting(folders):
-    """Returns the `Setting`s of runs, in the order of their first one."""
-    groups = {}
+    """Returns the `Setting`s of runs, in the order of their first one.
+
+    A folder that is named twice is one run. Runs of one setting and one seed are
+    repetitions, not seeds: each begins another `Setting`.
+    """
+    groups = {}  # (setting, how many runs of the same seed came before) -> folders
+    once, counts = {}, collections.Counter()
     for folder in folders:
-        groups.setdefault(_settings(folder), []).append(folder)
-    return [Setting(_name(same), tuple(same)) for same in groups.values()]
+        once.setdefault(pathlib.Path(folder).resolve(), folder)
+    for folder in once.values():
+        run = settings, _ = _settings_and_seed(folder)
+        groups.setdefault((settings, counts[run]), []).append(folder)
+        counts[run] += 1
+    groups = list(map(tuple, groups.values()))
+    return list(map(Setting, _names(groups), groups))
 
 
-def _settings(folder):
-    """Returns what a run was begun with but for its seed, as text."""
+def _settings_and_seed(folder):
+    """Returns what a run was begun with but for its seed, as text, and its seed."""
     try:
         record = run_folder.RUN.read(folder)
     except (ValueError, OSError):  # it draws without, but is like no other
-        return str(folder)
-    names = {field.name for field in dataclasses.fields(Experiment)} | {"files"}
-    return json.dumps({name: record.get(name) for name in sorted(names - {"seed"})})
+        return str(pathlib.Path(folder).resolve()), None
+    names = {field.name for field in dataclasses.fields(Experiment)} | {"files", "code"}
+    settings = {name: record.get(name) for name in sorted(names - {"seed"})}
+    return json.dumps(settings), record.get("seed")
 
 
-def _name(folders):
-    """Returns what the legend calls a run, or several that differ in the seed."""
-    names = [pathlib.Path(folder).resolve().name for folder in folders]
+def _names(groups):
+    """Returns what the legend calls groups of runs: no two of them alike.
+
+    Those that would be are called by their outer folders as well, as many as it takes;
+    what is alike even then, shortened, has a number.
+    """
+    names = [_name(group, 1) for group in groups]
+    depth = max(len(_parts(folder)) for group in groups for folder in group)
+    for parts in range(2, depth + 1):
+        for index in _alike(names):
+            names[index] = _name(groups[index], parts)
+    for index in _alike(names):
+        names[index] = f"{index + 1}: {_name(groups[index], 1)}"
+    return names
+
+
+def _alike(names):
+    counts = collections.Counter(names)
+    return [index for index, name in enumerate(names) if counts[name] > 1]
+
+
+def _parts(folder):
+    return pathlib.Path(folder).resolve().parts
+
+
+def _name(folders, parts):
+    """Returns what the legend calls a run, or several that differ in the seed.
+
+    Args:
+        folders: of the runs.
+        parts: how many names of each path to go by, from the innermost.
+    """
+    names = [str(pathlib.Path(*_parts(folder)[-parts:])) for folder in folders]
     if len(names) == 1:
         return shortened(names[0])
-    common = os.path.commonprefix(names).rstrip("0123456789_-. ")
-    common = common.removesuffix("seed").rstrip("_-. ")
+    common = os.path.commonprefix(names).rstrip("0123456789_-./ ")
+    common = common.removesuffix("seed").rstrip("_-./ ")
     if not common:
         gate = run_folder.RUN.read(folders[0]).get("objective", {}).get("gate", {})
         common = str(gate.get("class", names[0])).rpartition(":")[2]

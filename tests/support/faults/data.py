@@ -232,4 +232,25 @@ FAULTS = [
         "for i in range(len(spelled) - words)}",
         (CONTAMINATION,),
     ),
+    Fault(
+        "rows without an answer count among the first problems",
+        "data/sources/file.py",
+        "if len(problems) == first:",
+        "if number == first:",
+        ("data/test_problems.py",),
+    ),
+    Fault(
+        "a box in a box is another answer",
+        "data/sources/golds.py",
+        "        if start < end:  # a box in a box\n            continue\n",
+        "",
+        (SCHEMAS,),
+    ),
+    Fault(
+        "packed rows are padded with the token 0",
+        "data/pipeline.py",
+        "np.where(segment > 0, tokens, tokenizer.pad_token_id).astype(np.int32)",
+        "tokens.astype(np.int32)",
+        (PACKING,),
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Faults of scores, intervals, comparisons and of what an evaluation keeps."""
+"""Faults of scores, intervals, comparisons, pictures, and of what is kept of them."""
 
 from support.faults import Fault
 
@@ -8,7 +8,7 @@ RESULTS, FILES = (
     "evaluation/test_evaluation_results.py",
     "evaluation/test_benchmarks.py",
 )
-DRAWN = "evaluation/test_drawn.py"
+DRAWN, FIGURES = "evaluation/test_drawn.py", "reports/test_figures.py"
 FAULTS = [
     Fault(
         "pass@k draws with replacement",
@@ -180,5 +180,26 @@ FAULTS = [
             "evaluation/test_policies.py::"
             "test_other_parameters_and_another_order_are_seen",
         ),
+    ),
+    Fault(
+        "a share counts as one of many tokens if it is so in any seed",
+        "reports/figures/training_curves.py",
+        "few = (counts < FEW).any(0)",
+        "few = (counts < FEW).all(0)",
+        (FIGURES,),
+    ),
+    Fault(
+        "a run of other code is another seed",
+        "reports/figures/training_curves.py",
+        '| {"files", "code"}',
+        '| {"files"}',
+        (FIGURES,),
+    ),
+    Fault(
+        "a run that is repeated is another seed",
+        "reports/figures/training_curves.py",
+        "        counts[run] += 1\n",
+        "",
+        (FIGURES,),
     ),
 ]

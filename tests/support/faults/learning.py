@@ -5,6 +5,9 @@ from support.faults import Fault
 LEARNER, BATCHES = "learning/test_learner.py", "learning/test_batches.py"
 UPDATE, LOOP = "learning/test_update.py", "learning/test_loop.py"
 OPTIMIZER, SFT = "learning/test_optimizer.py", "learning/test_sft.py"
+VALIDATION = (
+    "learning/test_train.py::test_validation_draws_with_settings_and_keys_of_its_own"
+)
 LAYOUT = f"{UPDATE}::test_layout_does_not_change_the_update"
 FAULTS = [
     Fault(
@@ -171,7 +174,7 @@ FAULTS = [
     Fault(
         "scales and biases decay",
         "learning/optimizer.py",
-        "                mask=decay_mask,\n",
+        "            mask=decay_mask,\n",
         "",
         (OPTIMIZER,),
     ),
@@ -275,5 +278,66 @@ FAULTS = [
         "metrics |= over_updates(updates)",
         "metrics |= over_updates(updates[:1])",
         ("learning/test_journal.py",),
+    ),
+    Fault(
+        "what measuring takes counts for the step",
+        "learning/loop.py",
+        """    seconds.pop("evaluating", None)\n""",
+        "",
+        ("learning/test_journal.py",),
+    ),
+    Fault(
+        "every step warns of groups that teach nothing",
+        "learning/loop.py",
+        "            self._warned = True\n",
+        "",
+        ("learning/test_journal.py",),
+    ),
+    Fault(
+        "a step learns behind what is not on disk yet",
+        "learning/loop.py",
+        "could not be saved\n                checkpoints.finish()",
+        "could not be saved\n                pass",
+        (LOOP,),
+    ),
+    Fault(
+        "validation has the temperature of training",
+        "learning/run.py",
+        "temperature=validation.temperature,",
+        "temperature=experiment.sampling.temperature,",
+        (VALIDATION,),
+    ),
+    Fault(
+        "validation draws with the keys of training",
+        "learning/run.py",
+        'key_for("evaluation", experiment.seed)',
+        'key_for("sampling", experiment.seed)',
+        (VALIDATION,),
+    ),
+    Fault(
+        "a supervised update is saved that nobody looked at",
+        "learning/sft.py",
+        """        if due or showing or asked:
+            shown = looked_at(metrics, done)
+        if showing:
+""",
+        """        if showing:
+            shown = looked_at(metrics, done)
+""",
+        (SFT,),
+    ),
+    Fault(
+        "supervised training goes on behind a save that failed",
+        "learning/sft.py",
+        "        checkpoints.check()\n",
+        "",
+        (SFT,),
+    ),
+    Fault(
+        "supervised updates are made in one piece",
+        "learning/sft.py",
+        "run.mesh, specs, microbatches=parts)",
+        "run.mesh, specs, microbatches=1)",
+        (SFT,),
     ),
 ]

@@ -284,4 +284,18 @@ FAULTS = [
         "first // self.samples, first % self.responses",
         ("rollout/test_batching.py",),
     ),
+    Fault(
+        "several workers have less room each",
+        "rollout/grading.py",
+        "(settings.workers + 1) * MEMORY",
+        "settings.workers * MEMORY",
+        (f"{GRADING}::test_a_worker_has_the_same_room_however_many_there_are",),
+    ),
+    Fault(
+        "draws count alike, however many were drawn",
+        "rollout/worker.py",
+        ", weights=held.drawn))",
+        "))",
+        (COLLECTING,),
+    ),
 ]

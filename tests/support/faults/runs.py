@@ -4,7 +4,7 @@ from support.faults import Fault
 
 CHECKPOINTS, LOG = "runs/test_checkpoints.py", "runs/test_metrics_log.py"
 HISTORY, KEYS = "runs/test_prompt_history.py", "runs/test_keys.py"
-CONFIG = "config/test_config.py"
+CONFIG, FOLDER = "config/test_config.py", "runs/test_run_folder.py"
 FAULTS = [
     Fault(
         "evaluations draw with the keys of training",
@@ -195,5 +195,53 @@ FAULTS = [
         "    folder.rename(unfinished)\n    shutil.rmtree(unfinished)",
         "    shutil.rmtree(folder)",
         (CHECKPOINTS,),
+    ),
+    Fault(
+        "TensorBoard forgets the last step before a checkpoint",
+        "runs/metrics_log.py",
+        "step=self._kept.get(stage, -1) + 1,",
+        "step=self._kept.get(stage, -1),",
+        (LOG,),
+    ),
+    Fault(
+        "TensorBoard does not find its files",
+        "runs/metrics_log.py",
+        'f"events.out.tfevents.{',
+        'f"events.out.{',
+        (LOG,),
+    ),
+    Fault(
+        "a clock adds up the seconds of all steps",
+        "runs/metrics_log.py",
+        "seconds, self._seconds = self._seconds, {}\n        return seconds",
+        "return dict(self._seconds)",
+        (LOG,),
+    ),
+    Fault(
+        "minutes are taken for seconds",
+        "runs/run_folder.py",
+        "checkpoints.age >= 60 * minutes",
+        "checkpoints.age >= minutes",
+        (FOLDER,),
+    ),
+    Fault(
+        "a stage whose folder is gone begins anew",
+        "runs/run_folder.py",
+        """    gone |= any(
+        not place.is_dir() for stage, place in places.items() if stage in logged
+    )
+""",
+        "",
+        (FOLDER,),
+    ),
+    Fault(
+        "of a source that is both, only what is looked at is trained on",
+        "config/validation.py",
+        "seen = count if same else sum(",
+        "seen = sum(",
+        (
+            "config/test_refusals.py::"
+            "test_a_source_that_is_both_is_refused_however_much_of_it_is_looked_at",
+        ),
     ),
 ]
