@@ -71,6 +71,9 @@ def test_more_memory_or_a_reference_policy_count(large):
     objective = Objective(gates.Maspo(), terms=(kl.Penalty(0.1, kl.k3),))
     more = dataclasses.replace(large, objective=objective)
     policy = sizes_of(large.decoder)
+    # Parameters and two moments of a shard, and a whole copy of half the width.
+    held = 3 * policy / 8 + policy / 2
+    assert memory.training_bytes(large, mesh) == pytest.approx(held)
     assert memory.training_bytes(more, mesh) == pytest.approx(
         memory.training_bytes(large, mesh) + policy / 8
     )
