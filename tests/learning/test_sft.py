@@ -1,6 +1,8 @@
 """Solutions for supervised updates: the phases in order, and on from any position."""
 
+import dataclasses
 import json
+import types
 
 import chex
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from conftest import EXPERIMENTS
 
 from maspo_jax.config import loading
+from maspo_jax.distributed import make_mesh
 from maspo_jax.learning import sft
 from maspo_jax.learning.batches import demonstration_batch
 from maspo_jax.objectives.token_weights import token_mean
@@ -57,3 +60,34 @@ def test_what_is_asked_and_what_pads_has_no_weight(batches):
     batch = demonstration_batch(rows, token_mean)
     assert (batch.weight[~rows.response_mask] == 0).all()
     np.testing.assert_allclose(batch.weight.sum(), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings, parts",
+    [
+        ({}, 1),
+        ({"microbatches": 2}, 2),
+        ({"microbatch_tokens": 40}, 1),
+        ({"microbatch_tokens": 39}, 2),
+        ({"microbatch_tokens": 39, "response_length": 4}, 1),
+        ({"microbatch_tokens": 59, "row_length": 30}, 2),
+    ],
+    ids=str,
+)
+def test_microbatches_are_of_so_many_tokens(experiment, monkeypatch, settings, parts):
+    """Of two rows of 6 + 14 tokens on each of eight devices, unless settings differ.
+
+    That parts make the update of the whole is a law of tests/learning/test_update.py.
+    """
+
+    def make_update(*_, microbatches):
+        raise StopIteration(microbatches)
+
+    monkeypatch.setattr(sft, "make_update", make_update)
+    changed = dataclasses.replace(experiment.sft, **settings)
+    run = types.SimpleNamespace(
+        experiment=dataclasses.replace(experiment, sft=changed), mesh=make_mesh()
+    )
+    with pytest.raises(StopIteration) as asked:
+        sft.sft(run, types.SimpleNamespace(newest=None))
+    assert asked.value.value == parts
