@@ -135,11 +135,16 @@ def measured(folder):
 
 def arrays(folder):
     """Returns the bytes of every array of the newest checkpoint, by name."""
+    return {name: value.tobytes() for name, value in restored(folder).items()}
+
+
+def restored(folder):
+    """Returns every array of the newest checkpoint, by name."""
     stage = folder / "checkpoints" / "reinforcement"
     newest = max(int(step.name) for step in stage.iterdir())
     with ocp.StandardCheckpointer() as checkpointer:
-        restored = checkpointer.restore((stage / str(newest) / "state").absolute())
-    return {name: np.asarray(value).tobytes() for name, value in restored.items()}
+        state = checkpointer.restore((stage / str(newest) / "state").absolute())
+    return {name: np.asarray(value) for name, value in state.items()}
 
 
 @pytest.fixture

@@ -230,7 +230,8 @@ def _parts(default):
 def _is_part(field, value):
     """Returns whether what a field holds is no value of a command line."""
     if value is None:
-        return not {*typing.get_args(field.type)} <= {*PLAIN, type(None)}
+        kinds = (typing.get_origin(k) or k for k in typing.get_args(field.type))
+        return not {*kinds} <= {*PLAIN, typing.Literal, type(None)}
     if isinstance(value, tuple):
         return any(map(dataclasses.is_dataclass, value)) or not value
     return dataclasses.is_dataclass(value) or callable(value)

@@ -141,3 +141,16 @@ def test_a_part_that_may_be_none_can_be_left_out(name, word):
 def test_a_gate_cannot_be_left_out():
     with pytest.raises(ValueError, match="--objective.gate off: choose one of Aspo"):
         loading.load(EXPERIMENTS / "tiny.py", ["--objective.gate", "off"])
+
+
+@pytest.mark.parametrize(
+    "option, value", [("compute-dtype", "bfloat16"), ("remat", "dots")]
+)
+def test_a_word_may_be_chosen_where_the_default_is_none(option, value):
+    """`compute_dtype` is None unless it is given: no part that only a file chooses."""
+    words = [f"--policy.{option}", value]
+    experiment = loading.load(EXPERIMENTS / "tiny.py", words)
+    assert getattr(experiment.policy, option.replace("-", "_")) == value
+    with pytest.raises(ValueError, match="float16|minimal"):
+        wrong = "float16" if "dtype" in option else "minimal"
+        loading.load(EXPERIMENTS / "tiny.py", [words[0], wrong])

@@ -12,6 +12,7 @@ from conftest import EXPERIMENTS, mesh_of
 from support.updates import update_metrics
 
 from maspo_jax.config import loading
+from maspo_jax.distributed import make_mesh
 from maspo_jax.learning import sft
 from maspo_jax.learning.batches import demonstration_batch
 from maspo_jax.objectives.token_weights import token_mean
@@ -148,3 +149,34 @@ def test_an_update_has_the_microbatches_of_the_settings(trained):
     made.run()
     assert made.options == {"microbatches": 4}
     assert checkpoints.saved == [3, 6, 9, 12] and made.updates == 12
+
+
+@pytest.mark.parametrize(
+    "settings, parts",
+    [
+        ({}, 1),
+        ({"microbatches": 2}, 2),
+        ({"microbatch_tokens": 40}, 1),
+        ({"microbatch_tokens": 39}, 2),
+        ({"microbatch_tokens": 39, "response_length": 4}, 1),
+        ({"microbatch_tokens": 59, "row_length": 30}, 2),
+    ],
+    ids=str,
+)
+def test_microbatches_are_of_so_many_tokens(experiment, monkeypatch, settings, parts):
+    """Of two rows of 6 + 14 tokens on each of eight devices, unless settings differ.
+
+    That parts make the update of the whole is a law of tests/learning/test_update.py.
+    """
+
+    def make_update(*_, microbatches):
+        raise StopIteration(microbatches)
+
+    monkeypatch.setattr(sft, "make_update", make_update)
+    changed = dataclasses.replace(experiment.sft, **settings)
+    run = types.SimpleNamespace(
+        experiment=dataclasses.replace(experiment, sft=changed), mesh=make_mesh()
+    )
+    with pytest.raises(StopIteration) as asked:
+        sft.sft(run, types.SimpleNamespace(newest=None))
+    assert asked.value.value == parts

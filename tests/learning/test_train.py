@@ -3,13 +3,15 @@
 import json
 import shutil
 
+import jax
 import numpy as np
 import pytest
-from conftest import EXPERIMENTS, TINY, arrays, command, measured
+from conftest import EXPERIMENTS, TINY, arrays, command, measured, restored
 from tensorboardX.proto.event_pb2 import Event
 
 from maspo_jax.config import loading
 from maspo_jax.distributed import make_mesh
+from maspo_jax.evaluation import policies
 from maspo_jax.learning import run as learning_run
 from maspo_jax.rewards import Verdict, grade, is_correct
 from maspo_jax.runs import run_folder
@@ -159,6 +161,36 @@ def test_a_run_goes_on_with_another_layout(finished, tmp_path, monkeypatch):
             expected.pop("step"),
         )
         assert got == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_a_run_of_narrow_moments_goes_on_bit_equal(tmp_path):
+    """With products in bfloat16, too; what only takes memory may change meanwhile."""
+    folder, words = tmp_path / "whole", ["--optimization.moments-dtype", "bfloat16"]
+    words += ["--sft.optimization.moments-dtype", "bfloat16"]
+    words += ["--policy.compute-dtype", "bfloat16"]
+    words += ["--sft.phases.0.updates", 10, "--sft.phases.1.updates", 10]
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 0, output
+    for name, value in restored(folder).items():
+        moment = {"mu", "nu"} & {*name.split("/")}
+        wanted = "bfloat16" if moment else "float32"
+        assert value.dtype.name == wanted or value.dtype.kind == "i", name
+    resumed = tmp_path / "resumed"
+    shutil.copytree(folder, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "reinforcement" / "4")
+    status, output = command(TINY, "--run", resumed, *words)
+    assert status == 0, output
+    assert arrays(resumed) == arrays(folder)
+
+    more = ["--policy.remat", "dots", "--updates.microbatch-tokens", 20]
+    shutil.rmtree(resumed / "checkpoints" / "reinforcement" / "4")
+    status, output = command(TINY, "--run", resumed, *words, *more)
+    assert status == 0, output
+    policy = policies.open_policy(str(resumed), make_mesh()).decoder
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(policy)} == {"float32"}
+    assert policy.config.compute_dtype == "bfloat16"
+    status, output = command(TINY, "--run", resumed, *words[2:])
+    assert status == 2 and "optimization.moments_dtype: 'bfloat16' in the run" in output
 
 
 def test_a_finished_run_is_only_shown_again(finished):
