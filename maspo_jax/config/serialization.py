@@ -10,6 +10,7 @@ from maspo_jax.config import legacy
 RESUMABLE = {
     "fsdp",
     "updates.microbatches",
+    "grading.unreadable",  # refuses, and grades nothing
     "grading.workers",
     "checkpoint_every",
     "checkpoint_minutes",
