@@ -15,6 +15,7 @@ RESUMABLE = {
     "policy.remat",
     "updates.microbatches",
     "updates.microbatch_tokens",
+    "grading.unreadable",  # refuses, and grades nothing
     "grading.workers",
     "checkpoint_every",
     "checkpoint_minutes",

@@ -1,6 +1,7 @@
 """Refuses an experiment that cannot run, by the name of the setting at fault."""
 
 import functools
+import inspect
 import types
 import typing
 
@@ -84,6 +85,19 @@ def _check_readable(experiment, refusals):
     for name, source in _sources(experiment, refusals):
         with refusals.of(name):
             pipeline.check_not_empty(source)
+            _check_problem(name, source[0])
+
+
+def _check_problem(name, problem):
+    """Refuses what is read of a source if it is no problem."""
+    lacking = [
+        each for each in ("id", "question", "answer") if not hasattr(problem, each)
+    ]
+    if lacking:
+        raise ValueError(
+            f"{name}: its first item is {problem!r:.60}, which has no "
+            f"{', '.join(lacking)}; it must be a data.sources.Problem"
+        )
 
 
 def _rules(experiment, devices, hosts):
@@ -100,13 +114,14 @@ def _rules(experiment, devices, hosts):
     yield ("sampling", "objective"), _check_group
     yield ("validation.samples", "validation.temperature"), _check_greedy_samples
     yield ("validation.problems", "validation.source"), _check_validation_problems
-    prompts = experiment.sampling.prompts
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
     yield ("fsdp", "tensor"), lambda _: _check_fsdp(experiment, devices)
     yield (
         ("sampling.prompts",),
-        lambda _: _divides("sampling.prompts", prompts, "devices", devices),
+        lambda _: _divides(
+            "sampling.prompts", experiment.sampling.prompts, "devices", devices
+        ),
     )
     yield (
         ("sampling.prompts", "sampling.wave"),
@@ -158,11 +173,21 @@ def _graded_sources(experiment, refusals):
 
 def _check_type(name, field, value):
     """Refuses a value, in any part of an experiment, that is not what a field says."""
-    kind = field.type
+    _check_kind(name, field.type, value)
+
+
+def _check_kind(name, kind, value):
     if typing.get_origin(kind) is typing.Literal:
         if value not in typing.get_args(kind):
             choices = ", ".join(typing.get_args(kind))
             raise ValueError(f"{name}={value!r}: choose one of {choices}")
+    elif typing.get_origin(kind) is tuple and typing.get_args(kind)[1:] == (...,):
+        if not isinstance(value, tuple | list):
+            raise ValueError(f"{name}={value!r}: must be of type tuple")
+        for place, each in enumerate(value):
+            _check_kind(f"{name}.{place}", typing.get_args(kind)[0], each)
+    elif getattr(kind, "_is_protocol", False):
+        _check_members(name, kind, value)
     elif _is_class(kind):
         wanted = int | float if kind is float else kind
         if not isinstance(value, wanted) or (
@@ -172,9 +197,35 @@ def _check_type(name, field, value):
             raise ValueError(f"{name}={value!r}: must be of type {' or '.join(names)}")
 
 
+def _check_members(name, protocol, value):
+    """Refuses what lacks a method or an attribute of a protocol."""
+    if isinstance(value, type):
+        raise ValueError(f"{name}={value.__name__}: is a class; call it")
+    members = [
+        member
+        for member in vars(protocol)
+        if not member.startswith("_") or member in ("__len__", "__getitem__")
+    ]
+    lacking = [member for member in members if not _has(value, member)]
+    if lacking:
+        raise ValueError(
+            f"{name}={value!r:.60}: must be a {protocol.__name__}, and has no "
+            f"{', '.join(lacking)}"
+        )
+
+
+def _has(value, member):
+    """Returns whether an object has a member; a property is not asked."""
+    if member.startswith("__"):
+        return hasattr(type(value), member)
+    missing = object()
+    found = inspect.getattr_static(value, member, missing) is not missing
+    return found or hasattr(value, member)
+
+
 def _is_class(kind):
     """Returns whether `isinstance` decides a type; it does not for a protocol."""
-    if kind is typing.Any or getattr(kind, "_is_protocol", False):
+    if kind is typing.Any:
         return False
     return isinstance(kind, type | types.UnionType)
 
@@ -304,13 +355,14 @@ def check_vocabulary(rows, tokenizer):
         )
 
 
-def check_problems(experiment, refusals):
+def check_problems(experiment, refusals, begun=False):
     """Collects what is wrong with the problems of an experiment.
 
     Args:
         experiment: the `Experiment`.
         refusals: the `Refusals` that collect it; what they hold already is not looked
             at again.
+        begun: whether a run goes on: what it cannot change any more is said alone.
 
     Returns:
         What else was found, in lines.
@@ -324,7 +376,7 @@ def check_problems(experiment, refusals):
                 remarks += _check_answers(experiment.grading, name, source)
     if refusals.unaffected("train_set", "validation.source", "validation.problems"):
         with refusals.of():
-            remarks += _check_held_out(experiment)
+            remarks += _check_held_out(experiment, begun)
     return remarks
 
 
@@ -399,7 +451,7 @@ def _check_answers(grading, name, source):
     return [line]
 
 
-def _check_held_out(experiment):
+def _check_held_out(experiment, begun):
     """Refuses to measure a policy on nothing but problems that it is trained on.
 
     Questions are the same if they differ in white space and case only. Of a uniform
@@ -413,7 +465,7 @@ def _check_held_out(experiment):
     trained = set(map(_spelled, problems_to_check(experiment.train_set)))
     same = source == experiment.train_set
     seen = count if same else sum(question in trained for question in questions)
-    if seen == count:
+    if seen == count and not begun:
         raise ValueError(
             f"validation.source: all of its {count} problems stand in train_set, so "
             "that it would measure what was learned by heart. Give other problems, or "

@@ -102,7 +102,8 @@ def check_experiment(experiment, folder):
             ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
-            remarks = validation.check_problems(experiment, refusals)
+            begun = pathlib.Path(folder, run_folder.RUN.record).is_file()
+            remarks = validation.check_problems(experiment, refusals, begun)
             with refusals.of():
                 results_folder(folder, "--run")
         made_of = run_folder.record(experiment)

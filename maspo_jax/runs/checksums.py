@@ -54,7 +54,7 @@ def _text(files, size):
 
 
 def _read(folder):
-    """Returns {name: {"bytes", "crc32"}} of what was summed up, and a chunk's bytes."""
+    """Returns {name: {"bytes", "crc32"}} of files, and the bytes of a chunk."""
     text = (folder / FILE).read_text("utf-8")
     record = json.loads(text)
     files, size = record["files"], record["chunk_bytes"]

@@ -52,8 +52,8 @@ def opened(folder, experiment, accept_code_changes=False):
                 changed = []
             now = {name: settings[name] for name in settings if name != "code"}
             RUN.refuse(folder, serialization.differences(now, before) + changed)
-            rename_stages(folder)
             check_checkpoints(folder, before)
+            rename_stages(folder)
         return settings
 
     with RUN.opened(folder, settle):
@@ -98,7 +98,7 @@ def check_checkpoints(folder, before):
         ValueError: the checkpoints are gone; the message says what can be done.
     """
     folder = pathlib.Path(folder)
-    places = {stage: folder / "checkpoints" / stage for stage in STAGES}
+    places = {stage: _place(folder / "checkpoints", stage) for stage in STAGES}
     logged = steps_logged(folder)
     if not logged or steps_of(places["reinforcement"]):
         return
@@ -118,6 +118,13 @@ def check_checkpoints(folder, before):
             "nothing to go on from. Put checkpoints/ back, give another folder with "
             f"--run, or remove {folder} to start over"
         )
+
+
+def _place(room, stage):
+    """Returns where a stage lies, be it under the name it had in an earlier version."""
+    earlier = [room / old for old, now in RENAMED_STAGES.items() if now == stage]
+    there = [path for path in (room / stage, *earlier) if path.is_dir()]
+    return there[0] if there else room / stage
 
 
 def record(experiment):

@@ -85,6 +85,18 @@ def test_it_goes_on(old_run):
     assert "sft" in record and "warm_up" not in record
 
 
+def test_one_that_is_refused_is_left_as_it_was(old_run):
+    everything = lambda: sorted(
+        (path, path.is_file() and path.read_bytes()) for path in old_run.rglob("*")
+    )
+    shutil.rmtree(old_run / "checkpoints" / "reinforcement")
+    before = everything()
+    assert any(path.name == "warm_up" for path, _ in before)
+    status, output = command(TINY, *WORDS, "--steps", 3, "--run", old_run)
+    assert status == 2 and "has lost its checkpoints" in output, output
+    assert everything() == before
+
+
 def test_it_is_refused_with_another_setting_by_its_name_of_today(old_run):
     words = ["--objective.gate.alpha", 0.5, "--validation.every", 1]
     status, output = command(TINY, *WORDS, *words, "--run", old_run)

@@ -6,14 +6,20 @@ import pytest
 import tokenizers
 from conftest import EXPERIMENTS, TINY, command
 
-from maspo_jax.config import loading
-from maspo_jax.config.validation import check_grader, check_vocabulary
+from maspo_jax.config import Experiment, Phase, Validation, loading
+from maspo_jax.config.validation import (
+    _check_type,
+    check_grader,
+    check_vocabulary,
+)
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.tokenizer import ByteTokenizer, FileTokenizer
 from maspo_jax.data.sources import Problem
 from maspo_jax.data.sources.problem import SAMPLE_OF_UNIFORM
 from maspo_jax.learning.run import check_experiment
 from maspo_jax.refusals import Refusals, Refused
+
+EXPERIMENT = loading.load(TINY)
 
 
 def refusal(path, *words):
@@ -431,3 +437,73 @@ def test_what_was_found_is_said_beside_an_error_of_another_kind():
                 raise ValueError("steps=-1")
             raise TypeError("of a source")
     assert "steps=-1" in caught.value.__notes__[0]
+
+
+class Untyped:
+    """Has the length of a source, and no problems."""
+
+    def __len__(self):
+        return 4
+
+
+NONE_OF_IT = {
+    "sampling=None": "sampling=None: must be of type Sampling",
+    "updates=None": "updates=None: must be of type Updates",
+    "validation=None": "validation=None: must be of type Validation",
+    "train_set=None": "train_set=None: must be a Source, and has no __len__, __get",
+    "train_set=5": "train_set=5: must be a Source",
+    "train_set=Untyped()": "must be a Source, and has no __getitem__",
+    "train_set=Problem": "train_set=Problem: is a class; call it",
+    "train_set=[1, 2]": "train_set: its first item is 1, which has no id, question, a",
+    "tokenizer=3": "tokenizer=3: must be a Tokenizer, and has no size, eos_token_id",
+    "tokenizer=None": "tokenizer=None: must be a Tokenizer",
+    "tokenizer=ByteTokenizer": "tokenizer=ByteTokenizer: is a class; call it",
+    "validation=Validation(None)": "validation.source=None: must be a Source",
+    "validation=Validation(5)": "validation.source=5: must be a Source",
+    "template=None": "template=None: must be of type Template or ChatTemplate",
+    "grading=None": "grading=None: must be of type Grading",
+    "optimization=None": "optimization=None: must be of type Optimization",
+    "sft=5": "sft=5: must be of type Sft or NoneType",
+    "sft=phased(5)": "sft.phases=5: must be of type tuple",
+    "sft=phased((5,))": "sft.phases.0=5: must be of type Phase",
+    "sft=phased((Phase(5, 1),))": "sft.phases.0.source=5: must be a Source",
+}
+
+
+@pytest.mark.parametrize("change", NONE_OF_IT)
+def test_what_is_none_of_it_is_refused_by_name_beside_the_rest(change):
+    there = {
+        "Untyped": Untyped,
+        "Problem": Problem,
+        "ByteTokenizer": ByteTokenizer,
+        "Phase": Phase,
+        "Validation": Validation,
+        "phased": lambda phases: dataclasses.replace(EXPERIMENT.sft, phases=phases),
+    }
+    changed = eval(f"dict({change})", there)
+    with pytest.raises(ValueError) as caught:
+        check_experiment(dataclasses.replace(EXPERIMENT, seed=-1, **changed), "run")
+    assert isinstance(caught.value, Refused), caught.value
+    assert any("seed=-1: must lie" in reason for reason in caught.value.reasons)
+    assert any(NONE_OF_IT[change] in reason for reason in caught.value.reasons)
+    assert len(caught.value.reasons) == 2, caught.value
+
+
+def test_a_tokenizer_that_passes_on_what_is_asked_of_it_will_do():
+    class Passes:
+        def __getattr__(self, name):
+            return getattr(EXPERIMENT.tokenizer, name)
+
+    field = Experiment.__dataclass_fields__["tokenizer"]
+    _check_type("tokenizer", field, Passes())
+
+
+def test_a_run_that_is_measured_on_what_it_learns_goes_on_and_says_it(tmp_path):
+    """It was begun by a version that did not look; it cannot change that any more."""
+    same = dataclasses.replace(EXPERIMENT.validation, source=EXPERIMENT.train_set)
+    experiment = dataclasses.replace(EXPERIMENT, validation=same)
+    with pytest.raises(ValueError, match="all of its 12 problems stand in train_set"):
+        check_experiment(experiment, tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    said = check_experiment(experiment, tmp_path)[-1]
+    assert said.startswith("warning: 12 of the 12 problems of validation.source")

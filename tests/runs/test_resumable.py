@@ -12,6 +12,7 @@ from maspo_jax.settings import settings_in
 # Names of settings that may differ: all else is refused.
 FREE = {
     *("fsdp", "tensor", "checkpoint_every", "rollouts_every", "grading.workers"),
+    "grading.unreadable",
     *("updates.microbatches", "sft.checkpoint_every", "sft.microbatches"),
     "sampling.wave",
 }
