@@ -74,7 +74,7 @@ def load(path, overrides=()):
     Args:
         path: a Python file with an `Experiment` named `experiment`. Its folder is
             on the import path while it runs, as for a script.
-        overrides: command-line words, see `overridden`.
+        overrides: command-line words, such as ["--objective.gate.alpha", "0.5"].
 
     Raises:
         ValueError, OSError: the file is none, does not run or has no experiment, or a
@@ -157,7 +157,7 @@ def _fault(path, error):
     return f"{path} does not run: {type(error).__name__} in line {line}: {error}"
 
 
-def overridden(default, words, prog):
+def _overridden(default, words, prog, refusals):
     """Returns a dataclass with leaves changed as words of a command line say.
 
     Args:
@@ -167,17 +167,10 @@ def overridden(default, words, prog):
             chooses another gate by its name, and `--sft off` leaves out a part that
             may be None. `--help` ends the program with a page of all options.
         prog: the command before the words.
-
-    Raises:
-        ValueError: an option that is not there, with the closest that is, or a value
-            that does not fit.
+        refusals: the `Refusals` that collect what is wrong with words: an option that
+            is not there, with the closest that is, or a value that does not fit. The
+            others are taken.
     """
-    with Refusals() as refusals:
-        return _overridden(default, words, prog, refusals)
-
-
-def _overridden(default, words, prog, refusals):
-    """As `overridden`, but collects what is wrong with words, and takes the others."""
     words = [str(word) for word in words]
     default, words = _with_parts(default, words, refusals)
     named = _with_functions(default, _Named)

@@ -14,27 +14,11 @@ from maspo_jax.data.sources.problem import problems_to_check
 from maspo_jax.models import attention
 from maspo_jax.models.sharding import check_tensor
 from maspo_jax.objectives import validation
-from maspo_jax.refusals import Refusals
 from maspo_jax.rewards import declaration, golds, graders
 from maspo_jax.settings import check_setting, settings_in
 
 PATIENCE = 10.0  # seconds for one response, of a grader that has no deadline
 PADDING = 1024  # rows of an embedding that stand for no token, at most
-
-
-def validate(experiment, devices, hosts=1):
-    """Refuses an experiment that cannot run on so many devices, before compiling.
-
-    Args:
-        experiment: the `Experiment`.
-        devices: how many there are.
-        hosts: processes that have as many of them each.
-
-    Raises:
-        ValueError, OSError: why; a `Refused` if there are several reasons.
-    """
-    with Refusals() as refusals:
-        check_settings(experiment, devices, refusals, hosts)
 
 
 def check_settings(experiment, devices, refusals, hosts=1):

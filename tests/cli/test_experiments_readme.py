@@ -14,14 +14,25 @@ import pytest
 from laws import test_gate_nature
 from laws.test_gate_nature import Nature
 from support.members import random_batch
+from support.settings import validate
 
-from maspo_jax.config import loading, validation
+from maspo_jax.config import loading
 from maspo_jax.objectives import advantages, kl, terms
 from maspo_jax.objectives.advantages import PromptStats
 
 FOLDER = pathlib.Path(__file__).parents[2] / "experiments"
 MORE = ("likelihood", "discounted", "above_last_visit")
-NAMES = ("arithmetic", "log_gaussian", *MORE)
+NAMES = ("arithmetic", "log_gaussian", "my_method", "with_terms", *MORE)
+WITH_TERMS = """
+import dataclasses
+from likelihood import Likelihood
+from my_method import experiment
+from maspo_jax.objectives import kl
+
+terms = (Likelihood(), kl.Penalty(0.001, kl.k3))
+objective = dataclasses.replace(experiment.objective, terms=terms)
+experiment = dataclasses.replace(experiment, objective=objective)
+"""
 
 
 @pytest.fixture
@@ -46,7 +57,7 @@ def printed(tmp_path, monkeypatch):
 def test_the_example_is_a_method(printed):
     words = ["--objective.gate.width", "0.3"]
     experiment = loading.load(printed / "my_method.py", words)
-    validation.validate(experiment, 1)
+    validate(experiment, 1)
     gate = experiment.objective.gate
     assert gate.width == 0.3
     log_ratio = jnp.array([0.0, 0.3, -0.3])
@@ -75,7 +86,7 @@ def test_its_row_holds(printed):
 def test_its_settings_are_checked_like_any_other(printed):
     experiment = loading.load(printed / "my_method.py", ["--objective.gate.width", "0"])
     with pytest.raises(ValueError, match="objective.gate.width=0.0"):
-        validation.validate(experiment, 1)
+        validate(experiment, 1)
 
 
 def with_parts(printed, **parts):
@@ -87,10 +98,10 @@ def with_parts(printed, **parts):
 
 def test_the_example_of_a_term_is_a_term(printed):
     mine = importlib.import_module("likelihood").Likelihood()
-    experiment = with_parts(printed, terms=(mine, kl.Penalty(0.001, kl.k3)))
+    (printed / "with_terms.py").write_text(WITH_TERMS)
     words = ["--objective.terms.0.coefficient", "0.05"]
-    changed = loading.overridden(experiment, words, "test")
-    validation.validate(changed, 1)
+    changed = loading.load(printed / "with_terms.py", words)
+    validate(changed, 1)
     assert changed.objective.terms[0] == mine.replace(coefficient=0.05)
     assert changed.objective.terms[1] == kl.Penalty(0.001, kl.k3)
     assert changed.objective.needs == {"reference_logprob"}
@@ -103,12 +114,12 @@ def test_the_example_of_a_term_is_a_term(printed):
 def test_its_coefficient_is_checked_like_any_other(printed):
     mine = importlib.import_module("likelihood").Likelihood(-1.0)
     with pytest.raises(ValueError, match="objective.terms.0.coefficient=-1.0"):
-        validation.validate(with_parts(printed, terms=(mine,)), 1)
+        validate(with_parts(printed, terms=(mine,)), 1)
 
 
 def test_the_example_of_an_advantage_gives_each_token_its_own(printed):
     discounted = importlib.import_module("discounted").discounted
-    validation.validate(with_parts(printed, advantage=discounted), 1)
+    validate(with_parts(printed, advantage=discounted), 1)
     mask = np.array([[True] * 3, [True, False, False]])
     found = discounted(jnp.array([[1.0, 0.0]]), mask)
     expected = 0.5 * np.array([[0.99**2, 0.99, 1], [-1, 0, 0]])
@@ -118,7 +129,7 @@ def test_the_example_of_an_advantage_gives_each_token_its_own(printed):
 def test_the_example_that_remembers_is_given_what_it_left(printed):
     mine = importlib.import_module("above_last_visit").above_last_visit
     experiment = with_parts(printed, advantage=mine)
-    validation.validate(experiment, 1)
+    validate(experiment, 1)
     assert experiment.objective.needs == {"prompt_stats"}
     compare = jax.jit(advantages.with_stats(mine))
     mask, stats = np.ones((4, 2), bool), PromptStats(*jnp.zeros((3, 2)))

@@ -6,9 +6,10 @@ import re
 import pytest
 from conftest import ROOT
 from support.hollow import write_hollow
+from support.settings import validate
 
 from maspo_jax import hub
-from maspo_jax.config import loading, serialization, validation
+from maspo_jax.config import loading, serialization
 from maspo_jax.data.prompts import tokenizer_files
 from maspo_jax.data.sources import arithmetic
 from maspo_jax.models import presets
@@ -91,7 +92,7 @@ def test_every_run_is_valid_and_comes_back_from_its_record(experiment, path):
     loaded = experiment(path)
     pod = ["--fsdp", "8", "--updates.microbatches", "4"]
     for devices, words in ((1, []), (8, ["--fsdp", "8"]), (64, pod)):
-        validation.validate(experiment(path, words), devices)
+        validate(experiment(path, words), devices)
     record = json.loads(json.dumps(serialization.to_json(loaded)))
     assert serialization.from_json(record) == loaded
     assert loaded.decoder == SIZES[parts_of(path)[1]][1]

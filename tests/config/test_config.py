@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import struct
 from support.members import every_gate
+from support.settings import validate
 
 from maspo_jax import config
 from maspo_jax.config import (
@@ -19,7 +20,6 @@ from maspo_jax.config import (
     OverlongPenalty,
     loading,
     serialization,
-    validation,
 )
 from maspo_jax.objectives import advantages, gates, kl, token_weights
 from maspo_jax.objectives.advantages import EntropyAdvantage, group_normalized, raw
@@ -56,7 +56,7 @@ def differences(mine, theirs):
 def test_every_experiment_can_run_on_one_and_on_eight_devices(path):
     experiment = loading.load(path)
     for devices in (1, 8):
-        validation.validate(experiment, devices)
+        validate(experiment, devices)
 
 
 @every_experiment
@@ -148,12 +148,12 @@ def test_annotations_of_an_experiment_file_may_be_text(tmp_path):
 )
 def test_values_of_another_type_are_refused_by_name(experiment, change, message):
     with pytest.raises(ValueError, match=message):
-        validation.validate(dataclasses.replace(experiment, **change), 1)
+        validate(dataclasses.replace(experiment, **change), 1)
 
 
 def test_whole_numbers_are_numbers(experiment):
     optimization = config.Optimization(1, max_grad_norm=1)
-    validation.validate(dataclasses.replace(experiment, optimization=optimization), 1)
+    validate(dataclasses.replace(experiment, optimization=optimization), 1)
 
 
 def test_another_class_is_another_experiment():
@@ -207,14 +207,14 @@ def test_what_cannot_be_written_is_refused():
 def test_bad_settings_of_a_gate_are_refused_by_name(experiment, gate, message):
     objective = dataclasses.replace(experiment.objective, gate=gate)
     with pytest.raises(ValueError, match=message):
-        validation.validate(dataclasses.replace(experiment, objective=objective), 1)
+        validate(dataclasses.replace(experiment, objective=objective), 1)
 
 
 @every_gate
 def test_every_gate_survives_the_record_of_a_run(experiment, gate):
     objective = dataclasses.replace(experiment.objective, gate=gate)
     mine = dataclasses.replace(experiment, objective=objective)
-    validation.validate(mine, 1)
+    validate(mine, 1)
     text = json.dumps(serialization.to_json(mine))
     assert serialization.from_json(json.loads(text)) == mine
 
@@ -412,7 +412,7 @@ def asking(kind, name="reference_logprob"):
 def test_objectives_that_do_not_fit_are_refused(experiment, change, message):
     objective = dataclasses.replace(experiment.objective, **change)
     with pytest.raises(ValueError, match=message):
-        validation.validate(dataclasses.replace(experiment, objective=objective), 1)
+        validate(dataclasses.replace(experiment, objective=objective), 1)
 
 
 def with_one_response(experiment, dynamic=None, **objective):
@@ -430,10 +430,10 @@ def with_one_response(experiment, dynamic=None, **objective):
     ],
 )
 def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
-    validation.validate(with_one_response(experiment, **rule), 1)
+    validate(with_one_response(experiment, **rule), 1)
     with pytest.raises(ValueError, match="sampling.dynamic looks for groups"):
         one = with_one_response(experiment, DynamicSampling(), **rule)
-        validation.validate(one, 1)
+        validate(one, 1)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_advantages_without_a_group_learn_from_one_response(experiment, rule):
 )
 def test_others_compare_at_least_two(experiment, rule):
     with pytest.raises(ValueError, match="take at least 2"):
-        validation.validate(with_one_response(experiment, **rule), 1)
+        validate(with_one_response(experiment, **rule), 1)
 
 
 PAGES = [
@@ -497,7 +497,7 @@ def test_every_part_survives_the_record_and_the_command_line():
     objective = mine.objective
     off = [name for name, part in vars(objective).items() if part is None]
     assert off == [] and len(objective.terms) == 3 and mine.sampling.dynamic
-    validation.validate(mine, 1)
+    validate(mine, 1)
     assert (
         serialization.from_json(json.loads(json.dumps(serialization.to_json(mine))))
         == mine
@@ -515,7 +515,7 @@ def test_every_part_survives_the_record_and_the_command_line():
     }
     flat = [word for pair in words.items() for word in pair if word]
     changed = loading.load(ROOT / "tests" / "experiments" / "tiny_all.py", flat)
-    validation.validate(changed, 1)
+    validate(changed, 1)
     lines = differences(changed, mine)
     assert len(lines) == len(words), lines
     assert method_of(changed.objective).terms[0] == kl.Penalty(0.25, kl.k3)

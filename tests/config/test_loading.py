@@ -6,9 +6,9 @@ import sys
 
 import pytest
 from conftest import EXPERIMENTS
+from support.settings import validate
 
 from maspo_jax.config import loading, serialization
-from maspo_jax.config.validation import validate
 
 BASE = f"""
 import dataclasses, sys
