@@ -67,6 +67,13 @@ def found(names):
                         f"{name} has no metrics.jsonl: nothing was run there, nor in "
                         "a folder of it; give a run, or a folder of runs"
                     )
+        for run in runs:
+            with refusals.of():
+                if not pathlib.Path(run, "metrics.jsonl").stat().st_size:
+                    raise ValueError(
+                        f"{run}/metrics.jsonl is empty: nothing was measured yet, or "
+                        "it was emptied; leave this run out"
+                    )
     once = {}
     for run in runs:
         place = pathlib.Path(run).resolve()

@@ -18,6 +18,11 @@ from maspo_jax.rewards import declaration, golds, graders
 from maspo_jax.settings import check_setting, settings_in
 
 PATIENCE = 10.0  # seconds for one response, of a grader that has no deadline
+RETURNS = (
+    "return a rewards.Verdict, a bool or a finite number for any response, whatever a "
+    "policy writes"
+)
+REMEDY = {TimeoutError: "a run waits for every response: make it faster"}
 PADDING = 1024  # rows of an embedding that stand for no token, at most
 
 
@@ -530,8 +535,7 @@ def _try_grader(grader, name, gold):
             reason = " ".join(f"{type(fault).__name__}: {fault}".split())
             raise ValueError(
                 f"grading.grader={name} fails on response {response!r:.40} to answer "
-                f"{gold!r:.40}: {reason}; return a rewards.Verdict, a bool or a finite "
-                "number for any response"
+                f"{gold!r:.40}: {reason}; {REMEDY.get(type(fault), RETURNS)}"
             ) from fault
 
 

@@ -74,7 +74,8 @@ def train(experiment, folder, verifier, evaluate, display):
             "the checkpoints of this run",
             remedy=f"let all of them see the same {stages}",
         )
-        display.stage("verifying the newest checkpoint")
+        if found != "[] and []":
+            display.stage("verifying the newest checkpoint")
         done = -1 if saved.newest is None else saved.newest
         # What is measured before the first step is measured again.
         kept = {"reinforcement": done, "validation": done or -1}

@@ -11,10 +11,9 @@ from maspo_jax.learning.update import make_update
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import sft_loss
 from maspo_jax.objectives.token_weights import token_mean
-from maspo_jax.runs.metrics_log import refuse_non_finite
+from maspo_jax.runs.metrics_log import SFT_EVERY, refuse_non_finite
 from maspo_jax.runs.state import RunState
 
-SHOWN_EVERY = 10  # updates
 START = {"phase": 0, "taken": 0, "stream": None}
 
 
@@ -59,7 +58,7 @@ def sft(run, checkpoints):
         reached = RunState(state, position, policy_version=done)
         every, last = settings.checkpoint_every, done == total
         due = run.save_is_due(checkpoints, done, every, last)
-        showing = done % SHOWN_EVERY == 0 or last
+        showing = done % SFT_EVERY == 0 or last
         asked = run.interrupts.requested  # once: what is saved was looked at
         if due or showing or asked:
             shown = looked_at(metrics, done)

@@ -20,6 +20,7 @@ from maspo_jax.storage import Appender, keep_aside, write_whole, writing
 FILE = "metrics.jsonl"
 
 # What stages were called in runs of earlier versions.
+SFT_EVERY = 10  # updates of supervised training between two lines, and at its end
 RENAMED_STAGES = {"warm_up": "sft", "held_out": "validation"}
 
 
@@ -152,10 +153,7 @@ class MetricsLog:
         if again:
             aside = keep_aside(path, "before").name if done < 0 else None
             as_it_was = f"; their metrics are kept in {aside}" if aside else ""
-            self._note(
-                f"no whole checkpoint lies behind step {again[-1]}: steps from "
-                f"{again[0]} on are done again{as_it_was}"
-            )
+            self._note(f"steps from {again[0]} on are done again{as_it_was}")
         write_whole(path, "".join(map(_line, kept)))
         return Appender(path)
 
@@ -170,7 +168,7 @@ class MetricsLog:
             span = f"from {missing[0]} to {missing[-1]}" if missing[1:] else missing[0]
             return f"{len(missing)} of {done} steps ({span})"
         sft = self._kept.get("sft", 0)
-        if 0 < sft < math.inf and not steps_in("sft"):
+        if SFT_EVERY <= sft < math.inf and not steps_in("sft"):
             return f"{sft} sft updates"
         return None
 

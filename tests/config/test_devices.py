@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 from conftest import EXPERIMENTS
+from support.settings import validate
 
-from maspo_jax.config import loading, validation
+from maspo_jax.config import loading
 
 EXPERIMENT = loading.load(EXPERIMENTS / "tiny.py")
 
@@ -19,7 +20,7 @@ def asking(heads=8, **settings):
 
 @pytest.mark.parametrize("fsdp, tensor", [(1, 1), (8, 1), (2, 2), (1, 4)])
 def test_devices_that_fit(fsdp, tensor):
-    validation.validate(asking(fsdp=fsdp, tensor=tensor), 8, hosts=2)
+    validate(asking(fsdp=fsdp, tensor=tensor), 8, hosts=2)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +36,10 @@ def test_devices_that_fit(fsdp, tensor):
 )
 def test_devices_that_do_not_fit_are_refused(experiment, devices, hosts, message):
     with pytest.raises(ValueError, match=message):
-        validation.validate(experiment, devices, hosts)
+        validate(experiment, devices, hosts)
 
 
 def test_another_way_to_gather_is_refused_by_name():
     sampling = dataclasses.replace(EXPERIMENT.sampling, gather="never")
     with pytest.raises(ValueError, match="sampling.gather='never': choose one of once"):
-        validation.validate(asking(sampling=sampling), 1)
+        validate(asking(sampling=sampling), 1)

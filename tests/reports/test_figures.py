@@ -159,10 +159,13 @@ def test_the_band_reaches_from_the_least_to_the_most(run, monkeypatch):
     assert {*np.round(path.vertices[:, 1], 6)} == {0.2, 0.4}
 
 
-def test_runs_with_another_setting_or_none_known_stay_apart(run):
+def test_runs_with_another_setting_or_none_known_stay_apart(run, caplog):
     folders = [run("a", 0.1), run("b", 0.1), run("c", 0.1, seed=0, steps=1)]
     folders.append(run("d", 0.1, seed=1, steps=2))
     assert [setting.name for setting in by_setting(folders)] == list("abcd")
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and all(line.endswith("like no other") for line in said)
+    assert str(folders[0]) in said[0] and str(folders[1]) in said[1]
 
 
 def test_a_run_of_other_code_is_no_other_seed(run):
@@ -277,3 +280,11 @@ def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path} has no metrics.jsonl")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_has_measured_nothing_is_refused(run, tmp_path, capsys):
+    empty = run("empty", 0.5)
+    (empty / "metrics.jsonl").write_text("")
+    words = [str(run("full", 0.5)), str(empty), "--out", str(tmp_path / "out")]
+    assert command.main(words) == 2
+    assert f"{empty}/metrics.jsonl is empty" in capsys.readouterr().err

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from maspo_jax.models.precision import precision_of
+from maspo_jax.models.remat import ATTENTION
 
 BLOCK = 512  # tokens of a block of queries or keys
 LANES = 128  # of a vector register: what blocks and heads are multiples of
-SAVED = "attention"  # the `checkpoint_name` of what the backward pass reads again
 
 
 def splash(query, key, value, layout, block=BLOCK, interpret=False):
@@ -90,7 +90,7 @@ def _kernel(segments, shared, block, interpret):
     attend = kernels.make_splash_mqa_single_device(
         kernels.MultiHeadMask([kernels.CausalMask((steps, steps))] * shared),
         block_sizes=kernels.BlockSizes(**{f"block_{name}": block for name in names}),
-        residual_checkpoint_name=SAVED,
+        residual_checkpoint_name=ATTENTION,
         interpret=interpret,
     )
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import json
+import logging
 import math
 import os
 import pathlib
@@ -22,6 +23,7 @@ LONGEST = 31  # characters of a name in it
 LINE = 0.2  # inches that a line of the legend takes
 PALE = 0.45  # opacity of what was sampled in training
 FEW = 50  # tokens, of which fewer make a share that jumps
+logger = logging.getLogger(__name__)
 
 
 def draw_learning_curves(folders, path):
@@ -85,7 +87,8 @@ def _settings_and_seed(folder):
     """Returns what a run was begun with but for its seed, as text, and its seed."""
     try:
         record = run_folder.RUN.read(folder)
-    except (ValueError, OSError):  # it draws without, but is like no other
+    except (ValueError, OSError) as error:
+        logger.warning("%s; drawn as a run like no other", error)
         return str(pathlib.Path(folder).resolve()), None
     names = {field.name for field in dataclasses.fields(Experiment)} | {"files", "code"}
     settings = {name: record.get(name) for name in sorted(names - {"seed"})}

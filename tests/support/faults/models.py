@@ -182,7 +182,7 @@ FAULTS = [
     Fault(
         "what the kernel of TPUs computes has no name to be saved by",
         "models/attention/splash.py",
-        "residual_checkpoint_name=SAVED",
+        "residual_checkpoint_name=ATTENTION",
         "residual_checkpoint_name=None",
         (f"{KERNELS}::test_what_is_saved_of_attention_is_not_computed_again",),
     ),
