@@ -18,7 +18,6 @@ import numpy as np
 
 from maspo_jax import distributed
 from maspo_jax.evaluation import responses
-from maspo_jax.rollout.weights import copy_for_sampling
 from maspo_jax.runs.interrupts import Interrupted
 from maspo_jax.runs.responses import response_row
 
@@ -27,7 +26,7 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
     """Draws the responses to a benchmark that its file does not hold yet.
 
     Args:
-        policy: the `Decoder`.
+        policy: the `Decoder`, as `rollout.weights.copy_for_sampling` returns it.
         benchmark: the `Benchmark`.
         responder: the `Responder`; it draws the plan's number of responses.
         plan: the `BatchPlan`.
@@ -40,8 +39,6 @@ def complete(policy, benchmark, responder, plan, path, display, interrupts):
         Interrupted: a signal asked to stop; what was drawn is in the file.
     """
     total = plan.problems * plan.samples
-    gather = responder.decoding.gather
-    policy = copy_for_sampling(policy, responder.mesh, gather)
     with contextlib.ExitStack() as held:
         append, done, right = None, 0, 0
         with distributed.raise_on_all_hosts():

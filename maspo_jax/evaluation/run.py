@@ -73,11 +73,12 @@ def introduce(policy, settings, folder, display):
 
 def draw(policy, evaluation, read, plans, mesh, folder, display):
     """Draws and grades what is missing of the responses to each benchmark."""
+    decoder = copy_for_sampling(policy.decoder, mesh, policy.gather)
     with Interrupts(display) as interrupts:
         for benchmark, plan in zip(read, plans, strict=True):
             with make_verifier(grading_of(policy, benchmark)) as verifier:
                 generate.complete(
-                    policy.decoder,
+                    decoder,
                     benchmark,
                     responder_of(policy, evaluation, benchmark, plan, verifier, mesh),
                     plan,
