@@ -230,7 +230,9 @@ def _parts(default):
 def _is_part(field, value):
     """Returns whether what a field holds is no value of a command line."""
     if value is None:
-        return not {*typing.get_args(field.type)} <= {*PLAIN, type(None)}
+        kinds = typing.get_args(field.type)
+        words = [kind for kind in kinds if typing.get_origin(kind) is typing.Literal]
+        return not {*kinds} <= {*PLAIN, *words, type(None)}
     if isinstance(value, tuple):
         return any(map(dataclasses.is_dataclass, value)) or not value
     return dataclasses.is_dataclass(value) or callable(value)
