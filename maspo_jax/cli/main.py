@@ -11,6 +11,7 @@ COMMANDS = {
     "Training": {
         "train": "trains a policy, or resumes a run",
         "export": "writes a policy as a Hugging Face checkpoint",
+        "plan": "memory and time on machines that are not here, by their compiler",
     },
     "Measuring": {
         "evaluate": "avg@k, pass@k and majority@k of a policy, with intervals",

@@ -51,6 +51,22 @@ def check_settings(experiment, devices, refusals, hosts=1):
             serialization.to_json(experiment)  # or it could not be recorded
 
 
+def check_layout(experiment, devices, refusals, hosts=1):
+    """Collects what so many devices cannot share. Reads no file of the experiment.
+
+    Args:
+        experiment: the `Experiment`; its policy is a `DecoderConfig`.
+        devices: how many there are.
+        refusals: the `Refusals` that collect it.
+        hosts: processes that have as many devices each.
+    """
+    _check_values(experiment, refusals)
+    for reads, rule in _layout_rules(experiment, devices, hosts):
+        if refusals.unaffected(*reads):
+            with refusals.of():
+                rule(experiment)
+
+
 def _check_values(experiment, refusals):
     """Collects values of a wrong type, and numbers outside of their interval."""
     for name, field, part in settings_in(experiment):
@@ -103,6 +119,22 @@ def _rules(experiment, devices, hosts):
     yield ("sampling", "objective"), _check_group
     yield ("validation.samples", "validation.temperature"), _check_greedy_samples
     yield ("validation.problems", "validation.source"), _check_validation_problems
+    yield from _layout_rules(experiment, devices, hosts)
+    yield ("optimization", "updates", "steps"), _check_warmup
+    if experiment.sft:
+        yield (
+            ("sft.batch", "sft.microbatches"),
+            lambda _: _check_sft_batch(experiment.sft, devices),
+        )
+        yield (
+            ("sft", "sampling.prompt_length", "sampling.response_length"),
+            lambda _: _check_sft_tokens(experiment),
+        )
+        yield ("sft.phases", "sft.optimization"), _check_sft_warmup
+
+
+def _layout_rules(experiment, devices, hosts):
+    """Yields those of `_rules` that say what so many devices can share. None reads."""
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
     yield ("fsdp", "tensor"), lambda _: _check_fsdp(experiment, devices)
@@ -129,17 +161,6 @@ def _rules(experiment, devices, hosts):
             experiment.sampling.row_length,
         ),
     )
-    yield ("optimization", "updates", "steps"), _check_warmup
-    if experiment.sft:
-        yield (
-            ("sft.batch", "sft.microbatches"),
-            lambda _: _check_sft_batch(experiment.sft, devices),
-        )
-        yield (
-            ("sft", "sampling.prompt_length", "sampling.response_length"),
-            lambda _: _check_sft_tokens(experiment),
-        )
-        yield ("sft.phases", "sft.optimization"), _check_sft_warmup
 
 
 def _sources(experiment, refusals):

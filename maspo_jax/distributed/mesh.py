@@ -21,24 +21,27 @@ BATCH = jax.P(AXES)
 REPLICATED = jax.P()
 
 
-def make_mesh(fsdp=1, tensor=1):
+def make_mesh(fsdp=1, tensor=1, devices=None):
     """Returns the mesh over all devices.
 
     Args:
         fsdp: devices, or groups of `tensor` devices, that share one policy.
         tensor: devices of one process that share the rows they draw.
+        devices: a list of those to take; None for all that JAX sees.
 
     Raises:
         ValueError: the number of devices is not a multiple.
     """
-    devices, own = jax.device_count(), jax.local_device_count()
+    devices = jax.devices() if devices is None else devices
+    count = len(devices)
+    own = count // len({device.process_index for device in devices})
     check_divides("tensor", tensor, own, f"the {own} devices of a process")
-    groups = devices // tensor
-    what = f"the {devices} devices" + (f" / tensor={tensor}" if tensor > 1 else "")
+    groups = count // tensor
+    what = f"the {count} devices" + (f" / tensor={tensor}" if tensor > 1 else "")
     check_divides("fsdp", fsdp, groups, what)
     axis_types = (jax.sharding.AxisType.Auto,) * len(AXES)
     # In the order of processes, so that a process holds neighboring rows.
-    ordered = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
+    ordered = sorted(devices, key=lambda d: (d.process_index, d.id))
     grid = np.array(ordered).reshape(groups // fsdp, fsdp, tensor)
     return jax.sharding.Mesh(grid, AXES, axis_types=axis_types)
 

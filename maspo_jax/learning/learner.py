@@ -52,7 +52,7 @@ class AheadOfTime:
 
         def work():
             try:
-                self._function.lower(*shapes(), **self._settings).compile()
+                self.lower(*shapes()).compile()
             except Exception as error:  # the call compiles, and meets what is wrong
                 logger.warning("not compiled ahead of its first call: %s", error)
 
@@ -60,6 +60,10 @@ class AheadOfTime:
         self._thread = threading.Thread(target=work, name="compile")
         self._thread.start()
         return self._thread
+
+    def lower(self, *shapes):
+        """Returns what `jax.jit` has lowered, for `jax.ShapeDtypeStruct`."""
+        return self._function.lower(*shapes, **self._settings)
 
     def __call__(self, *arguments):
         """Calls it, once it is compiled."""
@@ -125,7 +129,7 @@ class Learner:
         Returns:
             The thread.
         """
-        return self.update.compile(lambda: (self.skeleton, self._minibatch_shapes()))
+        return self.update.compile(lambda: (self.skeleton, self.minibatch_shapes()))
 
     def minibatches(self, batch, step):
         """Yields the `TrainBatch`es of a step, weighed: every prompt once per epoch.
@@ -154,7 +158,7 @@ class Learner:
             rows[distributed.host_slice(len(rows))], self.mesh
         )
 
-    def _minibatch_shapes(self):
+    def minibatch_shapes(self):
         """Returns a minibatch of `jax.ShapeDtypeStruct`, as `minibatches` yields it."""
         sampling, needs = self.experiment.sampling, self.experiment.objective.needs
         P, G, L, T = (

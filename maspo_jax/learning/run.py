@@ -142,7 +142,9 @@ def introduce(experiment, folder, display, remarks):
         f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
         f"step, {sampling.prompts // updates.minibatches} prompts each"
     )
-    for remark in remarks:
+    mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
+    taken = memory.describe(experiment, mesh, memory.memory_limit())
+    for remark in [*remarks, *([taken] if taken else [])]:
         display.note(remark)
     if experiment.updates_per_step == 1:
         display.note(

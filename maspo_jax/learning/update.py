@@ -53,6 +53,9 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
 
         def add(total, rows):
             (value, (measured, trace)), grads = gradient(policy, rows, method)
+            # Or the compiler of TPUs tries to sum over devices behind the loop, and
+            # fails: what was summed in bfloat16 is widened before it is added.
+            grads = jax.lax.optimization_barrier(grads)
             return jax.tree.map(jnp.add, total, grads), (value, measured, trace)
 
         zeros = jax.tree.map(jnp.zeros_like, policy)

@@ -34,3 +34,8 @@ DEEPSEEK_R1_DISTILL_QWEN_14B = _qwen2(
     rope_theta=1e6,
     norm_epsilon=1e-5,
 )
+BY_NAME = {  # on the hub of Hugging Face
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": DEEPSEEK_R1_DISTILL_QWEN_1_5B,
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B": DEEPSEEK_R1_DISTILL_QWEN_7B,
+    "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B": DEEPSEEK_R1_DISTILL_QWEN_14B,
+}

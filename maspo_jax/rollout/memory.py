@@ -14,6 +14,7 @@ from maspo_jax.rollout.batching import BATCH
 SHARE = 0.9  # of the memory of a device that is planned with
 SCORES = 4  # arrays as large as the logits that the draw of a token makes
 TOKEN = 16  # bytes of a token of a rollout: itself, its masks, its log-probability
+GIB = 2**30
 MOMENTS = 2  # of the optimizer, each as large as the parameters
 
 
@@ -50,11 +51,19 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length):
     )
 
 
-def copy_bytes(config, mesh):
-    """Returns the bytes, on a device, of the copy of a policy that is sampled from."""
-    if mesh.shape["fsdp"] == 1 and config.product_dtype == config.dtype:
+def copy_bytes(config, mesh, gather="once"):
+    """Returns the bytes, on a device, of the copy of a policy that is sampled from.
+
+    Args:
+        config: the `DecoderConfig`.
+        mesh: the mesh.
+        gather: as in `weights.sampling_specs`.
+    """
+    shards = mesh.shape["fsdp"] if gather == "layer" else 1
+    if shards == mesh.shape["fsdp"] and config.product_dtype == config.dtype:
         return 0  # the policy itself
-    return sizes.param_bytes(config, config.product_dtype) / mesh.shape["tensor"]
+    whole = sizes.param_bytes(config, config.product_dtype)
+    return whole / (mesh.shape["tensor"] * shards)
 
 
 def shard_bytes(config, mesh):
@@ -68,9 +77,17 @@ def training_bytes(experiment, mesh):
     The parameters, the moments, the reference policy if there is one, and what is
     sampled from.
     """
-    config, copies = experiment.decoder, 1 + MOMENTS
-    copies += "reference_logprob" in experiment.objective.needs
-    return copies * shard_bytes(config, mesh) + copy_bytes(config, mesh)
+    config = experiment.decoder
+    copies = 1 + ("reference_logprob" in experiment.objective.needs)
+    held = copies * shard_bytes(config, mesh) + moment_bytes(experiment, mesh)
+    return held + copy_bytes(config, mesh, experiment.sampling.gather)
+
+
+def moment_bytes(experiment, mesh):
+    """Returns the bytes, on a device, of the moments of the optimizer."""
+    narrow = jnp.dtype(experiment.optimization.moments_dtype).itemsize
+    count = MOMENTS * sizes.param_count(experiment.decoder)
+    return count * narrow / (mesh.shape["fsdp"] * mesh.shape["tensor"])
 
 
 def wave_that_fits(experiment, mesh, limit):
@@ -97,6 +114,30 @@ def wave_that_fits(experiment, mesh, limit):
     )
     choices = [n for n in range(devices, prompts + 1, devices) if prompts % n == 0]
     return max((size for size in choices if taken(size) <= room), default=None)
+
+
+def describe(experiment, mesh, limit):
+    """Returns in a line what a device will hold while it draws, or None if unknown.
+
+    The arguments are those of `wave_that_fits`.
+    """
+    if limit is None:
+        return None
+    sampling, config = experiment.sampling, experiment.decoder
+    fitting = wave_that_fits(experiment, mesh, limit)
+    wave = sampling.wave or fitting or mesh.size
+    lengths = sampling.prompt_length, sampling.response_length
+    rows = wave // mesh.size * sampling.responses
+    drawn = sampler_bytes(config, wave // mesh.size, sampling.responses, *lengths)
+    copied = copy_bytes(config, mesh, sampling.gather)
+    state = training_bytes(experiment, mesh) - copied
+    parts = (state, "state"), (copied, "copy to draw from"), (drawn, f"{rows} rows")
+    said = ", ".join(f"{what} {size / GIB:.1f}" for size, what in parts)
+    total = (state + copied + drawn) / GIB
+    return (
+        f"memory of a device while it draws, by arithmetic: {total:.1f} of "
+        f"{limit / GIB:.1f} GiB ({said}); `maspo plan` asks the compiler"
+    )
 
 
 def validation_batch(experiment, mesh, limit):

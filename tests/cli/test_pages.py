@@ -66,13 +66,15 @@ def test_every_command_of_a_page_is_one(words):
     name, *words = words
     module = importlib.import_module(f"maspo_jax.cli.{name}")
     kind = getattr(module, name.capitalize())
-    options = arguments.parse(kind, words, f"maspo {name}", unknown=name == "train")
-    if name == "train":
+    overridden = name in ("train", "plan")
+    options = arguments.parse(kind, words, f"maspo {name}", unknown=overridden)
+    if overridden:
         options, overrides = options
         assert [word for word in overrides if word.startswith("--")] in (
             [],
             ["--objective.gate.alpha"],
             ["--objective.gate", "--objective.gate.n"],
+            ["--fsdp", "--policy.compute-dtype"],
         )
 
 

@@ -13,6 +13,7 @@ from maspo_jax.cli import (
     export,
     figures,
     grade,
+    plan,
     train,
 )
 from maspo_jax.cli import main as cli
@@ -236,7 +237,7 @@ def test_pages_of_help_show_intervals_and_defaults(capsys):
 @pytest.mark.parametrize("width", [50, 80, 120])
 @pytest.mark.parametrize(
     "module",
-    [train, export, evaluate, compare, figures, grade, contamination],
+    [train, plan, export, evaluate, compare, figures, grade, contamination],
     ids=lambda module: module.__name__.rpartition(".")[2],
 )
 def test_pages_of_help_fit_the_terminal(monkeypatch, width, module):

@@ -90,6 +90,15 @@ def test_leaves_are_overridden_and_nothing_else_changes():
     ]
 
 
+def test_a_word_of_a_choice_is_taken_where_none_is_chosen():
+    path = ROOT / "experiments" / "arithmetic.py"
+    words = ["--policy.compute-dtype", "bfloat16"]
+    assert loading.load(path).policy.compute_dtype is None
+    assert loading.load(path, words).policy.compute_dtype == "bfloat16"
+    with pytest.raises(ValueError, match="'float8'.*bfloat16"):
+        loading.load(path, ["--policy.compute-dtype", "float8"])
+
+
 def test_what_only_places_the_work_may_differ():
     experiment = loading.load(ROOT / "experiments" / "arithmetic.py")
     updates = dataclasses.replace(experiment.updates, microbatches=2)

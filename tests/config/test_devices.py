@@ -6,7 +6,8 @@ import pytest
 from conftest import EXPERIMENTS
 from support.settings import validate
 
-from maspo_jax.config import loading
+from maspo_jax.config import loading, validation
+from maspo_jax.refusals import Refusals
 
 EXPERIMENT = loading.load(EXPERIMENTS / "tiny.py")
 
@@ -37,6 +38,22 @@ def test_devices_that_fit(fsdp, tensor):
 def test_devices_that_do_not_fit_are_refused(experiment, devices, hosts, message):
     with pytest.raises(ValueError, match=message):
         validate(experiment, devices, hosts)
+    with pytest.raises(ValueError, match=message), Refusals() as refusals:
+        validation.check_layout(experiment, devices, refusals, hosts)
+
+
+def test_the_layout_is_checked_without_reading_anything():
+    class Unreadable:
+        """A source of problems that is not there."""
+
+        def __len__(self):
+            raise OSError("no such file")
+
+    experiment = dataclasses.replace(asking(fsdp=8), train_set=Unreadable())
+    with pytest.raises(OSError, match="no such file"):
+        validate(experiment, 8)
+    with Refusals() as refusals:
+        validation.check_layout(experiment, 8, refusals)
 
 
 def test_another_way_to_gather_is_refused_by_name():

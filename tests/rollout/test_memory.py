@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -122,6 +123,33 @@ def test_it_is_said_how_many_are_drawn_at_a_time(large, monkeypatch):
     assert said[1].startswith("warning: the 8 responses to one prompt may not fit")
     given = dataclasses.replace(large.sampling, wave=64)
     assert build(dataclasses.replace(large, sampling=given)).wave == 64
+
+
+def test_a_line_says_what_a_device_will_hold(large):
+    mesh = mesh_of(1, 8)
+    assert memory.describe(large, mesh, None) is None
+    line = memory.describe(large, mesh, 80 * GiB)
+    total, of, state, copied, rows, drawn = re.fullmatch(
+        r"memory of a device while it draws, by arithmetic: ([\d.]+) of ([\d.]+) GiB "
+        r"\(state ([\d.]+), copy to draw from ([\d.]+), (\d+) rows ([\d.]+)\); .*",
+        line,
+    ).groups()
+    wave = memory.wave_that_fits(large, mesh, 80 * GiB)
+    assert float(of) == 80 and int(rows) == wave
+    # Parameters and two moments of 1.78e9 on 8 devices, and a whole copy in bfloat16.
+    assert (state, copied) == ("2.5", "3.3")
+    parts = float(state) + float(copied) + float(drawn)
+    assert float(total) == pytest.approx(parts, abs=0.11)
+
+
+def test_moments_in_bfloat16_and_shards_to_draw_from_take_less(large):
+    mesh, count = mesh_of(1, 8), sizes.param_count(large.decoder)
+    optimization = dataclasses.replace(large.optimization, moments_dtype="bfloat16")
+    narrow = dataclasses.replace(large, optimization=optimization)
+    less = memory.training_bytes(large, mesh) - memory.training_bytes(narrow, mesh)
+    assert less == 2 * 2 * count / 8
+    assert memory.copy_bytes(large.decoder, mesh, "layer") == 2 * count / 8
+    assert memory.copy_bytes(large.decoder, mesh) == 2 * count
 
 
 def test_the_estimate_is_near_what_a_compiler_says():

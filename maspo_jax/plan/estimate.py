@@ -1,0 +1,160 @@
+"""Memory of each stage of a step, by arithmetic on shapes: no compiler is asked.
+
+Parts of one device, in bytes:
+
+    masters      the parameters, and a reference policy if there is one
+    moments      of the optimizer
+    cast copy    the policy in the dtype of products: whole in the sampler; in the
+                 update, what is gathered at a time
+    gradients    the sum of microbatches, that of one, and of what is not split
+    cache        keys and values
+    activations  hidden states that are kept, and what one layer makes of them
+    logits       scores of tokens, and what is computed from them
+
+What a part counts follows the programs, and was fitted to what the compiler of TPUs
+allocates for them; `tests/plan` holds how far the sum is from it.
+"""
+
+import jax.numpy as jnp
+
+from maspo_jax.models import sizes
+from maspo_jax.plan.job import SHARE
+from maspo_jax.rollout import memory
+from maspo_jax.rollout.logprobs import SCORES_PER_CHUNK
+
+PARTS = (
+    "masters",
+    "moments",
+    "cast copy",
+    "gradients",
+    "cache",
+    "activations",
+    "logits",
+)
+LAYERS_GATHERED = 2  # one in use, and the next
+SCORES = 3  # arrays as large as a chunk of the logits
+
+
+def estimate(job):
+    """Returns {stage: {part: bytes of a device}} of a `Job`."""
+    experiment, mesh = job.experiment, job.mesh
+    shard = memory.shard_bytes(job.decoder, mesh)
+    copies = 1 + ("reference_logprob" in experiment.objective.needs)
+    moments = memory.moment_bytes(experiment, mesh)
+    held = {"masters": copies * shard, "moments": moments}
+    plan = job.validation
+    validated = plan.prompts // job.slice.devices
+    wave = job.wave // job.slice.devices
+    return {
+        "sample": held | _sampler(job, wave, experiment.sampling.responses),
+        "score": held | _pass(job),
+        "update": held | _update(job),
+        "validation": held | _sampler(job, validated, plan.responses),
+    }
+
+
+def total(parts):
+    """Returns the bytes of all parts of a stage."""
+    return sum(parts.values())
+
+
+def fits(job, stage):
+    """Returns whether a stage of a job is estimated to fit a device."""
+    return total(estimate(job)[stage]) <= SHARE * job.slice.hbm
+
+
+def _sampler(job, prompts, responses):
+    """Parts of a sampler that draws so many prompts of one device at a time."""
+    config, sampling = job.decoder, job.experiment.sampling
+    rows = prompts * responses
+    cache = sizes.cache_bytes(config, rows, job.length)
+    logits = memory.SCORES * sizes.logits_bytes(config, rows)
+    # The prompts as one layer makes them, and the cache that they are read into.
+    made = 4 * config.width + 2 * config.feed_forward
+    activations = prompts * sampling.prompt_length * made * _narrow(config)
+    activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
+    # A layer of the cache, copied to be read, its scores, and the record of tokens.
+    activations += cache / config.depth
+    record = memory.TOKEN + config.query_heads * sizes.FLOAT32
+    activations += rows * job.length * record
+    return {
+        "cast copy": memory.copy_bytes(config, job.mesh, sampling.gather),
+        "cache": cache,
+        "activations": activations,
+        "logits": logits,
+    }
+
+
+def _pass(job):
+    """Parts of the forward pass that scores one microbatch after another."""
+    config = job.decoder
+    stem = _stem(config) * _narrow(config)
+    tokens = job.microbatch_rows * job.length
+    return {
+        "cast copy": stem + LAYERS_GATHERED * _layer(config) * _narrow(config),
+        "activations": tokens * _narrow(config) * _of_layer(config),
+        "logits": SCORES * _chunk(job),
+    }
+
+
+def _update(job):
+    """Parts of an update, forward and backward."""
+    config, narrow = job.decoder, _narrow(job.decoder)
+    parts, tokens = _pass(job), job.microbatch_rows * job.length
+    kept = config.depth * _kept(config)
+    shard = sizes.param_count(config) * sizes.FLOAT32
+    shard /= job.experiment.fsdp * job.tensor
+    # Of embedding and head, whole on every device until they are scattered: each is
+    # summed in float32, one after the other.
+    table = config.vocabulary * config.width * sizes.FLOAT32
+    stem = table + _stem(config) * narrow
+    sums = 2 if job.microbatches > 1 else 1
+    return {
+        "cast copy": parts["cast copy"],
+        "gradients": sums * shard + stem,
+        "activations": parts["activations"] + tokens * narrow * kept,
+        "logits": parts["logits"],
+    }
+
+
+def _kept(config):
+    """Numbers of a token that a layer keeps for its backward pass, by `remat`."""
+    heads = config.query_heads * config.head_width
+    shared = 2 * config.key_value_heads * config.head_width
+    attention = heads + 2 * config.query_heads  # and the normalizer, in float32
+    products = heads + shared + 2 * config.width + 2 * config.feed_forward
+    return (
+        config.width
+        + {
+            "full": 0,
+            "attention": attention,
+            "dots": products,
+            "none": attention + products + 4 * config.width + 2 * config.feed_forward,
+        }[config.remat]
+    )
+
+
+def _of_layer(config):
+    """Numbers of a token that one layer makes: its heads, and its feed-forward."""
+    heads = (config.query_heads + 2 * config.key_value_heads) * config.head_width
+    return 4 * config.width + max(2 * heads, 3 * config.feed_forward)
+
+
+def _layer(config):
+    return (sizes.param_count(config) - _stem(config)) / config.depth
+
+
+def _stem(config):
+    """Parameters outside of the layers."""
+    return config.vocabulary * config.width * (1 if config.tied_head else 2)
+
+
+def _chunk(job):
+    """Bytes of the scores of a chunk of the vocabulary, for all tokens at once."""
+    tokens = job.microbatch_rows * job.experiment.sampling.response_length
+    columns = min(max(SCORES_PER_CHUNK // tokens, 128), job.decoder.vocabulary)
+    return tokens * columns * sizes.FLOAT32
+
+
+def _narrow(config):
+    return jnp.dtype(config.product_dtype).itemsize

@@ -1,0 +1,91 @@
+"""Names of slices, and the doors to compilers that may not be installed."""
+
+import importlib.util
+
+import pytest
+
+from maspo_jax.plan import devices
+
+
+@pytest.mark.parametrize(
+    "name, chips, count, gib",
+    [
+        ("v5p:4x4x4", 64, 64, 95),
+        ("v5e:4x4", 16, 16, 16),
+        ("v6e:8x8", 64, 64, 32),
+        ("tpu7x:2x2x1", 4, 8, 96),
+        ("h100x8", 8, 8, 79.6),
+        ("h100x16", 16, 16, 79.6),
+    ],
+)
+def test_a_name_says_chips_devices_and_memory(name, chips, count, gib):
+    slice_ = devices.parse_slice(name)
+    assert (slice_.name, slice_.chips, slice_.devices) == (name, chips, count)
+    assert slice_.hbm == gib * 2**30
+    assert slice_.devices % slice_.hosts == 0
+
+
+@pytest.mark.parametrize(
+    "name, reason",
+    [
+        ("v5x:2x2", "no chip 'v5x'; the closest is v5p; there are v5e, v5p, v6e"),
+        ("a100x8", "no chip 'a100'"),
+        ("", "no chip ''"),
+        ("v5p:4x4", "give the shape of a slice of v5p as in v5p:4x4x4"),
+        ("v5p:0x1x1", "as in v5p:4x4x4"),
+        ("v5p:4x4x", "as in v5p:4x4x4"),
+        ("v5p:04x4x4", "as in v5p:4x4x4"),
+        ("v5px8", "no chip"),
+        ("v5e", "as in v5e:4x4"),
+        ("h100:8", "as in h100x8"),
+        ("h100x0", "as in h100x8"),
+        ("h100x12", "8 to a machine"),
+    ],
+)
+def test_other_names_are_refused_with_those_there_are(name, reason):
+    with pytest.raises(ValueError, match=reason) as refused:
+        devices.parse_slice(name)
+    assert str(refused.value).startswith(f"--devices {name}: ")
+
+
+def test_the_parts_of_a_chip_are_shares_of_it():
+    whole, half = map(devices.parse_slice, ("v5p:2x2x1", "tpu7x:2x2x1"))
+    assert whole.flops == 459e12 and whole.bandwidth == 2765e9
+    assert half.flops == 2307e12 / 2 and half.bandwidth == 7380e9 / 2
+    assert half.link == 600e9 / 2
+
+
+def test_every_chip_says_where_its_figures_stand():
+    for name, chip in devices.CHIPS.items():
+        assert chip.name == name and chip.source.startswith("https://")
+        assert any(each.startswith(name) for each in devices.EXAMPLES.split(", "))
+
+
+@pytest.mark.parametrize(
+    "name, package, remedy",
+    [
+        ("v5e:4x4", "libtpu", r"maspo_jax\[plan\]"),
+        ("h100x8", "jax_cuda12_plugin", r"jax\[cuda12\]"),
+    ],
+)
+def test_a_compiler_that_is_not_installed_is_named(monkeypatch, name, package, remedy):
+    found = importlib.util.find_spec
+    absent = lambda name, *_: None if name == package else found(name, *_)
+    monkeypatch.setattr(importlib.util, "find_spec", absent)
+    with pytest.raises(devices.NoCompiler, match=remedy):
+        devices.compile_only(devices.parse_slice(name))
+
+
+def test_a_jax_without_the_private_door_is_no_crash(monkeypatch):
+    from jax._src.lib import xla_client
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: True)
+    monkeypatch.setattr(xla_client, "_xla", object())
+    with pytest.raises(devices.NoCompiler, match="this version of jax describes no"):
+        devices.compile_only(devices.parse_slice("h100x8"))
+
+
+def test_a_slice_that_the_compiler_counts_otherwise_is_refused(monkeypatch):
+    monkeypatch.setattr(devices, "_tpus", lambda slice_: [object()] * 4)
+    with pytest.raises(ValueError, match="has 4 devices there, not 16"):
+        devices.compile_only(devices.parse_slice("v5e:4x4"))
