@@ -171,7 +171,7 @@ FAULTS = [
     Fault(
         "scales and biases decay",
         "learning/optimizer.py",
-        "                mask=decay_mask,\n",
+        "            mask=decay_mask,\n",
         "",
         (OPTIMIZER,),
     ),
