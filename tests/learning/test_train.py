@@ -306,7 +306,7 @@ def test_real_problems_run_from_the_file_to_the_metrics(tmp_path):
 
 def test_every_validation_problem_is_asked(monkeypatch):
     experiment = loading.load(TINY)
-    monkeypatch.setattr(learning_run, "accuracy", lambda *about: about[-1])
+    monkeypatch.setattr(learning_run, "accuracy", lambda *about: about[2])
     asked = learning_run.measure(experiment, None, None, make_mesh(1))
     source = experiment.validation.source
     assert asked == [source[n] for n in range(experiment.validation.problems)]
