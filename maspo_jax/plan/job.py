@@ -31,6 +31,12 @@ class NoText:
     bos_tokens = ()
     pad_token_id = 0
 
+    def encode(self, _):
+        """Cannot: a plan reads and writes no text."""
+        raise NotImplementedError("the files of this tokenizer are not here")
+
+    decode = decode_batch = encode
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
