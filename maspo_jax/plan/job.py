@@ -31,6 +31,12 @@ class NoText:
     bos_tokens = ()
     pad_token_id = 0
 
+    def encode(self, text):
+        """Refuses: a plan reads no text."""
+        raise ValueError("a plan has no tokenizer")
+
+    decode = decode_batch = encode
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
