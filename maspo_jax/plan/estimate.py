@@ -33,6 +33,7 @@ PARTS = (
 )
 LAYERS_GATHERED = 2  # one in use, and the next
 SCORES = 3  # arrays as large as a chunk of the logits
+BACKWARD = 1.5  # of what a layer makes, with the cotangents that live beside it
 
 
 def estimate(job):
@@ -112,7 +113,7 @@ def _update(job):
     return {
         "cast copy": parts["cast copy"],
         "gradients": sums * shard + stem,
-        "activations": parts["activations"] + tokens * narrow * kept,
+        "activations": BACKWARD * parts["activations"] + tokens * narrow * kept,
         "logits": parts["logits"],
     }
 

@@ -31,9 +31,9 @@ class NoText:
     bos_tokens = ()
     pad_token_id = 0
 
-    def encode(self, _):
-        """Cannot: a plan reads and writes no text."""
-        raise NotImplementedError("the files of this tokenizer are not here")
+    def encode(self, text):
+        """Refuses: a plan reads no text."""
+        raise ValueError("a plan has no tokenizer")
 
     decode = decode_batch = encode
 

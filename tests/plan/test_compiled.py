@@ -47,7 +47,7 @@ ENTRY %main (p: bf16[96]) -> bf16[96] {
   %while.2 = (s32[], bf16[96]) while(%t), condition=%below_2, body=%pieces
   %all-reduce.3 = f32[]{:T(128)} all-reduce-start(%loss), channel_id=3, to_apply=%add
   %all-reduce.5 = f32[]{:T(128)} all-reduce(%norm), channel_id=3, to_apply=%add
-  %c = f32[] conditional(%b, %x, %y), branch_computations={%seldom, %seldom}
+  %c = f32[] conditional(%b, %x, %y), branch_computations={%seldom, %other}
 }
 """
 
