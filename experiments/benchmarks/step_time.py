@@ -59,25 +59,30 @@ class Numbers:
     def decode(self, tokens):
         return " ".join(str(int(token)) for token in tokens)
 
+    def decode_batch(self, rows):
+        return [self.decode(row) for row in rows]
+
 
 @dataclasses.dataclass(frozen=True)
 class Random:
     """Prompts of 32 tokens."""
 
     vocabulary: int
+    first: int = 0
     uniform = True
 
     def __len__(self):
         return 512
 
     def __getitem__(self, index):
+        index += self.first
         rng = np.random.default_rng(index)
         words = map(str, rng.integers(2, self.vocabulary, 32))
         return Problem(str(index), " ".join(words), "1")
 
 
 def more_even_than_odd(response, gold):
-    words = response.split()
+    words = [word for word in response.split() if word.isdecimal()]
     even = sum(int(word) % 2 == 0 for word in words)
     return Verdict("correct" if even * 2 > len(words) else "wrong", "", "even")
 
@@ -94,7 +99,7 @@ experiment = Experiment(
     ),
     tokenizer=Numbers(V),
     train_set=Random(V),
-    validation=Validation(Random(V), problems=8, every=1000),
+    validation=Validation(Random(V, 512), problems=8, every=1000),
     sampling=Sampling(prompts=8, responses=8, prompt_length=32, response_length=64),
     objective=Objective(gate=gates.Clip()),
     optimization=Optimization(1e-4),
