@@ -49,6 +49,9 @@ def test_the_layout_is_checked_without_reading_anything():
         def __len__(self):
             raise OSError("no such file")
 
+        def __getitem__(self, index):
+            raise OSError("no such file")
+
     experiment = dataclasses.replace(asking(fsdp=8), train_set=Unreadable())
     with pytest.raises(OSError, match="no such file"):
         validate(experiment, 8)
