@@ -343,14 +343,14 @@ def test_one_that_cannot_be_read_is_not_offered_in_the_place_of_another(
     damaged, monkeypatch
 ):
     DAMAGES["missing"](damaged / "4" / "state" / "manifest.ocdbt")
-    usual = checkpoints.checksums.damage
+    usual = checkpoints.checksums.damage_of
 
     def fails(folder):
         if folder.name == "2":
             raise OSError(errno.EIO, os.strerror(errno.EIO), str(folder))
         return usual(folder)
 
-    monkeypatch.setattr(checksums, "damage", fails)
+    monkeypatch.setattr(checksums, "damage_of", fails)
     with pytest.raises(ValueError, match="4 is damaged: state/manif.* from a copy$"):
         read_policy(damaged, 4, None)
 
@@ -371,12 +371,12 @@ def test_processes_of_a_pod_find_the_same(damaged, monkeypatch, own, other):
 
     monkeypatch.setattr(checkpoints.distributed, "all_gather_texts", gather)
     if own:
-        monkeypatch.setattr(checksums, "damage", fails)
+        monkeypatch.setattr(checksums, "damage_of", fails)
     if "unread" in (own, other):
         with pytest.raises(OSError, match="stage/4 cannot be read"):
-            checkpoints.fault_of(damaged / "4")
+            checkpoints.damage_of(damaged / "4")
     else:
-        found = checkpoints.fault_of(damaged / "4")
+        found = checkpoints.damage_of(damaged / "4")
         assert found == (other and "state is missing")
     assert len(gathered) == 1
 
@@ -387,9 +387,9 @@ def test_chunks_are_of_the_size_that_was_written(damaged, monkeypatch):
     with monkeypatch.context() as earlier:
         earlier.setattr(checksums, "CHUNK", 1000)
         checksums.write_checksums(folder, without=("_CHECKPOINT_METADATA",))
-    assert checkpoints.fault_of(folder) is None
+    assert checkpoints.damage_of(folder) is None
     checksums.write_checksums(folder)  # the last files
-    assert checkpoints.fault_of(folder) is None
+    assert checkpoints.damage_of(folder) is None
     record = json.loads((folder / checksums.FILE).read_text())
     assert record["chunk_bytes"] == 1000
     sizes = {name: file["bytes"] for name, file in record["files"].items()}
@@ -398,10 +398,10 @@ def test_chunks_are_of_the_size_that_was_written(damaged, monkeypatch):
     for place in range(0, len(content), 1000):  # a bit of each chunk
         changed = bytes([content[place] ^ 1])
         file.write_bytes(content[:place] + changed + content[place + 1 :])
-        assert "is not what was written" in checkpoints.fault_of(folder)
+        assert "is not what was written" in checkpoints.damage_of(folder)
     record["chunk_bytes"] = "1000"
     (folder / checksums.FILE).write_text(json.dumps(record, indent=1) + "\n")
-    assert checkpoints.fault_of(folder) == f"{checksums.FILE} is damaged"
+    assert checkpoints.damage_of(folder) == f"{checksums.FILE} is damaged"
 
 
 def test_the_one_before_is_offered_rather_than_a_later_one(damaged):
