@@ -137,5 +137,9 @@ def test_whoever_interrupts_it_is_heard():
     def interrupted(response, gold):
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        check(interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            check(interrupted)
+    finally:
+        signal.signal(signal.SIGINT, before)

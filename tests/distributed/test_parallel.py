@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import chex
 import jax
@@ -46,14 +47,14 @@ def test_devices_along_tensor_are_neighbors():
     assert numbers == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def test_heads_are_shared_by_devices_of_one_process_or_refused(monkeypatch):
-    monkeypatch.setattr(jax, "local_device_count", lambda: 2)
-    distributed.make_mesh(4, 2)
+def test_heads_are_shared_by_devices_of_one_process_or_refused():
+    distributed.make_mesh(1, 8)
+    devices = [types.SimpleNamespace(process_index=n // 2, id=n) for n in range(8)]
     message = r"tensor=4 does not divide the 2 devices of a process; .* \[1, 2\]"
     with pytest.raises(ValueError, match=message):
-        distributed.make_mesh(1, 4)
+        distributed.make_mesh(1, 4, devices)
     with pytest.raises(ValueError, match=r"fsdp=8 .* / tensor=2; .* \[1, 2, 4\]"):
-        distributed.make_mesh(8, 2)
+        distributed.make_mesh(8, 2, devices)
 
 
 @pytest.mark.parametrize("fsdp", [0, 3, 16])

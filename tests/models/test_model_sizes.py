@@ -9,9 +9,13 @@ import pytest
 
 from maspo_jax.models import presets, sizes
 from maspo_jax.models.cache import empty_cache
-from maspo_jax.models.decoder import init_decoder
+from maspo_jax.models.decoder import DecoderConfig, init_decoder
 
-PRESETS = {name: getattr(presets, name) for name in dir(presets) if name.isupper()}
+PRESETS = {
+    name: preset
+    for name, preset in vars(presets).items()
+    if isinstance(preset, DecoderConfig)
+}
 
 
 def shapes_of(config):

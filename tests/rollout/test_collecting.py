@@ -295,12 +295,13 @@ def test_every_response_counts_alike_in_what_is_said_of_several_draws(
     held = mixed.copy()
     held[:2] = 0
 
-    def rewarded(self, policy, step, attempt=0, count=PROMPTS):
+    def rewarded(self, policy, step, attempt=0, count=PROMPTS, between=None):
         metrics = {"reward": 3.0 * attempt, "tokens": 10, "response_length/max": 3}
         batch = graded(drawing, 100 * attempt, mixed if attempt else held)
         return dataclasses.replace(fewer_of(batch, count), metrics=metrics)
 
     monkeypatch.setattr(worker.Worker, "rewarded", rewarded)
+    monkeypatch.setattr(worker, "copy_for_sampling", lambda policy, *_: policy)
     batch = drawing.collect(None, 1)
     assert batch.drawn == (8 * RESPONSES, 4 * RESPONSES)
     assert batch.metrics["reward"] == pytest.approx(1.0)

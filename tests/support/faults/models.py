@@ -342,15 +342,15 @@ FAULTS = [
     Fault(
         "heads are shared between processes",
         "distributed/mesh.py",
-        "jax.device_count(), jax.local_device_count()",
-        "jax.device_count(), jax.device_count()",
+        "own = count // len({device.process_index for device in devices})",
+        "own = count",
         (PARALLEL,),
     ),
     Fault(
         "devices stand in the order JAX lists them",
         "distributed/mesh.py",
-        "sorted(jax.devices(), key=lambda d: (d.process_index, d.id))",
-        "list(jax.devices())",
+        "sorted(devices, key=lambda d: (d.process_index, d.id))",
+        "list(devices)",
         (PARALLEL,),
     ),
     Fault(

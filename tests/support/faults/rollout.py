@@ -200,8 +200,8 @@ FAULTS = [
     Fault(
         "a wave is as large as if there were no optimizer",
         "rollout/memory.py",
-        "config, copies = experiment.decoder, 1 + MOMENTS",
-        "config, copies = experiment.decoder, 0",
+        " + moment_bytes(experiment, mesh)",
+        "",
         ("rollout/test_memory.py",),
     ),
     Fault(
