@@ -205,8 +205,8 @@ def compile_only(slice_):
 def _tpus(slice_):
     if importlib.util.find_spec("libtpu") is None:
         raise NoCompiler(
-            "the compiler for TPUs is not installed; pip install 'maspo_jax[plan]' "
-            "brings it (libtpu, no TPU is needed)"
+            "the compiler for TPUs is not installed; pip install -e '.[plan]', in a "
+            "clone, brings it (libtpu, no TPU is needed)"
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
