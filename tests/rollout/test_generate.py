@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import mesh_of
+from support.prompts import padded_prompts
 
 from maspo_jax import distributed
 from maspo_jax.models.attention import layout_of_mask
@@ -21,9 +22,7 @@ KEY = jax.random.key(7)
 
 @pytest.fixture(scope="module")
 def prompts():
-    tokens = jax.random.randint(jax.random.key(2), (8, 6), 2, 24)
-    mask = np.arange(6)[None] >= np.array([0, 3, 1, 5, 0, 2, 0, 4])[:, None]
-    return Prompts(np.where(mask, tokens, 0).astype(np.int32), mask)
+    return padded_prompts()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from conftest import mesh_of, noisy
 from flax import nnx
+from support.prompts import padded_prompts
 
 from maspo_jax import distributed
 from maspo_jax.models import sharding
@@ -17,7 +18,6 @@ from maspo_jax.models.decoder import Decoder
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.weights import copy_for_sampling, sampling_specs
-from maspo_jax.types import Prompts
 
 DECODING = SamplingParams(responses=2, length=24, eos_tokens=(1,), pad=0)
 KEY = jax.random.key(7)
@@ -25,9 +25,7 @@ KEY = jax.random.key(7)
 
 @pytest.fixture(scope="module")
 def prompts():
-    tokens = jax.random.randint(jax.random.key(2), (8, 6), 2, 24)
-    mask = np.arange(6)[None] >= np.array([0, 3, 1, 5, 0, 2, 0, 4])[:, None]
-    return Prompts(np.where(mask, tokens, 0).astype(np.int32), mask)
+    return padded_prompts()
 
 
 @pytest.fixture(scope="module")
