@@ -64,7 +64,7 @@ def test_every_chip_says_where_its_figures_stand():
 @pytest.mark.parametrize(
     "name, package, remedy",
     [
-        ("v5e:4x4", "libtpu", r"maspo_jax\[plan\]"),
+        ("v5e:4x4", "libtpu", r"pip install -e '\.\[plan\]'"),
         ("h100x8", "jax_cuda12_plugin", r"jax\[cuda12\]"),
     ],
 )
