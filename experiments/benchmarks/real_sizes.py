@@ -4,8 +4,8 @@
     python experiments/benchmarks/real_sizes.py
 
 Compiles sampler, log-probability pass, update and validation of each experiment for a
-slice, 2,048 + 8,192 tokens a row, nothing made smaller, and writes
-`experiments/results/real_sizes.md`. No accelerator is needed; a program takes minutes
+slice, 2,048 + 8,192 tokens a row, on twice the devices 2,048 + 16,384, nothing made
+smaller, and writes `experiments/results/real_sizes.md`. No accelerator is needed; a program takes minutes
 of a core. With `--only 1.5B` it compiles some of them, and keeps the other rows.
 """
 
@@ -28,17 +28,43 @@ from maspo_jax.plan.job import SHARE, job_of
 HERE = pathlib.Path(__file__).parents[1]
 RESULT = HERE / "results" / "real_sizes.md"
 BFLOAT16 = "--policy.compute-dtype bfloat16"
-# Experiment -> slice -> words of the command line.
-CASES = {
-    "maspo_distill_1p5b": {
-        "v5e:4x4": f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 64",
-        "h100x8": f"{BFLOAT16} --fsdp 8",
-    },
-    "maspo_distill_7b": {"v5p:2x2x2": f"{BFLOAT16} --fsdp 8"},
-    "maspo_distill_14b": {
-        "v5p:2x2x4": f"{BFLOAT16} --fsdp 16 --updates.microbatches 16"
-    },
-}
+LONG = f"{BFLOAT16} --sampling.response-length 16384"
+# Experiment, slice and words of the command line.
+CASES = (
+    (
+        "maspo_distill_1p5b",
+        "v5e:4x4",
+        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 64",
+    ),
+    ("maspo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),
+    ("dgpo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),
+    ("maspo_distill_7b", "v5p:2x2x2", f"{BFLOAT16} --fsdp 8"),
+    (
+        "maspo_distill_14b",
+        "v5p:2x2x4",
+        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16",
+    ),
+    (
+        "maspo_distill_1p5b",
+        "v5e:4x8",
+        f"{LONG} --fsdp 32 --updates.microbatches 8",
+    ),
+    (
+        "maspo_distill_1p5b",
+        "h100x16",
+        f"{LONG} --fsdp 16 --updates.microbatches 16",
+    ),
+    (
+        "maspo_distill_7b",
+        "v5p:2x2x4",
+        f"{LONG} --fsdp 16 --updates.microbatches 16",
+    ),
+    (
+        "maspo_distill_14b",
+        "v5p:2x4x4",
+        f"{LONG} --fsdp 32 --updates.microbatches 8",
+    ),
+)
 HEADS = (
     "program",
     "compiler",
@@ -123,12 +149,11 @@ def main():
     jax.config.update("jax_platforms", "cpu")
     before = RESULT.read_text().split("\n## ")[1:] if RESULT.is_file() else []
     sections = {each.splitlines()[0]: f"## {each.strip()}\n" for each in before}
-    for name, slices in CASES.items():
-        for where, words in slices.items():
-            if only in title(name, where):
-                sections[title(name, where)] = section(name, where, words)
-                text = "\n".join([HEAD, *sections.values()])
-                RESULT.write_text(text, encoding="utf-8")
+    for name, where, words in CASES:
+        if only in title(name, where):
+            sections[title(name, where)] = section(name, where, words)
+            text = "\n".join([HEAD, *sections.values()])
+            RESULT.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
