@@ -11,9 +11,11 @@ Functions whose docstring says "per device" run inside `jax.shard_map`; the othe
 run on the host or on global arrays.
 """
 
+import functools
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 AXES = ("data", "fsdp", "tensor")  # of the mesh; rows are split over all of them
@@ -72,24 +74,48 @@ def named_shardings(specs, mesh):
     return jax.tree.map(lambda spec: jax.NamedSharding(mesh, spec), specs)
 
 
-def all_gather_params(tree, specs, axes=AXES):
+def all_gather_params(tree, specs, axes=AXES, dtype=None):
     """Returns whole parameters from shards, per device; transposed, it scatters.
+
+    Gradients are added up in the dtype of the shards.
 
     Args:
         tree: of shards.
         specs: the `PartitionSpec` of every leaf.
         axes: of the mesh that are gathered over; along others shards stay shards. Where
             an axis of an array is split over several, the last of them.
+        dtype: of what is gathered: cast before, for less traffic and memory. None: that
+            of the shards.
     """
 
     def whole(leaf, spec):
-        for place, entry in enumerate(spec):
-            names = tuple(name for name in _names(entry) if name in axes)
-            if names:
-                leaf = jax.lax.all_gather(leaf, names, axis=place, tiled=True)
-        return leaf
+        split = [[name for name in _names(entry) if name in axes] for entry in spec]
+        places = tuple((i, tuple(names)) for i, names in enumerate(split) if names)
+        return _all_gather(leaf, dtype or leaf.dtype, places) if places else leaf
 
     return jax.tree.map(whole, tree, specs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _all_gather(shard, dtype, places):
+    return _all_gather_forward(shard, dtype, places)[0]
+
+
+def _all_gather_forward(shard, dtype, places):
+    whole = shard.astype(dtype)
+    for axis, names in places:
+        whole = jax.lax.all_gather(whole, names, axis=axis, tiled=True)
+    return whole, jnp.zeros((), shard.dtype)
+
+
+def _all_gather_backward(dtype, places, stored, cotangent):
+    total = cotangent.astype(stored.dtype)
+    for axis, names in reversed(places):
+        total = jax.lax.psum_scatter(total, names, scatter_dimension=axis, tiled=True)
+    return (total,)
+
+
+_all_gather.defvjp(_all_gather_forward, _all_gather_backward)
 
 
 def gathered_specs(specs, axes=AXES):

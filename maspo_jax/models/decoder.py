@@ -105,7 +105,7 @@ class Linear(nnx.Module):
     def __call__(self, x):
         """Returns [..., outputs] for [..., inputs]."""
         y = jnp.matmul(x, self.kernel[...], precision=precision_of(x.dtype))
-        return y if self.bias is None else y + jnp.broadcast_to(self.bias[...], y.shape)
+        return y if self.bias is None else y + _spread(self.bias[...], y.shape)
 
 
 class RMSNorm(nnx.Module):
@@ -120,7 +120,7 @@ class RMSNorm(nnx.Module):
         wide = x.astype(jnp.float32)
         mean = jnp.mean(jnp.square(wide), axis=-1, keepdims=True)
         normal = (wide * jax.lax.rsqrt(mean + self.epsilon)).astype(x.dtype)
-        return normal * jnp.broadcast_to(self.scale[...], x.shape)
+        return normal * _spread(self.scale[...], x.shape)
 
 
 def rotate(x, position, theta, scaling=None):
@@ -305,7 +305,11 @@ class Decoder(nnx.Module):
 
 @jax.custom_vjp
 def _rows(table, index):
-    """Returns rows of a table. [V, D], [...] int32 -> [..., D]."""
+    """Returns rows of a table. [V, D], [...] int32 -> [..., D].
+
+    Its gradient is added up in float32: bfloat16 has too few digits for the terms of a
+    frequent token.
+    """
     return table[index]
 
 
@@ -314,7 +318,6 @@ def _rows_forward(table, index):
 
 
 def _rows_backward(residuals, cotangent):
-    """Adds up in float32: a frequent token has more terms than bfloat16 has digits."""
     table, index = residuals
     total = jnp.zeros_like(table, jnp.float32)
     total = total.at[index].add(cotangent.astype(jnp.float32))
@@ -322,6 +325,24 @@ def _rows_backward(residuals, cotangent):
 
 
 _rows.defvjp(_rows_forward, _rows_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _spread(vector, shape):
+    """Returns a vector for every token. [D] -> [..., D]; its gradient as of `_rows`."""
+    return jnp.broadcast_to(vector, shape)
+
+
+def _spread_forward(vector, shape):
+    return jnp.broadcast_to(vector, shape), None
+
+
+def _spread_backward(shape, _, cotangent):
+    total = cotangent.astype(jnp.float32).sum(range(len(shape) - 1))
+    return (total.astype(cotangent.dtype),)
+
+
+_spread.defvjp(_spread_forward, _spread_backward)
 
 
 def init_decoder(config, key):

@@ -129,22 +129,12 @@ def layer_specs(specs):
 
 def stem_specs(specs):
     """Returns the specs of a policy, with those of its layers as if they were whole."""
-    return _map_stem(lambda spec: spec, specs, lambda spec: REPLICATED)
 
-
-def cast_stem(policy, dtype):
-    """Returns a policy with all but its layers in a dtype."""
-    return _map_stem(lambda leaf: leaf.astype(dtype), policy, lambda leaf: leaf)
-
-
-def _map_stem(function, tree, of_layers):
-    """Maps the leaves outside the layers by one function, the others by another."""
-
-    def change(path, leaf):
+    def change(path, spec):
         stacked = jax.tree_util.keystr(path[:1], simple=True) == "blocks"
-        return of_layers(leaf) if stacked else function(leaf)
+        return REPLICATED if stacked else spec
 
-    return jax.tree_util.tree_map_with_path(change, tree)
+    return jax.tree_util.tree_map_with_path(change, specs)
 
 
 def abstract_params(shapes, mesh):

@@ -111,11 +111,12 @@ def _update(job):
     shards = sizes.param_bytes(config) / (job.experiment.fsdp * job.tensor)
     # Parameters, gradient and two moments read, all but the gradient written.
     optimizer = updates.minibatches * 7 * shards
-    # Gathered forward and backward, and the gradient scattered.
+    # Gathered forward and backward, and the gradient scattered, which is float32.
+    scattered = once.received * sizes.FLOAT32 / _narrow(config)
     return Cost(
         (3 + again) * once.flops,
         (3 + again) * once.bytes + optimizer,
-        3 * once.received,
+        2 * once.received + scattered,
     )
 
 

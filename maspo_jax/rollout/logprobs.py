@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from maspo_jax import distributed
 from maspo_jax.models import sharding
 from maspo_jax.models.attention import layout_of_mask, layout_of_segments
-from maspo_jax.models.precision import cast, precision_of
+from maspo_jax.models.precision import precision_of
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
 
@@ -65,11 +65,9 @@ def sharded_logprobs(policy, sequences, specs, temperature):
     dtype = policy.config.product_dtype
     stem, layer = sharding.stem_specs(specs), sharding.layer_specs(specs)
 
-    def unshard(block):
-        # Cast before it is gathered: half the traffic, and half the memory.
-        return distributed.all_gather_params(cast(block, dtype), layer)
-
-    whole = distributed.all_gather_params(sharding.cast_stem(policy, dtype), stem)
+    gather = functools.partial(distributed.all_gather_params, dtype=dtype)
+    unshard = lambda block: gather(block, layer)
+    whole = gather(policy, stem)
     return response_logprobs(whole, sequences, temperature, unshard)
 
 

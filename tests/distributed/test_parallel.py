@@ -6,6 +6,7 @@ import types
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import mesh_of
@@ -130,6 +131,29 @@ def test_gathering_over_one_axis_leaves_the_shards_of_another(tiny_policy):
         )
     )(placed)
     chex.assert_trees_all_equal(got, tiny_policy)
+
+
+@pytest.mark.parametrize("axes", [("fsdp",), ("tensor", "fsdp")])
+def test_gradients_are_added_up_in_the_dtype_of_the_shards(axes):
+    """Seven terms of 2**-8 beside a one: bfloat16 would drop each of them."""
+    mesh, spec = mesh_of(1, 4, 2), jax.P(axes)
+    share = jnp.where(jnp.arange(8) == 0, 1, 2.0**-8)
+
+    def gradient(shard, share):
+        gather = functools.partial(distributed.all_gather_params, dtype=jnp.bfloat16)
+        whole, back = jax.vjp(lambda x: gather(x, spec), shard)
+        assert whole.dtype == jnp.bfloat16
+        (grads,) = back(jnp.broadcast_to(share.astype(whole.dtype), whole.shape))
+        return distributed.psum_replicated(grads, spec)
+
+    def of_device(shard, share):
+        return gradient(distributed.pcast_varying(shard), share)
+
+    program = jax.shard_map(
+        of_device, mesh=mesh, in_specs=(spec, distributed.BATCH), out_specs=spec
+    )
+    grads = jax.jit(program)(jnp.zeros(16), share)
+    np.testing.assert_array_equal(grads, np.full(16, 1 + 7 * 2.0**-8, np.float32))
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (2, 2, 2)])

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from conftest import mesh_of
+from flax import nnx
 
 from maspo_jax import distributed
-from maspo_jax.models import sharding
+from maspo_jax.models import decoder, sharding
 from maspo_jax.models.huggingface import load
 from maspo_jax.models.huggingface.save import tensors_of
+from maspo_jax.models.precision import cast
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.types import Sequences
 
@@ -216,3 +218,23 @@ def test_gradients_are_those_of_torch(sequences, tmp_path, family, tied):
         size = np.abs(value).max()
         assert size > 1e-4, name
         np.testing.assert_allclose(grads[name], value, atol=1e-4 * size, err_msg=name)
+
+
+def test_the_gradient_of_a_vector_is_added_up_in_float32(tiny_config):
+    """A bias gets a term of every token: in bfloat16 their sum would stand still."""
+    linear = decoder.Linear(2, 4, tiny_config, nnx.Rngs(0), bias=True)
+    norm = decoder.RMSNorm(4, tiny_config)
+    narrow = cast((linear, norm), jnp.bfloat16)
+    tokens = jnp.ones((1000, 10, 2), jnp.bfloat16)
+    step = jnp.bfloat16(0.01)
+
+    def total(layers):
+        linear, norm = layers
+        terms = step * linear(tokens), step * norm(jnp.ones((1000, 10, 4), step.dtype))
+        return sum(term.astype(jnp.float32).sum() for term in terms)
+
+    grads = jax.grad(total)(narrow)
+    for vector in (grads[0].bias, grads[1].scale):
+        np.testing.assert_allclose(
+            np.asarray(vector[...], np.float32), 1e4 * float(step), rtol=2**-8
+        )

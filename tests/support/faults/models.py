@@ -13,6 +13,21 @@ SPLIT = "rollout/test_split_policy.py"
 INITIALIZATION = "models/test_initialization.py"
 FAULTS = [
     Fault(
+        "gradients of a bfloat16 policy are added up over devices in bfloat16",
+        "distributed/mesh.py",
+        "total = cotangent.astype(stored.dtype)",
+        "total = cotangent",
+        (f"{PARALLEL}::test_gradients_are_added_up_in_the_dtype_of_the_shards",),
+    ),
+    Fault(
+        "the gradient of a bias is added up over tokens in bfloat16",
+        "models/decoder.py",
+        "total = cotangent.astype(jnp.float32).sum(range(len(shape) - 1))",
+        "total = jax.lax.reduce(cotangent, jnp.zeros((), cotangent.dtype), "
+        "jax.lax.add, range(len(shape) - 1))",
+        (f"{GRADIENTS}::test_the_gradient_of_a_vector_is_added_up_in_float32",),
+    ),
+    Fault(
         "a head of its own has no gradient",
         "models/decoder.py",
         "else self.head.kernel[...].T\n",
@@ -300,7 +315,7 @@ FAULTS = [
     Fault(
         "parameters are gathered along their first axis",
         "distributed/mesh.py",
-        "names, axis=place, tiled=True",
+        "names, axis=axis, tiled=True",
         "names, axis=0, tiled=True",
         (PARALLEL,),
     ),
