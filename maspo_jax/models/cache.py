@@ -1,76 +1,80 @@
-"""The key-value cache of a decoder: what earlier columns of each row left behind."""
+"""The key-value cache of a decoder: what earlier tokens of each row left behind."""
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from maspo_jax.models.attention import whole_blocks
+
 
 @struct.dataclass
 class Cache:
-    """Keys and values of the columns seen so far, for every layer."""
+    """Keys and values of the tokens seen so far, for every layer.
 
-    key: jax.Array  # [depth, B, K, C, E]
+    Token t of a row lies in column t. Keys lie transposed: the scores of a query are
+    then a product of matrices as they are stored, which is what CPUs multiply fastest.
+    """
+
+    key: jax.Array  # [depth, B, K, E, C]
     value: jax.Array  # [depth, B, K, C, E]
-    length: jax.Array  # [B] int32, columns of each row already written
-    # Whether all rows have the same length. One slice is written for all of them then,
-    # which costs half of what a scatter to each row does.
-    in_step: bool = struct.field(pytree_node=False, default=True)
+    length: jax.Array  # [B] int32, tokens that each row holds
 
-    def write(self, layer, key, value):
-        """Puts new columns of one layer, [B, K, S, E], behind those its rows have.
+    def append(self, key, value, kept=True):
+        """Returns the cache with S tokens more in each row, of all layers at once.
 
-        Returns the cache, and all keys and values of the layer, [B, K, C, E].
+        Args:
+            key: [depth, B, K, S, E].
+            value: likewise.
+            kept: [B] bool, the rows that go on; the others are empty from now on.
         """
-        put = _put_in_step if self.in_step else _put_each
-        keys = put(self.key, key, layer, self.length)
-        values = put(self.value, value, layer, self.length)
-        return self.replace(key=keys, value=values), keys[layer], values[layer]
-
-    def advance(self, columns):
-        """Returns the cache after so many columns of every row were written."""
-        return self.replace(length=self.length + columns)
-
-    def repeat(self, times):
-        """Returns the cache with every row so many times, neighbors of each other."""
-        return self.replace(
-            key=jnp.repeat(self.key, times, axis=1),
-            value=jnp.repeat(self.value, times, axis=1),
-            length=jnp.repeat(self.length, times),
+        steps = key.shape[3]
+        row = jnp.arange(len(self.length))[:, None]
+        column = self.length[:, None] + jnp.arange(steps)[None]
+        by_token = lambda new: new.transpose(1, 3, 0, 2, 4)  # [B, S, depth, K, E]
+        return Cache(
+            self.key.at[:, row, :, :, column].set(by_token(key)),
+            self.value.at[:, row, :, column].set(by_token(value)),
+            jnp.where(kept, self.length + steps, 0),
         )
+
+    def insert(self, row, other, place):
+        """Returns the cache with a row replaced by one of another, shorter cache.
+
+        Args:
+            row: [] int32, which to replace.
+            other: a `Cache` of no more columns.
+            place: [] int32, which row of it.
+        """
+        one = lambda whole: jax.lax.dynamic_slice_in_dim(whole, place, 1, axis=1)
+        put = lambda whole, new: jax.lax.dynamic_update_slice(
+            whole, new, (0, row, 0, 0, 0)
+        )
+        return Cache(
+            put(self.key, one(other.key)),
+            put(self.value, one(other.value)),
+            self.length.at[row].set(other.length[place]),
+        )
+
+    def take(self, rows):
+        """Returns the cache of the rows, [R] int32, in that order."""
+        return Cache(self.key[:, rows], self.value[:, rows], self.length[rows])
 
     def pad(self, columns):
-        """Returns the cache with so many columns, the new ones empty."""
-        new = columns - self.key.shape[3]
-        widths = ((0, 0), (0, 0), (0, 0), (0, new), (0, 0))
+        """Returns the cache with room for at least so many tokens in a row."""
+        new = max(whole_blocks(columns) - self.value.shape[3], 0)
+        none = (0, 0)
         return self.replace(
-            key=jnp.pad(self.key, widths), value=jnp.pad(self.value, widths)
+            key=jnp.pad(self.key, (none, none, none, none, (0, new))),
+            value=jnp.pad(self.value, (none, none, none, (0, new), none)),
         )
 
 
-def _put_in_step(whole, new, layer, length):
-    where = (layer, 0, 0, length[0], 0)
-    return jax.lax.dynamic_update_slice(whole, new[None], where)
-
-
-def _put_each(whole, new, layer, length):
-    def put(row, new, length):
-        where = (layer, 0, length, 0)
-        return jax.lax.dynamic_update_slice(row, new[None], where)
-
-    return jax.vmap(put, in_axes=(1, 0, 0), out_axes=1)(whole, new, length)
-
-
-def empty_cache(config, rows, columns, in_step=True, tensor=1):
-    """Returns a `Cache` for `rows` sequences of at most `columns` tokens.
+def cache_of_rows(key, value, length):
+    """Returns the `Cache` of the first S tokens of rows.
 
     Args:
-        config: the `DecoderConfig`.
-        rows: B.
-        columns: C.
-        in_step: whether all rows will have the same length at any time.
-        tensor: devices that share the heads; each holds K / tensor of them.
+        key: [depth, B, K, S, E].
+        value: likewise.
+        length: [B] int32, how many of the S are tokens; padding is behind them.
     """
-    heads = config.key_value_heads // tensor
-    shape = (config.depth, rows, heads, columns, config.head_width)
-    zeros = jnp.zeros(shape, config.product_dtype)
-    return Cache(zeros, zeros, jnp.zeros(rows, jnp.int32), in_step)
+    return Cache(key.swapaxes(3, 4), value, length)

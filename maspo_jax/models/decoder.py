@@ -24,8 +24,9 @@ from maspo_jax.models import rope
 from maspo_jax.models.attention import (
     IMPLEMENTATIONS,
     AttentionName,
-    RowLayout,
+    DecodeLayout,
     choose_attention,
+    decode,
 )
 from maspo_jax.models.precision import cast, precision_of
 from maspo_jax.models.remat import POLICIES, checkpoint
@@ -149,21 +150,16 @@ class Attention(nnx.Module):
         self.head_width = config.head_width
         self.rope = config.rope_theta, config.rope_scaling
 
-    def __call__(self, x, layout, attention, cache, layer, tensor=None):
-        """Returns the change of `x`, [B, S, D], and the cache."""
+    def __call__(self, x, layout, attention, tensor=None):
+        """Returns the change of `x`, [B, S, D], its keys and values, [B, K, S, E]."""
         query = self.heads(self.query(x), self.query_norm)
         key = self.heads(self.key(x), self.key_norm)
         value = self.heads(self.value(x)).swapaxes(1, 2)
         query = rotate(query, layout.positions, *self.rope)
         key = rotate(key, layout.positions, *self.rope).swapaxes(1, 2)
-        if cache is not None:
-            cache, keys, values = cache.write(layer, key, value)
-            # Whole rows see nothing but themselves, whatever the cache has room for.
-            if not isinstance(layout, RowLayout):
-                key, value = keys, values
         mixed = attention(query, key, value, layout)
         change = self.output(mixed.reshape(*mixed.shape[:2], -1))
-        return add_parts(change, tensor), cache
+        return add_parts(change, tensor), (key, value)
 
     def heads(self, x, norm=None):
         """Splits heads and normalizes each. [B, S, H * E] -> [B, S, H, E]."""
@@ -193,13 +189,13 @@ class Block(nnx.Module):
         self.feed_forward_norm = RMSNorm(config.width, config)
         self.feed_forward = FeedForward(config, rngs)
 
-    def __call__(self, x, layout, attention, cache=None, layer=None, tensor=None):
-        """Returns the new residual stream, [B, S, D], and the cache."""
-        change, cache = self.attention(
-            self.attention_norm(x), layout, attention, cache, layer, tensor
+    def __call__(self, x, layout, attention, tensor=None):
+        """Returns the new residual stream, [B, S, D], and the keys and values."""
+        change, columns = self.attention(
+            self.attention_norm(x), layout, attention, tensor
         )
         x = x + change
-        return x + self.feed_forward(self.feed_forward_norm(x), tensor), cache
+        return x + self.feed_forward(self.feed_forward_norm(x), tensor), columns
 
 
 def add_parts(change, tensor):
@@ -233,16 +229,23 @@ class Decoder(nnx.Module):
         )
 
     def __call__(
-        self, tokens, layout, cache=None, *, unshard=lambda block: block, tensor=None
+        self,
+        tokens,
+        layout,
+        cache=None,
+        *,
+        keep=False,
+        unshard=lambda block: block,
+        tensor=None,
     ):
-        """Returns hidden states, and the cache with the new columns.
+        """Returns hidden states, and what the cache is given of these tokens.
 
         Args:
             tokens: [B, S] int32.
             layout: where they stand: a `RowLayout` of whole rows, or a `DecodeLayout`
                 of tokens that follow what the cache holds.
-            cache: a `Cache` to put these S columns in, or None. With a `RowLayout` it
-                is filled but not read: it must be empty.
+            cache: the `Cache` of the tokens before, with a `DecodeLayout`.
+            keep: whether to return keys and values.
             unshard: given the parameters of one layer as they are stored, returns
                 them whole.
             tensor: the axis of the mesh along which this policy is split, as
@@ -250,26 +253,30 @@ class Decoder(nnx.Module):
                 the feed-forward network, of all B rows. None: it is whole.
 
         Returns:
-            [B, S, D] in the dtype of matrix products, and the `Cache`, or None if
-            there was none.
+            [B, S, D] in the dtype of matrix products, and the keys and values of these
+            tokens, each [depth, B, K, S, E], for `cache_of_rows` or `Cache.append`, or
+            None.
         """
         dtype = self.config.product_dtype
-        attention = choose_attention(
-            self.config.attention, layout, dtype, self.config.head_width
-        )
+        if isinstance(layout, DecodeLayout):
+            attend = functools.partial(decode, cache=cache)
+        else:
+            plain = choose_attention(
+                self.config.attention, layout, dtype, self.config.head_width
+            )
+            attend = lambda *of, layer: plain(*of)
 
         @functools.partial(checkpoint, name=self.config.remat)
-        def step(carry, stored):
+        def step(x, stored):
             block, layer = stored
-            x, cache = carry
             block = cast(unshard(block), dtype)
-            return block(x, layout, attention, cache, layer, tensor), None
+            attention = functools.partial(attend, layer=layer)
+            x, columns = block(x, layout, attention, tensor)
+            return x, columns if keep else None
 
         layers = self.blocks, jnp.arange(self.config.depth)
-        (x, cache), _ = jax.lax.scan(step, (self.embed(tokens, tensor), cache), layers)
-        if cache is not None:
-            cache = cache.advance(tokens.shape[1])
-        return cast(self.norm, dtype)(x), cache
+        x, columns = jax.lax.scan(step, self.embed(tokens, tensor), layers)
+        return cast(self.norm, dtype)(x), columns
 
     def embed(self, tokens, tensor=None):
         """Returns the embeddings of tokens. [...] int32 -> [..., D].

@@ -1,7 +1,7 @@
 """The sampler: prompts in, responses out, in one compiled program.
 
-Prompts are read once, whatever the number of responses to each. Then one token
-per row and step is drawn until every row has ended.
+Prompts are read once, whatever the number of responses to each. Then `slots` draws one
+token per row and step until every row has ended.
 
 Devices along the axis `tensor` of the mesh feed the rows of all of them, each to the
 heads it holds, and add up what these say. From the hidden states behind that, each
@@ -15,21 +15,18 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from maspo_jax import distributed
 from maspo_jax.models import sharding
-from maspo_jax.models.attention import (
-    first_columns,
-    layout_of_decoding,
-    layout_of_mask,
-)
-from maspo_jax.models.cache import Cache, empty_cache
+from maspo_jax.models.attention import layout_of_mask
+from maspo_jax.models.cache import cache_of_rows
 from maspo_jax.models.decoder import Decoder
-from maspo_jax.rollout.sample_token import sample_token
+from maspo_jax.rollout import slots
 from maspo_jax.rollout.weights import cast_for_sampling, sampling_specs
 from maspo_jax.settings import check_intervals, setting
 from maspo_jax.types import Rollout, Sequences, rows_of
+
+PREFILLED = 2**14  # tokens of prompts that a device reads at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +42,9 @@ class SamplingParams:
     top_p: float = setting(1.0, "(0, 1]")
     # When the shards of the policy along `fsdp` are gathered. It changes nothing drawn.
     gather: Literal["once", "layer"] = "once"
+    # Rows that a device draws at a time; None: all that it is given. It changes nothing
+    # drawn.
+    slots: int | None = setting(None, "[1, inf)")
 
     def __post_init__(self):
         """Refuses settings that name no distribution."""
@@ -55,20 +55,6 @@ class SamplingParams:
             )
         if self.gather not in ("once", "layer"):
             raise ValueError(f"gather={self.gather!r}: choose once or layer")
-
-
-@struct.dataclass
-class DecodeState:
-    """The state of the loop over steps."""
-
-    step: jax.Array  # [] int32, tokens drawn per row
-    # [] bool, whether a row goes on, of this device or of those it exchanges with
-    alive: jax.Array
-    kv_cache: Cache
-    done: jax.Array  # [N] bool
-    response: jax.Array  # [N, T] int32
-    logprob: jax.Array  # [N, T] float32
-    mask: jax.Array  # [N, T] bool
 
 
 @functools.partial(jax.jit, static_argnames=("decoding", "mesh"))
@@ -135,77 +121,62 @@ def generate_local(policy, prompts, row_keys, specs, decoding, mesh):
         decoding: the `SamplingParams` settings.
         mesh: the mesh.
     """
-    model = split_policy(policy, specs, decoding, mesh)
-    width = prompts.tokens.shape[1]
+    model, rows = split_policy(policy, specs, decoding, mesh), len(row_keys)
+    read = prefill(model, prompts)
+    count = min(decoding.slots or rows, rows)
+    drawn = slots.draw_rows(model, read, row_keys, decoding, count)
+    written = jnp.arange(decoding.length)[None] < drawn.length[:, None]
     repeat = functools.partial(jnp.repeat, repeats=decoding.responses, axis=0)
-    rows = len(row_keys)
-
-    fed = model.all_rows(prompts)
-    hidden, cache = prefill(model, fed)
-    cache = cache.repeat(decoding.responses).pad(width + decoding.length)
-    start = first_columns(repeat(fed.mask))
-
-    def draw(state, hidden):
-        """Draws the token of this step from the hidden states before it."""
-        t = state.step
-        step_keys = jax.vmap(lambda row_key: jax.random.fold_in(row_key, t))(row_keys)
-        token, logprob = sample_token(
-            model.own_logits(hidden), step_keys, decoding.temperature, decoding.top_p
-        )
-        alive = ~state.done
-        done = state.done | jnp.isin(token, jnp.array(decoding.eos_tokens))
-        return state.replace(
-            step=t + 1,
-            alive=model.anywhere(~jnp.all(done)),
-            done=done,
-            response=state.response.at[:, t].set(jnp.where(alive, token, decoding.pad)),
-            logprob=state.logprob.at[:, t].set(jnp.where(alive, logprob, 0)),
-            mask=state.mask.at[:, t].set(alive),
-        )
-
-    def decode_step(state):
-        """Feeds the last token and draws the next."""
-        last = jax.lax.dynamic_slice_in_dim(state.response, state.step - 1, 1, axis=1)
-        layout = layout_of_decoding(start, state.kv_cache.length)
-        hidden, cache = model(model.all_rows(last), layout, state.kv_cache)
-        return draw(state.replace(kv_cache=cache), hidden[:, 0])
-
-    shape = rows, decoding.length
-    state = DecodeState(
-        step=jnp.zeros((), jnp.int32),
-        alive=jnp.ones((), bool),
-        kv_cache=cache,
-        done=jnp.zeros(rows, bool),
-        response=jnp.full(shape, decoding.pad, jnp.int32),
-        logprob=jnp.zeros(shape),
-        mask=jnp.zeros(shape, bool),
-    )
-    state = jax.lax.while_loop(
-        lambda state: (state.step < decoding.length) & state.alive,
-        decode_step,
-        draw(distributed.pcast_varying(state), repeat(hidden)),
-    )
     sequences = Sequences(
-        repeat(prompts.tokens), repeat(prompts.mask), state.response, state.mask
+        repeat(prompts.tokens), repeat(prompts.mask), drawn.response, written
     )
-    return Rollout(sequences, state.logprob)
+    return Rollout(sequences, drawn.logprob)
 
 
 def prefill(model, prompts):
-    """Feeds prompts to an empty cache of as many columns.
+    """Reads prompts, some of them at a time.
 
     Args:
         model: the `SplitPolicy`.
-        prompts: `Prompts`, those of all devices that share the heads.
+        prompts: `Prompts`, those of this device.
 
     Returns:
-        The hidden state behind each prompt, [P, D], and the cache of this device.
+        The `slots.Prefilled`, of all devices that share the heads.
     """
-    config, tensor = model.policy.config, model.heads_shared
-    cache = empty_cache(config, *prompts.tokens.shape, tensor=tensor)
-    cache = distributed.pcast_varying(cache)
-    hidden, cache = model(prompts.tokens, layout_of_mask(prompts.mask), cache)
-    return hidden[:, -1], cache
+    count, width = prompts.tokens.shape
+    fits = max(PREFILLED // width, 1)
+    size = max(n for n in range(1, count + 1) if count % n == 0 and n <= fits)
+
+    def read(_, prompts):
+        fed = model.all_rows(prompts)
+        length = jnp.sum(fed.mask, axis=1, dtype=jnp.int32)
+        # Their first token in the first column: a row of the cache grows to the right.
+        column = jnp.arange(width)[None]
+        source = (column + width - length[:, None]) % width
+        tokens = jnp.take_along_axis(fed.tokens, source, axis=1)
+        layout = layout_of_mask(column < length[:, None])
+        hidden, (key, value) = model(tokens, layout)
+        last = jnp.take_along_axis(hidden, (length - 1)[:, None, None], axis=1)
+        return None, (key, value, length, last[:, 0])
+
+    pieces = jax.tree.map(lambda x: x.reshape(-1, size, width), prompts)
+    found = jax.lax.scan(read, None, pieces)[1]
+    key, value, length, hidden = (
+        _joined(each, axis, model.heads_shared)
+        for each, axis in zip(found, (1, 1, 0, 0), strict=True)
+    )
+    return slots.Prefilled(cache_of_rows(key, value, length), hidden, count)
+
+
+def _joined(pieces, axis, devices):
+    """Joins pieces, stacked along axis 0, each of rows of every device along `axis`.
+
+    Returns the rows of each device together, in the order of the pieces.
+    """
+    x = jnp.moveaxis(pieces, 0, axis)
+    before, behind = x.shape[:axis], x.shape[axis + 2 :]
+    x = x.reshape(*before, x.shape[axis], devices, -1, *behind)
+    return x.swapaxes(axis, axis + 1).reshape(*before, -1, *behind)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,10 +192,15 @@ class SplitPolicy:
     heads_shared: int  # M, devices along the axis `tensor`
     exchanged: tuple[str, ...]  # axes of the mesh that it is split over at each step
 
-    def __call__(self, tokens, layout, cache):
-        """Returns what the decoder does. [M * B, S] int32 -> [M * B, S, D], cache."""
+    def __call__(self, tokens, layout, cache=None):
+        """Returns what the decoder does, keys and values among it.
+
+        [M * B, S] int32 -> [M * B, S, D], and [depth, M * B, K / M, S, E] twice.
+        """
         tensor = "tensor" if self.heads_shared > 1 else None
-        return self.policy(tokens, layout, cache, unshard=self.unshard, tensor=tensor)
+        return self.policy(
+            tokens, layout, cache, keep=True, unshard=self.unshard, tensor=tensor
+        )
 
     def all_rows(self, tree):
         """Returns the rows of all devices that share heads. [B, ...] -> [M * B, ...]"""
@@ -244,15 +220,24 @@ class SplitPolicy:
         first = jax.lax.axis_index("tensor") * rows
         return policy.logits(jax.lax.dynamic_slice_in_dim(hidden, first, rows))
 
-    def anywhere(self, here):
-        """Returns whether it holds on any device that is exchanged with. [] bool.
+    def everyones(self, index, count):
+        """Returns where rows of all devices that share heads lie. [B] -> [M * B].
 
-        They must leave the loop together: who goes on waits for the others.
+        Args:
+            index: [B] int32, where those of this device lie among `count` of its own.
+            count: as many as each device has.
+        """
+        first = count * jnp.arange(self.heads_shared, dtype=jnp.int32)
+        return self.all_rows(index) + jnp.repeat(first, len(index))
+
+    def most(self, number):
+        """Returns the largest of a number on all devices that are exchanged with.
+
+        They must leave a loop together: who could go waits for the others.
         """
         if not self.exchanged:
-            return here
-        count = jax.lax.psum(here.astype(jnp.int32), self.exchanged)
-        return distributed.pcast_varying(count > 0)
+            return number
+        return distributed.pcast_varying(jax.lax.pmax(number, self.exchanged))
 
 
 def split_policy(policy, specs, decoding, mesh):

@@ -14,6 +14,7 @@ from flax import nnx
 
 from maspo_jax.models import attention
 from maspo_jax.models.attention import chunked, decode, reference
+from maspo_jax.models.cache import Cache, cache_of_rows
 from maspo_jax.models.decoder import Decoder
 
 HEADS, GROUPS, WIDTH = 6, 2, 8
@@ -108,25 +109,31 @@ def test_blocks_of_bfloat16_are_as_near_to_float32_as_the_reference():
             assert error / jnp.linalg.norm(wide) < 3e-2
 
 
-def test_decoding_sees_the_filled_columns_of_its_row_and_no_others():
+@pytest.mark.parametrize("columns", [40, 400])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_decoding_sees_the_tokens_of_its_row_and_no_others(columns, steps):
     """Rows of different lengths, in a cache whose other columns hold large numbers."""
     query, key, value, _, _ = inputs("whole")
-    start, lengths = jnp.array([0, 5, 30]), jnp.array([36, 20, 31])
-    column = jnp.arange(37)[None]
-    filled = (column >= start[:, None]) & (column < lengths[:, None])
-    layout = attention.layout_of_mask(filled)
-    expected = reference(query, key, value, layout)
-    last = lengths[:, None, None, None] - 1
-    one = jnp.take_along_axis(query, last, axis=1)
-    decoding = attention.layout_of_decoding(start, lengths - 1)
-    np.testing.assert_array_equal(decoding.lengths, lengths)
-    np.testing.assert_array_equal(
-        decoding.positions, jnp.take_along_axis(layout.positions, last[..., 0, 0], 1)
-    )
-    beyond = jnp.where(filled[:, None, :, None], 0, 1e3)
-    got = decode(one, key + beyond, value + beyond, decoding)
+    ends = jnp.array([36, steps, 20])
+    whole = jnp.arange(37)[None] < ends[:, None]
+    expected = reference(query, key, value, attention.layout_of_mask(whole))
+    last = (ends[:, None] - steps + jnp.arange(steps)[None])[:, None, :, None]
+    new = [jnp.take_along_axis(x, last, axis=2) for x in (key, value)]
+    before = jnp.arange(37)[None] < ends[:, None] - steps
+    hidden = jnp.where(before[:, None, :, None], 0, 1e3)
+    others = jnp.full_like(key, 7.0)
+    cache = cache_of_rows(
+        jnp.stack([others, key + hidden]), jnp.stack([others, value + hidden]), None
+    ).pad(columns)
+    layout = attention.layout_of_decoding(ends - steps, steps)
+    np.testing.assert_array_equal(layout.positions, last[:, 0, :, 0])
+    one = jnp.take_along_axis(query, last.swapaxes(1, 2), axis=1)
+    got = jax.jit(decode)(one, *new, layout, cache, 1)
     chex.assert_trees_all_close(
-        got, jnp.take_along_axis(expected, last, axis=1), rtol=1e-6, atol=1e-6
+        got,
+        jnp.take_along_axis(expected, last.swapaxes(1, 2), axis=1),
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -134,7 +141,6 @@ def test_positions_count_from_the_first_token():
     mask = jnp.arange(5)[None] >= jnp.array([[0], [2]])
     layout = attention.layout_of_mask(mask)
     np.testing.assert_array_equal(layout.positions, [[0, 1, 2, 3, 4], [0, 0, 0, 1, 2]])
-    np.testing.assert_array_equal(attention.first_columns(mask), [0, 2])
     packed = attention.layout_of_segments(jnp.array([[3, 3, 1, 1, 1, 0]]))
     np.testing.assert_array_equal(packed.positions, [[0, 1, 0, 1, 2, 0]])
 
@@ -170,19 +176,23 @@ def test_memory_is_linear_in_the_length():
     assert taken[-1] < 4.1 * taken[0]
 
 
-def test_decoding_against_a_long_cache_needs_one_row_of_scores():
-    """For each head: its memory grows with the columns, not with their square."""
-    rows, columns, groups = 4, 16_384, 2
-    query = jax.ShapeDtypeStruct((rows, 1, 6, 64), jnp.bfloat16)
-    cache = jax.ShapeDtypeStruct((rows, groups, columns, 64), jnp.bfloat16)
-    number = jax.ShapeDtypeStruct((rows,), jnp.int32)
-    layout = attention.DecodeLayout(
-        jax.ShapeDtypeStruct((rows, 1), jnp.int32), number, number
-    )
-    compiled = jax.jit(decode).lower(query, cache, cache, layout).compile()
-    scores = rows * 6 * columns * 4
-    widened = 2 * rows * groups * columns * 64 * 4  # what a CPU multiplies is float32
-    assert compiled.memory_analysis().temp_size_in_bytes < 8 * scores + widened
+def test_decoding_copies_no_layer_of_a_long_cache():
+    """Its memory does not grow with the columns: a block of them is read at a time."""
+    rows, groups, taken = 4, 2, []
+    for columns in (4096, 16_384):
+        shape = lambda *sizes: jax.ShapeDtypeStruct(sizes, jnp.float32)
+        query, new = shape(rows, 1, 6, 64), shape(rows, groups, 1, 64)
+        number = jax.ShapeDtypeStruct((rows,), jnp.int32)
+        cache = Cache(
+            shape(3, rows, groups, 64, columns), shape(3, rows, groups, columns, 64),
+            number,
+        )  # fmt: skip
+        layout = attention.DecodeLayout(
+            jax.ShapeDtypeStruct((rows, 1), jnp.int32), number
+        )
+        compiled = jax.jit(decode).lower(query, new, new, layout, cache, 0).compile()
+        taken.append(compiled.memory_analysis().temp_size_in_bytes)
+    assert taken[0] == taken[1] < rows * groups * 64 * 4096 * 4
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Laws of the decoder that need no oracle."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -11,11 +12,10 @@ from conftest import noisy
 from flax import nnx
 
 from maspo_jax.models.attention import (
-    first_columns,
     layout_of_decoding,
     layout_of_mask,
 )
-from maspo_jax.models.cache import empty_cache
+from maspo_jax.models.cache import cache_of_rows
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 
@@ -31,26 +31,29 @@ def full_pass(policy, tokens, mask):
     return policy(tokens, layout_of_mask(mask))[0]
 
 
-@jax.jit
-def cached_pass(policy, tokens, layout, cache):
-    return policy(tokens, layout, cache)
+@functools.partial(jax.jit, static_argnames="keep")
+def cached_pass(policy, tokens, layout, cache, keep=True):
+    return policy(tokens, layout, cache, keep=keep)
 
 
+@pytest.mark.parametrize("columns", [12, 300])
 @pytest.mark.parametrize("chunks", [[9], [1] * 9, [4, 1, 1, 3], [6, 3]])
-def test_cached_decoding_equals_the_full_pass(tiny_policy, batch, chunks):
-    tokens, mask = batch
-    cache = empty_cache(tiny_policy.config, 4, 12)
-    pieces, start = [], 0
-    for size in chunks:
-        layout = layout_of_decoding(first_columns(mask), cache.length, size)
-        part = tokens[:, start : start + size]
-        hidden, cache = cached_pass(tiny_policy, part, layout, cache)
+def test_cached_decoding_equals_the_full_pass(tiny_policy, batch, chunks, columns):
+    tokens = batch[0]
+    config = tiny_policy.config
+    shape = config.depth, len(tokens), config.key_value_heads, 0, config.head_width
+    nothing = jnp.zeros(shape)
+    cache = cache_of_rows(nothing, nothing, jnp.zeros(len(tokens), jnp.int32))
+    cache, pieces = cache.pad(columns), []
+    for part in jnp.split(tokens, np.cumsum(chunks)[:-1], axis=1):
+        layout = layout_of_decoding(cache.length, part.shape[1])
+        hidden, new = cached_pass(tiny_policy, part, layout, cache)
+        cache = cache.append(*new)
         pieces.append(hidden)
-        start += size
     assert (cache.length == 9).all()
-    expected = full_pass(tiny_policy, tokens, mask)
+    expected = full_pass(tiny_policy, tokens, jnp.ones(tokens.shape, bool))
     got = jnp.concatenate(pieces, axis=1)
-    chex.assert_trees_all_close(got[mask], expected[mask], rtol=1e-5, atol=1e-5)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_padding_changes_nothing(tiny_policy, batch):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from maspo_jax.models import presets, sizes
-from maspo_jax.models.cache import empty_cache
+from maspo_jax.models.attention import layout_of_mask
 from maspo_jax.models.decoder import DecoderConfig, init_decoder
 
 PRESETS = {
@@ -50,8 +50,10 @@ def test_the_sizes_of_the_papers_are_those_of_their_arrays(name):
 @pytest.mark.parametrize("compute_dtype", [None, "bfloat16"])
 def test_a_cache_and_logits_have_the_bytes_of_their_arrays(tiny_config, compute_dtype):
     config = dataclasses.replace(tiny_config, compute_dtype=compute_dtype)
-    cache = jax.eval_shape(lambda: empty_cache(config, 5, 11))
-    assert sizes.cache_bytes(config, 5, 11) == total_bytes((cache.key, cache.value))
+    tokens = jnp.zeros((5, 11), jnp.int32)
+    read = lambda policy: policy(tokens, layout_of_mask(tokens == 0), keep=True)[1]
+    columns = jax.eval_shape(read, shapes_of(config))
+    assert sizes.cache_bytes(config, 5, 11) == total_bytes(columns)
     hidden = jax.ShapeDtypeStruct((5, config.width), jnp.float32)
     logits = jax.eval_shape(
         lambda policy, x: policy.logits(x), shapes_of(config), hidden

@@ -16,7 +16,6 @@ from maspo_jax import distributed
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.update import make_logprobs, make_update
 from maspo_jax.models.attention import layout_of_mask
-from maspo_jax.models.cache import empty_cache
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.objectives import gates
 from maspo_jax.objectives.surrogate import policy_loss
@@ -169,9 +168,8 @@ def test_a_policy_in_that_dtype_is_not_copied(tiny_policy):
 
 def test_the_stream_and_the_cache_are_narrow_and_the_logits_wide(narrow):
     tokens = jnp.zeros((2, 5), int)
-    cache = empty_cache(narrow.config, 2, 5)
-    hidden, cache = narrow(tokens, layout_of_mask(tokens == 0), cache)
-    assert hidden.dtype == cache.key.dtype == cache.value.dtype == jnp.bfloat16
+    hidden, (key, value) = narrow(tokens, layout_of_mask(tokens == 0), keep=True)
+    assert hidden.dtype == key.dtype == value.dtype == jnp.bfloat16
     assert narrow.logits(hidden).dtype == jnp.float32
 
 

@@ -1,7 +1,7 @@
 """Attention: a function of (query, key, value, layout), chosen in one place.
 
 layout_of_mask(mask) --> RowLayout ----> reference | chunked | splash | cudnn
-layout_of_decoding(...) -> DecodeLayout -> decode
+layout_of_decoding(lengths) -> DecodeLayout -> decode, which reads a cache, too
 """
 
 from maspo_jax.models.attention.choice import (
@@ -13,15 +13,15 @@ from maspo_jax.models.attention.choice import (
 )
 from maspo_jax.models.attention.chunked import chunked
 from maspo_jax.models.attention.cudnn import cudnn
+from maspo_jax.models.attention.decode import decode, whole_blocks
 from maspo_jax.models.attention.layout import (
     DecodeLayout,
     RowLayout,
-    first_columns,
     layout_of_decoding,
     layout_of_mask,
     layout_of_segments,
 )
-from maspo_jax.models.attention.reference import decode, reference
+from maspo_jax.models.attention.reference import reference
 from maspo_jax.models.attention.splash import splash
 
 __all__ = [
@@ -34,11 +34,11 @@ __all__ = [
     "chunked",
     "cudnn",
     "decode",
-    "first_columns",
     "layout_of_decoding",
     "layout_of_mask",
     "layout_of_segments",
     "reference",
     "splash",
     "target_platform",
+    "whole_blocks",
 ]

@@ -11,8 +11,8 @@ import numpy as np
 
 from maspo_jax.models.attention.chunked import chunked
 from maspo_jax.models.attention.cudnn import cudnn
-from maspo_jax.models.attention.layout import DecodeLayout, layout_of_mask
-from maspo_jax.models.attention.reference import decode, reference
+from maspo_jax.models.attention.layout import layout_of_mask
+from maspo_jax.models.attention.reference import reference
 from maspo_jax.models.attention.splash import splash
 
 AttentionName = Literal["auto", "reference", "chunked", "splash", "cudnn"]
@@ -29,22 +29,20 @@ logger = logging.getLogger(__name__)
 
 
 def choose_attention(name, layout, dtype, width):
-    """Returns the attention function for a call of the decoder, and logs it once.
+    """Returns the attention function for whole rows, and logs it once.
 
     By itself it takes the plain one for short rows; for long ones the kernel of the
     platform, if that can read them and has passed a probe, or else `chunked`.
 
     Args:
         name: "auto", or which of `IMPLEMENTATIONS` reads whole rows.
-        layout: of the call, a `RowLayout` or a `DecodeLayout`.
+        layout: of the call, a `RowLayout`.
         dtype: of queries and keys.
         width: E, of a head.
 
     Raises:
         ValueError: what was asked for by name cannot be had.
     """
-    if isinstance(layout, DecodeLayout):
-        return decode
     length, dtype, platform = layout.segments.shape[-1], str(dtype), target_platform()
     if name == "auto":
         name = _automatic(layout, dtype, width, platform)

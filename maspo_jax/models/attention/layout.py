@@ -21,15 +21,10 @@ class RowLayout:
 
 @struct.dataclass
 class DecodeLayout:
-    """The last S tokens of rows whose earlier ones lie in a cache of C columns.
+    """New tokens of rows whose earlier ones lie in a cache."""
 
-    The columns of a row that hold its tokens are `start` to `lengths`, without end:
-    those before are padding, those behind are not filled yet.
-    """
-
-    positions: jax.Array  # [B, S] int32, counted from column `start`
-    start: jax.Array  # [B] int32
-    lengths: jax.Array  # [B] int32, the S columns of this call included
+    positions: jax.Array  # [B, S] int32, from the first token of the row
+    lengths: jax.Array  # [B] int32, tokens that the cache holds of it
 
 
 def layout_of_mask(mask):
@@ -50,19 +45,12 @@ def layout_of_segments(segments):
     return RowLayout(column - first, segments)
 
 
-def first_columns(mask):
-    """Returns the first column of each left-padded row that is true. [B, S] -> [B]."""
-    return mask.shape[-1] - jnp.sum(mask, axis=-1, dtype=jnp.int32)
-
-
-def layout_of_decoding(start, lengths, steps=1):
+def layout_of_decoding(lengths, steps=1):
     """Returns the `DecodeLayout` of the next tokens of rows.
 
     Args:
-        start: [B] int32, the first column of each row that holds a token.
-        lengths: [B] int32, columns filled before this call.
+        lengths: [B] int32, tokens of each row before this call.
         steps: S, tokens of each row in this call.
     """
-    columns = lengths[:, None] + jnp.arange(steps, dtype=jnp.int32)[None]
-    positions = jnp.maximum(columns - start[:, None], 0)
-    return DecodeLayout(positions, start, lengths + steps)
+    positions = lengths[:, None] + jnp.arange(steps, dtype=jnp.int32)[None]
+    return DecodeLayout(positions, lengths)

@@ -33,25 +33,6 @@ def reference(query, key, value, layout):
     return jnp.where((segments > 0)[:, :, None, None], mixed, 0)
 
 
-def decode(query, key, value, layout):
-    """Attention of the last S tokens of each row to what the cache holds of it.
-
-    Args:
-        query: [B, S, H, E].
-        key: [B, K, C, E].
-        value: [B, K, C, E].
-        layout: the `DecodeLayout`.
-
-    Returns:
-        [B, S, H, E].
-    """
-    steps, columns = query.shape[1], key.shape[2]
-    column = jnp.arange(columns, dtype=jnp.int32)[None, None]
-    ends = layout.lengths[:, None] - steps + jnp.arange(1, steps + 1)[None]
-    visible = (column >= layout.start[:, None, None]) & (column < ends[:, :, None])
-    return _attend(query, key, value, visible)
-
-
 def _attend(query, key, value, visible):
     """Attention to what is `visible`, [B, S, C] bool, of [B, K, C, E] keys."""
     rows, steps, heads, width = query.shape

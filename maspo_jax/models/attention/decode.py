@@ -1,0 +1,104 @@
+"""Attention of new tokens to a cache, a block of columns at a time, as far as filled.
+
+Blocks behind the longest row are not read, and none of a layer is copied whole.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from maspo_jax.models.attention.reference import MASKED
+from maspo_jax.models.precision import precision_of
+
+BLOCK = 128  # columns read at a time
+SHORT = 256  # a cache of so many columns is one block
+
+
+def whole_blocks(columns):
+    """Returns how many columns a cache has that must hold so many."""
+    return columns if columns <= SHORT else -(-columns // BLOCK) * BLOCK
+
+
+def decode(query, key, value, layout, cache, layer):
+    """Attention of S new tokens of each row to what the cache holds, and themselves.
+
+    Args:
+        query: [B, S, H, E].
+        key: [B, K, S, E], of the new tokens, each head shared by H / K query heads.
+        value: [B, K, S, E], likewise.
+        layout: the `DecodeLayout`.
+        cache: the `models.cache.Cache` of the tokens before.
+        layer: [] int32, which layer of it.
+
+    Returns:
+        [B, S, H, E].
+    """
+    rows, steps, heads, width = query.shape
+    groups = key.shape[1]
+    query = query.reshape(rows, steps, groups, heads // groups, width)
+    query = query.transpose(0, 2, 3, 1, 4).reshape(rows, groups, -1, width)
+
+    # The tokens themselves come first: each sees one at least, itself.
+    own = jnp.tile(jnp.tri(steps, dtype=bool), (heads // groups, 1))[None, None]
+    nothing = (
+        jnp.full(query.shape[:3], MASKED),
+        jnp.zeros(query.shape[:3]),
+        jnp.zeros(query.shape, jnp.float32),
+    )
+    seen = _attend(nothing, query, key.swapaxes(2, 3), value, own)
+
+    def block(index, seen):
+        first = index * size
+        keys = jax.lax.dynamic_slice(
+            cache.key, (layer, 0, 0, 0, first), (1, rows, groups, width, size)
+        )
+        values = jax.lax.dynamic_slice(
+            cache.value, (layer, 0, 0, first, 0), (1, rows, groups, size, width)
+        )
+        column = first + jnp.arange(size)
+        filled = column[None] < layout.lengths[:, None]
+        filled = filled[:, None, None]
+        return _attend(seen, query, keys[0], values[0], filled)
+
+    columns = cache.key.shape[-1]
+    size = min(columns, BLOCK) if columns > SHORT else columns
+    if columns > SHORT:
+        blocks = -(-jnp.max(layout.lengths) // size)
+        seen = jax.lax.fori_loop(0, blocks, block, seen)
+    else:
+        seen = block(0, seen)
+    _, total, mixed = seen
+    mixed = (mixed / total[..., None]).astype(value.dtype)
+    mixed = mixed.reshape(rows, groups, heads // groups, steps, width)
+    return mixed.transpose(0, 3, 1, 2, 4).reshape(rows, steps, heads, width)
+
+
+def _attend(seen, query, key, value, visible):
+    """Adds columns to a softmax that is computed as they come.
+
+    Args:
+        seen: of the columns so far, the largest score and the sum of exponentials,
+            [B, K, Q], and the sum of values that these weigh, [B, K, Q, E].
+        query: [B, K, Q, E].
+        key: [B, K, E, C].
+        value: [B, K, C, E].
+        visible: bool, of a shape that spreads to [B, K, Q, C].
+    """
+    largest, total, mixed = seen
+    precision = precision_of(query.dtype)
+    score = jnp.matmul(
+        query, key, precision=precision, preferred_element_type=jnp.float32
+    )
+    score = jnp.where(visible, score / math.sqrt(query.shape[-1]), MASKED)
+    new = jnp.maximum(largest, score.max(axis=-1))
+    share = jnp.where(visible, jnp.exp(score - new[..., None]), 0)
+    before = jnp.exp(largest - new)
+    added = jnp.matmul(
+        share.astype(value.dtype),
+        value,
+        precision=precision,
+        preferred_element_type=jnp.float32,
+    )
+    total = before * total + share.sum(axis=-1)
+    return new, total, before[..., None] * mixed + added
