@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from maspo_jax.models.attention import whole_blocks
+from maspo_jax.models.attention import target_platform, whole_blocks
 
 
 @struct.dataclass
@@ -27,14 +27,11 @@ class Cache:
             value: likewise.
             kept: [B] bool, the rows that go on; the others are empty from now on.
         """
-        steps = key.shape[3]
-        row = jnp.arange(len(self.length))[:, None]
-        column = self.length[:, None] + jnp.arange(steps)[None]
-        by_token = lambda new: new.transpose(1, 3, 0, 2, 4)  # [B, S, depth, K, E]
+        put = scatter_columns if target_platform() == "gpu" else put_columns
         return Cache(
-            self.key.at[:, row, :, :, column].set(by_token(key)),
-            self.value.at[:, row, :, column].set(by_token(value)),
-            jnp.where(kept, self.length + steps, 0),
+            put(self.key, key.swapaxes(3, 4), self.length, axis=4),
+            put(self.value, value, self.length, axis=3),
+            jnp.where(kept, self.length + key.shape[3], 0),
         )
 
     def insert(self, row, other, place):
@@ -67,6 +64,38 @@ class Cache:
             key=jnp.pad(self.key, (none, none, none, none, (0, new))),
             value=jnp.pad(self.value, (none, none, none, (0, new), none)),
         )
+
+
+def put_columns(whole, new, first, axis):
+    """Returns an array with columns of each row replaced, in place, row after row.
+
+    Args:
+        whole: [depth, B, K, ...], with the columns along `axis`.
+        new: likewise, of S columns.
+        first: [B] int32, where the S columns of each row begin.
+        axis: 3 or 4.
+    """
+
+    def put(row, whole):
+        one = jax.lax.dynamic_slice_in_dim(new, row, 1, axis=1)
+        start = [0, row, 0, 0, 0]
+        start[axis] = first[row]
+        return jax.lax.dynamic_update_slice(whole, one, start)
+
+    return jax.lax.fori_loop(0, len(first), put, whole)
+
+
+def scatter_columns(whole, new, first, axis):
+    """Does what `put_columns` does, all rows at once.
+
+    One kernel on a GPU; on a TPU it would copy the array, to lay it out for this.
+    """
+    row = jnp.arange(len(first))[:, None]
+    column = first[:, None] + jnp.arange(new.shape[axis])[None]
+    new = jnp.moveaxis(new, (1, axis), (0, 1))  # [B, S, depth, K, E]
+    if axis == 4:
+        return whole.at[:, row, :, :, column].set(new)
+    return whole.at[:, row, :, column].set(new)
 
 
 def cache_of_rows(key, value, length):

@@ -5,8 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from maspo_jax.models import cache as caches
 from maspo_jax.models.attention import layout_of_decoding, layout_of_mask, whole_blocks
-from maspo_jax.models.cache import Cache, cache_of_rows
+from maspo_jax.models.cache import (
+    Cache,
+    cache_of_rows,
+    put_columns,
+    scatter_columns,
+)
 
 TOKENS = jax.random.randint(jax.random.key(2), (3, 9), 0, 24)
 
@@ -38,6 +44,31 @@ def test_new_tokens_go_behind_those_of_their_row(steps):
         ):
             np.testing.assert_array_equal(got[:, :, :length], before)
             np.testing.assert_array_equal(got[:, :, length:], sign * new[:, row])
+
+
+@pytest.mark.parametrize("axis", [3, 4])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_columns_put_at_once_are_those_put_row_after_row(axis, steps):
+    """What GPUs do, and what others do."""
+    shape, first = [2, 5, 2, 7, 7], jnp.array([0, 4, 2, 1, 3])
+    whole = jax.random.normal(jax.random.key(0), shape)
+    shape[axis] = steps
+    new = jax.random.normal(jax.random.key(1), shape)
+    put = [
+        jax.jit(put, static_argnames="axis")(whole, new, first, axis=axis)
+        for put in (put_columns, scatter_columns)
+    ]
+    np.testing.assert_array_equal(*put)
+    assert np.sum(put[0] != whole) == new.size
+
+
+def test_a_gpu_puts_all_columns_at_once(monkeypatch):
+    monkeypatch.setattr(caches, "target_platform", lambda: "gpu")
+    monkeypatch.setattr(caches, "put_columns", None)
+    new = jnp.ones((2, 3, 2, 1, 4))
+    np.testing.assert_array_equal(
+        numbered(3, 6, [1, 2, 3]).append(new, new).length, [2, 3, 4]
+    )
 
 
 def test_rows_that_do_not_go_on_are_empty():
