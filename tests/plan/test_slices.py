@@ -50,9 +50,45 @@ def test_other_names_are_refused_with_those_there_are(name, reason):
 
 def test_the_parts_of_a_chip_are_shares_of_it():
     whole, half = map(devices.parse_slice, ("v5p:2x2x1", "tpu7x:2x2x1"))
-    assert whole.flops == 459e12 and whole.bandwidth == 2765e9
-    assert half.flops == 2307e12 / 2 and half.bandwidth == 7380e9 / 2
-    assert half.link == 600e9 / 2
+    assert whole.flops("bfloat16") == 459e12 and whole.bandwidth == 2765e9
+    assert half.flops("bfloat16") == 2307e12 / 2 and half.bandwidth == 7380e9 / 2
+    assert whole.link == 300e9 and half.link == 600e9 / 2
+
+
+def test_float32_has_a_rate_of_its_own():
+    # Six passes of bfloat16 on TPUs; the units of float32 on a GPU.
+    tpu, gpu = map(devices.parse_slice, ("v5e:2x2", "h100x8"))
+    assert tpu.flops("float32") == pytest.approx(197e12 / 6)
+    assert gpu.flops("float32") == 67e12 and gpu.flops("bfloat16") == 989e12
+
+
+@pytest.mark.parametrize(
+    "name, hosts",
+    [
+        ("v5e:2x2", 1),
+        ("v5e:4x4", 4),
+        ("v5p:2x2x4", 4),
+        ("tpu7x:2x2x2", 2),
+        ("h100x3", 1),
+        ("h100x8", 1),
+        ("h100x16", 2),
+    ],
+)
+def test_a_slice_has_a_process_for_each_machine(name, hosts):
+    assert devices.parse_slice(name).hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "name", ["v5e:1x1", "v5e:3x4", "v5e:2x3", "v5p:1x2x2", "v5e:32x32", "v5p:20x20x20"]
+)
+def test_slices_that_nobody_has_are_refused_without_a_compiler(name):
+    with pytest.raises(ValueError, match="there is no such slice: a machine has 2 x 2"):
+        devices.parse_slice(name)
+
+
+def test_a_name_in_capitals_has_the_chip_as_a_hint():
+    with pytest.raises(ValueError, match="the closest is v5e"):
+        devices.parse_slice("V5E:4x4")
 
 
 def test_every_chip_says_where_its_figures_stand():
