@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,7 @@ from conftest import ROOT
 from maspo_jax.config import loading
 from maspo_jax.models import presets, sizes
 from maspo_jax.objectives import kl
-from maspo_jax.plan import devices, estimate, roofline, search
+from maspo_jax.plan import compiled, devices, estimate, report, roofline, search
 from maspo_jax.plan.job import SHARE, job_of
 from maspo_jax.rollout import memory
 
@@ -128,6 +129,97 @@ def test_a_remedy_makes_all_stages_fit(size, where, words):
     after = job(size, where, *words, *given)
     for stage in stages:
         assert estimate.fits(after, stage), (stage, options)
+
+
+def test_an_update_holds_gradients_hidden_states_and_scores():
+    words = ("--fsdp", 16, *BFLOAT16)
+    split = job("1p5b", "v5e:4x4", *words, *MICROBATCHES)
+    whole = split.changed(updates__microbatches=1)
+    parts, at_once = (estimate.estimate(each)["update"] for each in (split, whole))
+    config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
+    # The shard of the sum and of a microbatch, a table in float32, both in bfloat16.
+    shard, table = 4 * sizes.param_count(config) / 16, 151936 * 1536
+    assert parts["gradients"] == 2 * shard + 4 * table + 2 * 2 * table
+    assert at_once["gradients"] == parts["gradients"] - shard
+    # A row: what goes into each layer, and what one makes.
+    of_layer = 4 * 1536 + 3 * 8960
+    assert parts["activations"] == 10240 * 2 * (28 * 1536 + 1.5 * of_layer)
+    scored = estimate.estimate(split)["score"]
+    assert scored["activations"] == 10240 * 2 * of_layer
+    assert scored["logits"] == parts["logits"] == 3 * 4 * 2**25
+
+
+@pytest.mark.parametrize(
+    "remat, kept",
+    [
+        ("attention", 1536 + 2 * 12),
+        ("dots", 1536 + 512 + 2 * 1536 + 2 * 8960),
+        ("none", 2 * 1536 + 2 * 12 + 512 + 6 * 1536 + 4 * 8960),
+    ],
+)
+def test_what_a_layer_keeps_is_counted_for_every_layer(remat, kept):
+    full = job("1p5b", "v5e:4x4", "--fsdp", 16, *BFLOAT16, *MICROBATCHES)
+    less, more = (
+        estimate.estimate(each)["update"]["activations"]
+        for each in (full, full.changed(policy__remat=remat))
+    )
+    assert more - less == 10240 * 2 * 28 * kept
+
+
+def test_a_validation_holds_the_cache_of_its_own_batch():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES)
+    for wave in (16, 64):
+        of = estimate.estimate(job("1p5b", "v5e:4x4", *words, "--sampling.wave", wave))
+        # 128 responses, of the default batch, on 16 devices.
+        assert of["validation"]["cache"] == 8 * 10240 * 28 * 2 * 2 * 128 * 2
+
+
+def test_a_tenth_of_the_memory_stays_free():
+    planned = job("7b", "v5p:2x2x2")
+    taken = estimate.total(estimate.estimate(planned)["sample"])
+    assert 0.9 * 95 * GIB < taken < 95 * GIB
+    assert not estimate.fits(planned, "sample")
+
+
+def test_a_wave_divides_the_prompts():
+    planned = job("1p5b", "v5e:4x4", *MICROBATCHES)
+    assert search.waves(planned) == [16, 32, 64, 128, 256, 512]
+    assert search.waves(planned.changed(sampling__prompts=48)) == [16, 48]
+
+
+def test_what_a_pass_reads_and_writes():
+    words = (*BFLOAT16, *MICROBATCHES, "--fsdp", 16)
+    of = roofline.costs(job("1p5b", "v5e:4x4", *words))
+    count = sizes.param_count(presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B)
+    # Parameters of each of 256 pieces, and hidden states in and out of 28 layers.
+    once = 256 * 2 * count + 2 * 256 * 10240 * 1536 * 28 * 2
+    assert of["score"].bytes == pytest.approx(once)
+    # Four passes, and 16 times the shards of 7 arrays in float32.
+    assert of["update"].bytes == pytest.approx(4 * once + 16 * 7 * 4 * count / 16)
+
+
+def test_the_summary_is_of_the_whole_slice():
+    planned = job("1p5b", "tpu7x:2x2x1", *BFLOAT16)
+    costs = roofline.costs(planned).values()
+    step = sum(cost.seconds(planned)[0] for cost in costs)
+    found = re.search(
+        r"at least (\S+) s, (\S+) response tokens/s, .* 1,000 steps (\S+) hours, "
+        r"(\S+) chip-hours",
+        report.summary(planned),
+    )
+    seconds, tokens, hours, chips = (
+        float(each.replace(",", "")) for each in found.groups()
+    )
+    assert seconds == pytest.approx(step, rel=0.01)
+    assert tokens == pytest.approx(512 * 8 * 8192 / step, rel=0.01)
+    assert hours == pytest.approx(step / 3.6, rel=0.01)
+    assert chips == pytest.approx(4 * step / 3.6, rel=0.01)  # of two devices each
+
+
+def test_what_is_held_beside_a_program_is_needed_too():
+    assert report.needed_of(compiled.Compiled(5.0), 3) == 8
+    assert report.needed_of(compiled.Compiled(None), 3) is None
+    assert report.needed_of(None, 3) is None
 
 
 def test_a_policy_that_is_used_as_it_is_held_has_no_copy():

@@ -43,6 +43,19 @@ def test_a_policy_that_is_sampled_from_itself_is_held_once(words, copied):
     assert made["update"].beside == 0
 
 
+def test_a_wave_and_a_batch_of_a_validation_are_drawn():
+    planned = job("--sampling.prompts", 32, "--sampling.wave", 16)
+    made, plan = programs.programs_of(planned, jax.devices()), planned.validation
+    rows = {
+        stage: made[stage].lower().out_info.sequences.response.shape
+        for stage in ("sample", "validation")
+    }
+    responses, length = 4, planned.experiment.sampling.response_length
+    assert rows["sample"] == (16 * responses, length)
+    assert plan.responses != responses
+    assert rows["validation"] == (plan.prompts * plan.responses, length)
+
+
 def test_a_reference_policy_is_held_beside_every_program():
     plain = job()
     penalty = kl.Penalty(0.001, kl.k3)

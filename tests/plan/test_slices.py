@@ -1,6 +1,7 @@
 """Names of slices, and the doors to compilers that may not be installed."""
 
 import importlib.util
+import math
 
 import pytest
 
@@ -119,6 +120,34 @@ def test_a_jax_without_the_private_door_is_no_crash(monkeypatch):
     monkeypatch.setattr(xla_client, "_xla", object())
     with pytest.raises(devices.NoCompiler, match="this version of jax describes no"):
         devices.compile_only(devices.parse_slice("h100x8"))
+
+
+@pytest.mark.parametrize(
+    "name, topology",
+    [("h100x8", "1x1x8"), ("h100x16", "1x2x8"), ("h100x3", "1x1x3")],
+)
+def test_gpus_are_described_by_their_machines(monkeypatch, name, topology):
+    from jax._src.lib import xla_client
+
+    class Private:
+        """What the private door of jax offers."""
+
+        pjrt_plugin_loaded = pjrt_plugin_initialized = lambda self, _: True
+
+        def get_default_c_api_topology(self, platform, chip, options):
+            assert (platform, chip) == ("cuda", "h100")
+            assert "H100" in options["target_config"]
+            self.topology = options["topology"]
+            return self
+
+        def _make_compile_only_devices(self):
+            return range(math.prod(map(int, self.topology.split("x"))))
+
+    private = Private()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: True)
+    monkeypatch.setattr(xla_client, "_xla", private)
+    found = devices.compile_only(devices.parse_slice(name))
+    assert private.topology == topology and len(found) == int(name[5:])
 
 
 def test_a_slice_that_the_compiler_counts_otherwise_is_refused(monkeypatch):
