@@ -20,8 +20,16 @@ def param_count(config):
     attention = width * (queries + 2 * shared) + queries * width
     attention += (queries + 2 * shared) * config.qkv_bias + 2 * head * config.qk_norm
     block = attention + 3 * width * config.feed_forward + 2 * width  # and two norms
-    heads = 1 if config.tied_head else 2
-    return config.depth * block + heads * config.vocabulary * width + width
+    return config.depth * block + stem_count(config) + width  # and a norm
+
+
+def stem_count(config):
+    """Returns how many parameters stand outside of the layers: embedding and head.
+
+    Args:
+        config: the `DecoderConfig`.
+    """
+    return config.vocabulary * config.width * (1 if config.tied_head else 2)
 
 
 def param_bytes(config, dtype=None):

@@ -14,6 +14,7 @@ from maspo_jax.rollout.batching import BATCH
 SHARE = 0.9  # of the memory of a device that is planned with
 SCORES = 4  # arrays as large as the logits that the draw of a token makes
 TOKEN = 16  # bytes of a token of a rollout: itself, its masks, its log-probability
+LAYERS_GATHERED = 2  # one in use, and the next
 GIB = 2**30
 MOMENTS = 2  # of the optimizer, each as large as the parameters
 
@@ -66,6 +67,50 @@ def copy_bytes(config, mesh, gather="once"):
     return whole / (mesh.shape["tensor"] * shards)
 
 
+def gathered_bytes(config, mesh, gather="once"):
+    """Returns the bytes, on a device, of what is gathered of that copy while it draws.
+
+    The arguments are those of `copy_bytes`.
+    """
+    if gather == "once" or mesh.shape["fsdp"] == 1:
+        return 0
+    stem = sizes.stem_count(config)
+    layer = (sizes.param_count(config) - stem) / config.depth
+    numbers = (stem + LAYERS_GATHERED * layer) / mesh.shape["tensor"]
+    return numbers * jnp.dtype(config.product_dtype).itemsize
+
+
+def sampler_parts(experiment, mesh, prompts, responses):
+    """Returns {part: bytes of a device} of what drawing takes, beside what is held.
+
+    As the compiler of TPUs allocates it; `sampler_bytes` is on the safe side.
+
+    Args:
+        experiment: the `Experiment`.
+        mesh: the mesh.
+        prompts: of this device, drawn at a time.
+        responses: to each.
+    """
+    config, sampling = experiment.decoder, experiment.sampling
+    narrow = jnp.dtype(config.product_dtype).itemsize
+    rows, gather = prompts * responses, sampling.gather
+    cache = sizes.cache_bytes(config, rows, sampling.row_length)
+    # The prompts as one layer makes them, and the cache that they are read into.
+    made = 4 * config.width + 2 * config.feed_forward
+    activations = prompts * sampling.prompt_length * made * narrow
+    activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
+    # A layer of the cache, copied to be read, its scores, and the record of tokens.
+    record = TOKEN + config.query_heads * sizes.FLOAT32
+    activations += cache / config.depth + rows * sampling.row_length * record
+    copied = copy_bytes(config, mesh, gather) + gathered_bytes(config, mesh, gather)
+    return {
+        "cast copy": copied,
+        "cache": cache,
+        "activations": activations,
+        "logits": SCORES * sizes.logits_bytes(config, rows),
+    }
+
+
 def shard_bytes(config, mesh):
     """Returns the bytes, on a device, of the parameters of a policy as stored."""
     return sizes.param_bytes(config) / (mesh.shape["fsdp"] * mesh.shape["tensor"])
@@ -80,7 +125,9 @@ def training_bytes(experiment, mesh):
     config = experiment.decoder
     copies = 1 + ("reference_logprob" in experiment.objective.needs)
     held = copies * shard_bytes(config, mesh) + moment_bytes(experiment, mesh)
-    return held + copy_bytes(config, mesh, experiment.sampling.gather)
+    gather = experiment.sampling.gather
+    copied = copy_bytes(config, mesh, gather) + gathered_bytes(config, mesh, gather)
+    return held + copied
 
 
 def moment_bytes(experiment, mesh):
@@ -123,14 +170,13 @@ def describe(experiment, mesh, limit):
     """
     if limit is None:
         return None
-    sampling, config = experiment.sampling, experiment.decoder
+    sampling = experiment.sampling
     fitting = wave_that_fits(experiment, mesh, limit)
-    wave = sampling.wave or fitting or mesh.size
-    lengths = sampling.prompt_length, sampling.response_length
-    rows = wave // mesh.size * sampling.responses
-    drawn = sampler_bytes(config, wave // mesh.size, sampling.responses, *lengths)
-    copied = copy_bytes(config, mesh, sampling.gather)
-    state = training_bytes(experiment, mesh) - copied
+    prompts = (sampling.wave or fitting or mesh.size) // mesh.size
+    taken = sampler_parts(experiment, mesh, prompts, sampling.responses)
+    copied, rows = taken["cast copy"], prompts * sampling.responses
+    state, drawn = training_bytes(experiment, mesh) - copied, sum(taken.values())
+    drawn -= copied
     parts = (state, "state"), (copied, "copy to draw from"), (drawn, f"{rows} rows")
     said = ", ".join(f"{what} {size / GIB:.1f}" for size, what in parts)
     total = (state + copied + drawn) / GIB

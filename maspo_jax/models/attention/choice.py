@@ -54,19 +54,20 @@ def choose_attention(name, layout, dtype, width):
     return IMPLEMENTATIONS[name]
 
 
-def check_attention(name, dtype, width, packed=False):
-    """Refuses what was asked for by name and cannot be had on this platform.
+def check_attention(name, dtype, width, packed=False, platform=None):
+    """Refuses what was asked for by name and cannot be had on a platform.
 
     Args:
         name: "auto", or one of `IMPLEMENTATIONS`.
         dtype: of queries and keys.
         width: E, of a head.
         packed: whether rows may hold several texts.
+        platform: cpu, gpu or tpu; None for that of `target_platform`.
 
     Raises:
         ValueError: why, and what else there is.
     """
-    reason = _misfit(name, target_platform(), dtype, width, packed)
+    reason = _misfit(name, platform or target_platform(), dtype, width, packed)
     if reason:
         raise ValueError(
             f"attention={name!r} {reason}; choose auto, reference or chunked"
