@@ -31,7 +31,6 @@ PARTS = (
     "activations",
     "logits",
 )
-LAYERS_GATHERED = 2  # one in use, and the next
 SCORES = 3  # arrays as large as a chunk of the logits
 BACKWARD = 1.5  # of what a layer makes, with the cotangents that live beside it
 
@@ -71,8 +70,10 @@ def _sampler(job, prompts, responses):
     cache = sizes.cache_bytes(config, rows, job.length)
     logits = memory.SCORES * sizes.logits_bytes(config, rows)
     # The prompts as one layer makes them, and the cache that they are read into.
-    made = 4 * config.width + 2 * config.feed_forward
+    made = 4 * job.tensor * config.width + 2 * config.feed_forward
     activations = prompts * sampling.prompt_length * made * _narrow(config)
+    scores = sizes.scores_bytes(config, prompts, sampling.prompt_length)
+    activations += memory.PROMPT_SCORES * scores
     activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
     # A layer of the cache, copied to be read, its scores, and the record of tokens.
     activations += cache / config.depth
@@ -89,10 +90,10 @@ def _sampler(job, prompts, responses):
 def _pass(job):
     """Parts of the forward pass that scores one microbatch after another."""
     config = job.decoder
-    stem = _stem(config) * _narrow(config)
+    layers = memory.LAYERS_GATHERED * sizes.layer_param_count(config)
     tokens = job.microbatch_rows * job.length
     return {
-        "cast copy": stem + LAYERS_GATHERED * _layer(config) * _narrow(config),
+        "cast copy": (_stem(config) + layers) * _narrow(config),
         "activations": tokens * _narrow(config) * _of_layer(config),
         "logits": SCORES * _chunk(job),
     }
@@ -139,10 +140,6 @@ def _of_layer(config):
     """Numbers of a token that one layer makes: its heads, and its feed-forward."""
     heads = (config.query_heads + 2 * config.key_value_heads) * config.head_width
     return 4 * config.width + max(2 * heads, 3 * config.feed_forward)
-
-
-def _layer(config):
-    return (sizes.param_count(config) - _stem(config)) / config.depth
 
 
 def _stem(config):

@@ -9,6 +9,7 @@ from maspo_jax.models.attention.choice import (
     AttentionName,
     check_attention,
     choose_attention,
+    reads_at_once,
     target_platform,
 )
 from maspo_jax.models.attention.chunked import chunked
@@ -38,6 +39,7 @@ __all__ = [
     "layout_of_decoding",
     "layout_of_mask",
     "layout_of_segments",
+    "reads_at_once",
     "reference",
     "splash",
     "target_platform",

@@ -73,6 +73,16 @@ def check_attention(name, dtype, width, packed=False):
         )
 
 
+def reads_at_once(name, length):
+    """Returns whether rows are read by `reference`, with all their scores at once.
+
+    Args:
+        name: "auto", or one of `IMPLEMENTATIONS`.
+        length: tokens of a row.
+    """
+    return name == "reference" or (name == "auto" and length <= LONG)
+
+
 def target_platform():
     """Returns what the program that is being traced will run on: cpu, gpu or tpu.
 
@@ -99,7 +109,7 @@ def _misfit(name, platform, dtype, width, packed):
 
 
 def _automatic(layout, dtype, width, platform):
-    if layout.segments.shape[-1] <= LONG:
+    if reads_at_once("auto", layout.segments.shape[-1]):
         return "reference"
     kernel = KERNELS.get(platform)
     if kernel is None or _misfit(kernel, platform, dtype, width, layout.packed):
