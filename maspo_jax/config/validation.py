@@ -266,7 +266,8 @@ def _check_fsdp(experiment, devices):
 
 
 def _check_attention(experiment):
-    decoder, packed = experiment.decoder, bool(experiment.sft)
+    decoder, sft = experiment.decoder, experiment.sft
+    packed = sft is not None and sft.row_length is not None
     attention.check_attention(
         decoder.attention, decoder.product_dtype, decoder.head_width, packed
     )

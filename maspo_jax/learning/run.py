@@ -93,6 +93,7 @@ def check_experiment(experiment, folder):
     Raises:
         ValueError, OSError: why; a `Refused` if there are several reasons.
     """
+    limit = memory.memory_limit()
     with distributed.raise_on_all_hosts():
         with Refusals() as refusals:
             devices, hosts = jax.device_count(), jax.process_count()
@@ -102,6 +103,9 @@ def check_experiment(experiment, folder):
             ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
+            if refusals.unaffected("policy", "fsdp", "tensor", "objective"):
+                with refusals.of("fsdp"):
+                    memory.check_state(experiment, devices, limit)
             begun = pathlib.Path(folder, run_folder.RUN.record).is_file()
             remarks = validation.check_problems(experiment, refusals, begun)
             with refusals.of():
