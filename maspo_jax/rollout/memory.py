@@ -122,13 +122,13 @@ def check_state(experiment, devices, limit):
     def state(fsdp):
         shape = devices // (fsdp * tensor), fsdp, tensor
         mesh = jax.sharding.AbstractMesh(shape, distributed.AXES)
-        held = copies * shard_bytes(experiment.decoder, mesh)
-        return held + moment_bytes(experiment, mesh)
+        shards = copies * shard_bytes(experiment.decoder, mesh)
+        return moment_bytes(experiment, mesh) + shards
 
     if limit is None or state(fsdp) <= limit:
         return
-    sizes_of_it = range(fsdp, devices // tensor + 1)
-    choices = [n for n in sizes_of_it if devices % (n * tensor) == 0]
+    numbers = range(fsdp, devices // tensor + 1)
+    choices = [n for n in numbers if devices % (n * tensor) == 0]
     fitting = [n for n in choices if state(n) <= limit]
     remedy = f"take fsdp={fitting[0]}" if fitting else "take more devices"
     raise ValueError(
