@@ -11,6 +11,7 @@ import jax
 from maspo_jax import distributed
 from maspo_jax.config import validation
 from maspo_jax.learning import loop
+from maspo_jax.models.attention import name_chosen
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.refusals import Refusals
 from maspo_jax.rollout import memory
@@ -139,12 +140,15 @@ def measure(experiment, verifier, policy, mesh):
 def introduce(experiment, folder, display, remarks):
     """Says what is about to run, in the field's terms, and what to beware of."""
     sampling, updates = experiment.sampling, experiment.updates
+    tokens = sampling.row_length - 1  # nothing follows the last one
+    reader = name_chosen(experiment.decoder, tokens)
     display.note(
         f"{type(experiment.objective.gate).__name__} on {jax.device_count()} "
         f"{jax.default_backend()} device(s), in {folder}\n"
         f"{experiment.steps} steps of {sampling.prompts} prompts x "
         f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
-        f"step, {sampling.prompts // updates.minibatches} prompts each"
+        f"step, {sampling.prompts // updates.minibatches} prompts each\n"
+        f"rows of {tokens} tokens, read by {reader} attention"
     )
     mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
     taken = memory.describe(experiment, mesh, memory.memory_limit())

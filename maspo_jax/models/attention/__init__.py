@@ -9,6 +9,7 @@ from maspo_jax.models.attention.choice import (
     AttentionName,
     check_attention,
     choose_attention,
+    name_chosen,
     reads_at_once,
     target_platform,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "layout_of_decoding",
     "layout_of_mask",
     "layout_of_segments",
+    "name_chosen",
     "reads_at_once",
     "reference",
     "splash",

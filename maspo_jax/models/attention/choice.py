@@ -11,7 +11,11 @@ import numpy as np
 
 from maspo_jax.models.attention.chunked import chunked
 from maspo_jax.models.attention.cudnn import cudnn
-from maspo_jax.models.attention.layout import DecodeLayout, layout_of_mask
+from maspo_jax.models.attention.layout import (
+    DecodeLayout,
+    RowLayout,
+    layout_of_mask,
+)
 from maspo_jax.models.attention.reference import decode, reference
 from maspo_jax.models.attention.splash import splash
 
@@ -52,6 +56,24 @@ def choose_attention(name, layout, dtype, width):
         check_attention(name, dtype, width, layout.packed)
     _log(name, length, dtype, platform)
     return IMPLEMENTATIONS[name]
+
+
+def name_chosen(config, length):
+    """Returns the name of what reads rows of one text here, of those that are chosen.
+
+    Args:
+        config: a `DecoderConfig`.
+        length: tokens of a row.
+
+    Raises:
+        ValueError: what was asked for by name cannot be had.
+    """
+    rows = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    layout = RowLayout(rows, rows, packed=False)
+    chosen = choose_attention(
+        config.attention, layout, config.product_dtype, config.head_width
+    )
+    return next(name for name, each in IMPLEMENTATIONS.items() if each is chosen)
 
 
 def check_attention(name, dtype, width, packed=False):
