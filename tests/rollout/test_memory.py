@@ -204,6 +204,18 @@ def test_scores_of_whole_prompts_count_where_they_are_made_at_once():
     assert long == [4 * 1024**2 * 4, 0]
 
 
+def test_the_least_memory_of_all_devices_and_processes_is_the_limit(monkeypatch):
+    stats = [{"bytes_limit": 9}, {"bytes_limit": 7}, {"bytes_limit": 8}]
+    device = lambda found: types.SimpleNamespace(memory_stats=lambda: found)
+    monkeypatch.setattr(jax, "local_devices", lambda: map(device, stats))
+    assert memory.memory_limit() == 7
+    monkeypatch.setattr(distributed, "max_over_hosts", lambda number: max(number, -5))
+    assert memory.memory_limit() == 5
+    monkeypatch.setattr(distributed, "max_over_hosts", lambda number: number)
+    stats.append(None)
+    assert memory.memory_limit() is None
+
+
 def test_what_layers_are_gathered_into_counts():
     """The embedding and the head above all; without them it would be a tenth."""
     config = dataclasses.replace(
