@@ -110,7 +110,7 @@ def _rules(experiment, devices, hosts):
     yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
     yield ("objective", "sampling.response_length"), _check_overlong
     yield ("policy",), _check_dtype
-    yield ("policy",), _check_attention
+    yield ("policy", "sft.row_length"), _check_attention
     yield (
         ("policy", "tokenizer"),
         lambda _: check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer),

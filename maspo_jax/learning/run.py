@@ -21,6 +21,9 @@ from maspo_jax.runs import provenance, run_folder
 from maspo_jax.runs.keys import key_for
 from maspo_jax.storage import results_folder
 
+# Settings that decide how large the state of training is.
+STATE = ("policy", "fsdp", "tensor", "objective", "optimization")
+
 
 def run(experiment, folder, display, source=None, accept_code_changes=False):
     """Trains as an experiment says, in a folder; goes on if it holds the run already.
@@ -104,7 +107,7 @@ def check_experiment(experiment, folder):
             ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
-            if refusals.unaffected("policy", "fsdp", "tensor", "objective"):
+            if refusals.unaffected(*STATE):
                 with refusals.of("fsdp"):
                     memory.check_state(experiment, devices, limit)
             begun = pathlib.Path(folder, run_folder.RUN.record).is_file()

@@ -88,6 +88,9 @@ def test_a_state_that_no_device_holds_is_refused_before_a_run(monkeypatch, tmp_p
     odd = dataclasses.replace(EXPERIMENT, fsdp=16)
     with pytest.raises(ValueError, match="devices=8 .*of fsdp=16"):
         check_experiment(odd, tmp_path / "run")
+    none = dataclasses.replace(EXPERIMENT, optimization=None)
+    with pytest.raises(ValueError, match="^optimization=None: must be of type"):
+        check_experiment(none, tmp_path / "run")
 
 
 def test_another_way_to_gather_is_refused_by_name():
