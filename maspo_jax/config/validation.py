@@ -268,7 +268,8 @@ def _check_fsdp(experiment, devices):
 
 
 def _check_attention(experiment, platform):
-    decoder, packed = experiment.decoder, bool(experiment.sft)
+    decoder, sft = experiment.decoder, experiment.sft
+    packed = sft is not None and sft.row_length is not None
     settings = decoder.attention, decoder.product_dtype, decoder.head_width
     attention.check_attention(*settings, packed, platform)
 

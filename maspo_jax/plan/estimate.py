@@ -68,7 +68,7 @@ def _pass(job):
     """Parts of the forward pass that scores one microbatch after another."""
     config = job.decoder
     tokens = job.microbatch_rows * job.length
-    layers = memory.LAYERS_GATHERED * _layer(config)
+    layers = memory.LAYERS_GATHERED * sizes.layer_param_count(config)
     shared = job.experiment.fsdp * job.tensor > 1
     # Neither gathered nor cast, embedding and head are used as they are held.
     same = not shared and config.product_dtype == config.dtype
@@ -121,10 +121,6 @@ def _of_layer(config):
     """Numbers of a token that one layer makes: its heads, and its feed-forward."""
     heads = (config.query_heads + 2 * config.key_value_heads) * config.head_width
     return 4 * config.width + max(2 * heads, 3 * config.feed_forward)
-
-
-def _layer(config):
-    return (sizes.param_count(config) - sizes.stem_count(config)) / config.depth
 
 
 def _chunk(job):
