@@ -131,7 +131,8 @@ def _rules(experiment, devices, hosts):
 def _layout_rules(experiment, devices, hosts, platform=None):
     """Yields those of `_rules` on what devices can do and share. None reads."""
     yield ("policy",), _check_dtype
-    yield ("policy",), lambda _: _check_attention(experiment, platform)
+    reads = "policy", "sft.row_length"
+    yield reads, lambda _: _check_attention(experiment, platform)
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
     yield ("fsdp", "tensor"), lambda _: _check_fsdp(experiment, devices)

@@ -225,7 +225,7 @@ def test_what_is_held_beside_a_program_is_needed_too():
 def test_a_policy_that_is_used_as_it_is_held_has_no_copy():
     config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
     stem = 2 * config.vocabulary * config.width
-    layers = 2 * (sizes.param_count(config) - stem) / 28  # two of them
+    layers = 2 * (sizes.param_count(config) - stem - config.width) / 28  # two of them
     held, split, narrow = (
         estimate.estimate(job("1p5b", "h100x8", *words))
         for words in ((), ("--fsdp", 8), BFLOAT16)
@@ -241,7 +241,7 @@ def test_a_sampler_that_gathers_layers_holds_some_of_them_whole():
     planned = job("1p5b", "h100x8", *words)
     config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
     count, stem = sizes.param_count(config), 2 * config.vocabulary * config.width
-    whole = stem + 2 * (count - stem) / 28
+    whole = stem + config.width + 2 * (count - stem - config.width) / 28
     copied = estimate.estimate(planned)["sample"]["cast copy"]
     assert copied == pytest.approx(2 * (count / 8 + whole))
     of = planned.experiment, planned.mesh
