@@ -6,7 +6,7 @@
 Compiles sampler, log-probability pass, update and validation of each experiment for a
 slice, 2,048 + 8,192 tokens a row, on twice the devices 2,048 + 16,384, nothing made
 smaller, and writes `experiments/results/real_sizes.md`. No accelerator is needed; a
-program takes up to two minutes of two cores. With `--only 1.5B` it compiles some of
+program takes up to two minutes of two cores. With `--only 1p5b` it compiles some of
 them, and keeps the other rows.
 """
 

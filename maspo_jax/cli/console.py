@@ -109,11 +109,32 @@ def command(kind):
         except (ValueError, OSError) as error:
             status = fail(error)
         except Exception as error:
-            status = fail_in_pod(error)
+            status = fail_on_devices(error)
         leave_pod(status)
         return status
 
     return main
+
+
+def fail_on_devices(error):
+    """Says that devices have too little memory, or what `fail_in_pod` says.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        Exception: the error, if it is another one and this process is on its own.
+    """
+    # By its name, for JAX may not be loaded.
+    at_runtime = type(error).__name__ == "JaxRuntimeError"
+    if not (at_runtime and "RESOURCE_EXHAUSTED" in str(error)):
+        return fail_in_pod(error)
+    return fail(
+        f"a device has too little memory: {str(error).strip().splitlines()[0]}; draw "
+        "fewer at a time (train: --sampling.wave, evaluate: --batch), update on fewer "
+        "tokens (--updates.microbatch-tokens), or share the policy between more "
+        "devices (--fsdp, --tensor); `maspo plan` says what fits"
+    )
 
 
 def fail_in_pod(error):

@@ -51,17 +51,18 @@ def check_settings(experiment, devices, refusals, hosts=1):
             serialization.to_json(experiment)  # or it could not be recorded
 
 
-def check_layout(experiment, devices, refusals, hosts=1):
-    """Collects what so many devices cannot share. Reads no file of the experiment.
+def check_layout(experiment, devices, refusals, hosts=1, platform=None):
+    """Collects what some devices cannot do or share. Reads no file of the experiment.
 
     Args:
         experiment: the `Experiment`; its policy is a `DecoderConfig`.
         devices: how many there are.
         refusals: the `Refusals` that collect it.
         hosts: processes that have as many devices each.
+        platform: of the devices: cpu, gpu or tpu; None for that of JAX.
     """
     _check_values(experiment, refusals)
-    for reads, rule in _layout_rules(experiment, devices, hosts):
+    for reads, rule in _layout_rules(experiment, devices, hosts, platform):
         if refusals.unaffected(*reads):
             with refusals.of():
                 rule(experiment)
@@ -109,8 +110,6 @@ def _rules(experiment, devices, hosts):
     """Yields (names of settings, what refuses an experiment if they do not fit)."""
     yield ("objective",), lambda _: validation.validate_objective(experiment.objective)
     yield ("objective", "sampling.response_length"), _check_overlong
-    yield ("policy",), _check_dtype
-    yield ("policy",), _check_attention
     yield (
         ("policy", "tokenizer"),
         lambda _: check_vocabulary(experiment.decoder.vocabulary, experiment.tokenizer),
@@ -123,18 +122,17 @@ def _rules(experiment, devices, hosts):
     yield ("optimization", "updates", "steps"), _check_warmup
     if experiment.sft:
         yield (
-            ("sft.batch", "sft.microbatches"),
-            lambda _: _check_sft_batch(experiment.sft, devices),
-        )
-        yield (
             ("sft", "sampling.prompt_length", "sampling.response_length"),
             lambda _: _check_sft_tokens(experiment),
         )
         yield ("sft.phases", "sft.optimization"), _check_sft_warmup
 
 
-def _layout_rules(experiment, devices, hosts):
-    """Yields those of `_rules` that say what so many devices can share. None reads."""
+def _layout_rules(experiment, devices, hosts, platform=None):
+    """Yields those of `_rules` on what devices can do and share. None reads."""
+    yield ("policy",), _check_dtype
+    reads = "policy", "sft.row_length"
+    yield reads, lambda _: _check_attention(experiment, platform)
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
     yield ("fsdp", "tensor"), lambda _: _check_fsdp(experiment, devices)
@@ -161,6 +159,11 @@ def _layout_rules(experiment, devices, hosts):
             experiment.sampling.row_length,
         ),
     )
+    if experiment.sft:
+        yield (
+            ("sft.batch", "sft.microbatches"),
+            lambda _: _check_sft_batch(experiment.sft, devices),
+        )
 
 
 def _sources(experiment, refusals):
@@ -265,11 +268,11 @@ def _check_fsdp(experiment, devices):
     _divides("the number of devices", devices, by, size)
 
 
-def _check_attention(experiment):
-    decoder, packed = experiment.decoder, bool(experiment.sft)
-    attention.check_attention(
-        decoder.attention, decoder.product_dtype, decoder.head_width, packed
-    )
+def _check_attention(experiment, platform):
+    decoder, sft = experiment.decoder, experiment.sft
+    packed = sft is not None and sft.row_length is not None
+    settings = decoder.attention, decoder.product_dtype, decoder.head_width
+    attention.check_attention(*settings, packed, platform)
 
 
 def _check_greedy_samples(experiment):

@@ -105,6 +105,7 @@ def usual_batch(policy, evaluation):
         memory.memory_limit(),
         evaluation.prompt_length,
         evaluation.response_length,
+        policy.gather,
     )
 
 

@@ -11,6 +11,7 @@ import jax
 from maspo_jax import distributed
 from maspo_jax.config import validation
 from maspo_jax.learning import loop
+from maspo_jax.models.attention import name_chosen
 from maspo_jax.models.huggingface.load import Checkpoint, verify
 from maspo_jax.refusals import Refusals
 from maspo_jax.rollout import memory
@@ -19,6 +20,9 @@ from maspo_jax.rollout.responder import accuracy, make_responder
 from maspo_jax.runs import provenance, run_folder
 from maspo_jax.runs.keys import key_for
 from maspo_jax.storage import results_folder
+
+# Settings that decide how large the state of training is.
+STATE = ("policy", "fsdp", "tensor", "objective", "optimization")
 
 
 def run(experiment, folder, display, source=None, accept_code_changes=False):
@@ -93,6 +97,7 @@ def check_experiment(experiment, folder):
     Raises:
         ValueError, OSError: why; a `Refused` if there are several reasons.
     """
+    limit = memory.memory_limit()
     with distributed.raise_on_all_hosts():
         with Refusals() as refusals:
             devices, hosts = jax.device_count(), jax.process_count()
@@ -102,6 +107,9 @@ def check_experiment(experiment, folder):
             ):
                 with refusals.of("policy"):
                     verify(experiment.policy.folder, experiment.decoder)
+            if refusals.unaffected(*STATE):
+                with refusals.of("fsdp"):
+                    memory.check_state(experiment, devices, limit)
             begun = pathlib.Path(folder, run_folder.RUN.record).is_file()
             remarks = validation.check_problems(experiment, refusals, begun)
             with refusals.of():
@@ -135,12 +143,15 @@ def measure(experiment, verifier, policy, mesh):
 def introduce(experiment, folder, display, remarks):
     """Says what is about to run, in the field's terms, and what to beware of."""
     sampling, updates = experiment.sampling, experiment.updates
+    tokens = sampling.row_length - 1  # nothing follows the last one
+    reader = name_chosen(experiment.decoder, tokens)
     display.note(
         f"{type(experiment.objective.gate).__name__} on {jax.device_count()} "
         f"{jax.default_backend()} device(s), in {folder}\n"
         f"{experiment.steps} steps of {sampling.prompts} prompts x "
         f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
-        f"step, {sampling.prompts // updates.minibatches} prompts each"
+        f"step, {sampling.prompts // updates.minibatches} prompts each\n"
+        f"rows of {tokens} tokens, read by {reader} attention"
     )
     mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
     taken = memory.describe(experiment, mesh, memory.memory_limit())

@@ -72,6 +72,16 @@ def param_specs(tree, mesh):
     return jax.tree_util.tree_map_with_path(spec, tree)
 
 
+def tensor_choices(config):
+    """Returns the numbers of devices that can share the heads of a decoder.
+
+    Args:
+        config: the `DecoderConfig`.
+    """
+    heads, units = config.key_value_heads, config.feed_forward
+    return [n for n in range(1, heads + 1) if heads % n == units % n == 0]
+
+
 def check_tensor(config, tensor):
     """Refuses a number of devices that cannot share the heads of a decoder.
 
@@ -80,7 +90,7 @@ def check_tensor(config, tensor):
         tensor: devices along that axis of the mesh.
     """
     heads, units = config.key_value_heads, config.feed_forward
-    choices = [n for n in range(1, heads + 1) if heads % n == units % n == 0]
+    choices = tensor_choices(config)
     if tensor not in choices:
         raise ValueError(
             f"tensor={tensor} does not divide key_value_heads={heads} and "

@@ -6,6 +6,8 @@ devices together: a device may pad the last axes of an array to whole tiles.
 
 import jax.numpy as jnp
 
+from maspo_jax.models.attention import reads_at_once
+
 FLOAT32 = 4  # bytes
 
 
@@ -15,13 +17,30 @@ def param_count(config):
     Args:
         config: the `DecoderConfig`.
     """
+    layers = config.depth * layer_param_count(config)
+    return layers + stem_count(config) + config.width  # and a norm
+
+
+def layer_param_count(config):
+    """Returns how many numbers the parameters of one layer of a decoder are.
+
+    Args:
+        config: the `DecoderConfig`.
+    """
     width, head = config.width, config.head_width
     queries, shared = config.query_heads * head, config.key_value_heads * head
     attention = width * (queries + 2 * shared) + queries * width
     attention += (queries + 2 * shared) * config.qkv_bias + 2 * head * config.qk_norm
-    block = attention + 3 * width * config.feed_forward + 2 * width  # and two norms
-    heads = 1 if config.tied_head else 2
-    return config.depth * block + heads * config.vocabulary * width + width
+    return attention + 3 * width * config.feed_forward + 2 * width  # and two norms
+
+
+def stem_count(config):
+    """Returns how many parameters stand outside of the layers: embedding and head.
+
+    Args:
+        config: the `DecoderConfig`.
+    """
+    return config.vocabulary * config.width * (1 if config.tied_head else 2)
 
 
 def param_bytes(config, dtype=None):
@@ -56,6 +75,21 @@ def logits_bytes(config, rows):
             sampler draws.
     """
     return rows * config.vocabulary * FLOAT32
+
+
+def scores_bytes(config, rows, columns):
+    """Returns the bytes of what one layer scores of whole rows at once, float32.
+
+    None where rows are read in blocks, by a kernel or by `chunked`.
+
+    Args:
+        config: the `DecoderConfig`.
+        rows: B.
+        columns: S, tokens of a row.
+    """
+    if not reads_at_once(config.attention, columns):
+        return 0
+    return rows * config.query_heads * columns**2 * FLOAT32
 
 
 def _width(dtype):

@@ -35,7 +35,10 @@ class Chip:
             links are said to move both ways.
         source: where that is said.
         axes: numbers in the name of a slice; 0: a count behind the name.
+        most: chips of the largest slice; 0: as many as there are machines.
         devices: of JAX, that a chip is; they share its memory in equal parts.
+        float32: TFLOP/s of float32 products at the highest precision; 0: those of
+            six passes of bfloat16.
     """
 
     name: str
@@ -45,32 +48,41 @@ class Chip:
     link: float
     source: str
     axes: int
+    most: int = 0
     devices: int = 1
+    float32: float = 0
 
     @property
     def platform(self):
-        """Of JAX."""
-        return "tpu" if self.axes else "cuda"
+        """As JAX calls its backend."""
+        return "tpu" if self.axes else "gpu"
 
     @property
     def host(self):
         """Chips of a machine."""
         return 4 if self.axes else 8
 
+    def tflops_of(self, dtype):
+        """Returns TFLOP/s of products of a dtype."""
+        return (
+            self.tflops if dtype == "bfloat16" else self.float32 or self.tflops / PASSES
+        )
+
 
 _TPU = "https://cloud.google.com/tpu/docs"
 CHIPS = {
     chip.name: chip
     for chip in (
-        Chip("v5e", 16, 819, 197, 100, f"{_TPU}/v5e", 2),
-        Chip("v5p", 95, 2765, 459, 300, f"{_TPU}/v5p", 3),
-        Chip("v6e", 32, 1638, 918, 224, f"{_TPU}/v6e", 2),
-        Chip("tpu7x", 192, 7380, 2307, 600, f"{_TPU}/tpu7x", 3, devices=2),
-        # 80 GB, of which the driver shows 79.6 GiB.
+        Chip("v5e", 16, 819, 197, 100, f"{_TPU}/v5e", 2, 256),
+        Chip("v5p", 95, 2765, 459, 300, f"{_TPU}/v5p", 3, 6144),
+        Chip("v6e", 32, 1638, 918, 224, f"{_TPU}/v6e", 2, 256),
+        Chip("tpu7x", 192, 7380, 2307, 600, f"{_TPU}/tpu7x", 3, 9216, devices=2),
+        # 80 GB, of which the driver shows 79.6 GiB; float32 without tensor cores.
         Chip("h100", 79.6, 3352, 989, 450, "https://www.nvidia.com/en-us/data-center/"
-             "h100 (SXM)", 0),
+             "h100 (SXM)", 0, float32=67),
     )
 }  # fmt: skip
+PASSES = 6  # of bfloat16, for a float32 product at the highest precision
 EXAMPLES = "v5p:4x4x4, v6e:8x8, v5e:4x4, tpu7x:2x2x1, h100x8"
 # What libtpu asks of the machine, and would ask a metadata server for minutes; and that
 # no TPU is taken, so that others may compile at the same time.
@@ -80,6 +92,10 @@ ENVIRONMENT = {
     "TPU_WORKER_HOSTNAMES": "localhost",
     "TPU_ACCELERATOR_TYPE": "v5litepod-4",
 }
+FRACTION = (
+    "JAX takes 75% of the memory of a GPU unless told otherwise: train with "
+    "XLA_PYTHON_CLIENT_MEM_FRACTION=0.95"
+)
 # What XLA would ask of a GPU: figures of the H100 SXM.
 H100 = """
 gpu_device_info {
@@ -136,10 +152,13 @@ class Slice:
         """Bytes a second between a device and its memory."""
         return self.chip.bandwidth * 1e9 / self.chip.devices
 
-    @property
-    def flops(self):
-        """Floating-point operations a second of a device, in bfloat16."""
-        return self.chip.tflops * 1e12 / self.chip.devices
+    def flops(self, dtype):
+        """Returns operations a second of a device.
+
+        Args:
+            dtype: of products; those of float32 are at the highest precision.
+        """
+        return self.chip.tflops_of(dtype) * 1e12 / self.chip.devices
 
     @property
     def link(self):
@@ -159,7 +178,7 @@ def parse_slice(name):
         kind, shape = counted.groups()
     chip = CHIPS.get(kind)
     if chip is None:
-        close = difflib.get_close_matches(kind, CHIPS, n=1)
+        close = difflib.get_close_matches(kind.lower(), CHIPS, n=1)
         hint = f"; the closest is {close[0]}" if close else ""
         raise ValueError(
             f"--devices {name}: no chip {kind!r}{hint}; there are {', '.join(CHIPS)}, "
@@ -174,6 +193,11 @@ def parse_slice(name):
             f"--devices {name}: give the shape of a slice of {kind} as in {example}"
         )
     count = math.prod(sizes)
+    if chip.axes and (sizes[0] % 2 or sizes[1] % 2 or count > chip.most):
+        raise ValueError(
+            f"--devices {name}: there is no such slice: a machine has 2 x 2 chips, so "
+            f"the first two numbers are even, and {kind} has at most {chip.most} chips"
+        )
     if not chip.axes and count > chip.host and count % chip.host:
         raise ValueError(
             f"--devices {name}: {chip.host} to a machine; give at most that many, or a "

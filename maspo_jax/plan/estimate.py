@@ -31,7 +31,6 @@ PARTS = (
     "activations",
     "logits",
 )
-LAYERS_GATHERED = 2  # one in use, and the next
 SCORES = 3  # arrays as large as a chunk of the logits
 BACKWARD = 1.5  # of what a layer makes, with the cotangents that live beside it
 
@@ -43,14 +42,15 @@ def estimate(job):
     copies = 1 + ("reference_logprob" in experiment.objective.needs)
     moments = memory.moment_bytes(experiment, mesh)
     held = {"masters": copies * shard, "moments": moments}
-    plan = job.validation
-    validated = plan.prompts // job.slice.devices
-    wave = job.wave // job.slice.devices
+    plan, devices = job.validation, job.slice.devices
+    drawn = lambda prompts, responses: memory.sampler_parts(
+        experiment, mesh, prompts // devices, responses
+    )
     return {
-        "sample": held | _sampler(job, wave, experiment.sampling.responses),
+        "sample": held | drawn(job.wave, experiment.sampling.responses),
         "score": held | _pass(job),
         "update": held | _update(job),
-        "validation": held | _sampler(job, validated, plan.responses),
+        "validation": held | drawn(plan.prompts, plan.responses),
     }
 
 
@@ -64,35 +64,17 @@ def fits(job, stage):
     return total(estimate(job)[stage]) <= SHARE * job.slice.hbm
 
 
-def _sampler(job, prompts, responses):
-    """Parts of a sampler that draws so many prompts of one device at a time."""
-    config, sampling = job.decoder, job.experiment.sampling
-    rows = prompts * responses
-    cache = sizes.cache_bytes(config, rows, job.length)
-    logits = memory.SCORES * sizes.logits_bytes(config, rows)
-    # The prompts as one layer makes them, and the cache that they are read into.
-    made = 4 * config.width + 2 * config.feed_forward
-    activations = prompts * sampling.prompt_length * made * _narrow(config)
-    activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
-    # A layer of the cache, copied to be read, its scores, and the record of tokens.
-    activations += cache / config.depth
-    record = memory.TOKEN + config.query_heads * sizes.FLOAT32
-    activations += rows * job.length * record
-    return {
-        "cast copy": memory.copy_bytes(config, job.mesh, sampling.gather),
-        "cache": cache,
-        "activations": activations,
-        "logits": logits,
-    }
-
-
 def _pass(job):
     """Parts of the forward pass that scores one microbatch after another."""
     config = job.decoder
-    stem = _stem(config) * _narrow(config)
     tokens = job.microbatch_rows * job.length
+    layers = memory.LAYERS_GATHERED * sizes.layer_param_count(config)
+    shared = job.experiment.fsdp * job.tensor > 1
+    # Neither gathered nor cast, embedding and head are used as they are held.
+    same = not shared and config.product_dtype == config.dtype
+    stem = 0 if same else sizes.stem_count(config)
     return {
-        "cast copy": stem + LAYERS_GATHERED * _layer(config) * _narrow(config),
+        "cast copy": (stem + layers) * _narrow(config),
         "activations": tokens * _narrow(config) * _of_layer(config),
         "logits": SCORES * _chunk(job),
     }
@@ -108,7 +90,7 @@ def _update(job):
     # Of embedding and head, whole on every device until they are scattered: each is
     # summed in float32, one after the other.
     table = config.vocabulary * config.width * sizes.FLOAT32
-    stem = table + _stem(config) * narrow
+    stem = table + sizes.stem_count(config) * narrow
     sums = 2 if job.microbatches > 1 else 1
     return {
         "cast copy": parts["cast copy"],
@@ -139,15 +121,6 @@ def _of_layer(config):
     """Numbers of a token that one layer makes: its heads, and its feed-forward."""
     heads = (config.query_heads + 2 * config.key_value_heads) * config.head_width
     return 4 * config.width + max(2 * heads, 3 * config.feed_forward)
-
-
-def _layer(config):
-    return (sizes.param_count(config) - _stem(config)) / config.depth
-
-
-def _stem(config):
-    """Parameters outside of the layers."""
-    return config.vocabulary * config.width * (1 if config.tied_head else 2)
 
 
 def _chunk(job):

@@ -147,15 +147,21 @@ def job_of(experiment, slice_):
         slice_: the `Slice`.
 
     Raises:
-        ValueError, OSError: the devices cannot share the work, or the shape of the
-            policy is neither known nor to be read.
+        ValueError, OSError: the devices cannot do or share the work, or the shape of
+            the policy is neither known nor to be read.
     """
     decoder = decoder_of(experiment.policy)
     experiment = dataclasses.replace(
         experiment, policy=decoder, tokenizer=NoText(decoder.vocabulary)
     )
     with Refusals() as refusals:
-        validation.check_layout(experiment, slice_.devices, refusals, slice_.hosts)
+        validation.check_layout(
+            experiment,
+            slice_.devices,
+            refusals,
+            slice_.hosts,
+            slice_.chip.platform,
+        )
     return Job(experiment, slice_)
 
 

@@ -28,21 +28,24 @@ def make(experiment, slice_, say, status, find=False):
         absent = devices.compile_only(slice_)
     except devices.NoCompiler as reason:
         say(f"{reason}: what follows is arithmetic on shapes")
-        say(found(job) if find else "")
-        return _conclude(job, {}, {}, say)
+        return _conclude(job, {}, {}, say, find)
     say(report.memory_table(job))
     made, beside = {}, {}
     for stage in programs.STAGES:
         job, made[stage], beside[stage] = _compile(job, stage, absent, status, find)
-    say(found(job) if find else "")
-    say(report.collectives(made))
-    return _conclude(job, made, beside, say)
+    return _conclude(job, made, beside, say, find)
 
 
-def found(job):
-    """Returns the settings that a search has found, as words of the command line."""
+def found(job, fit):
+    """Says the settings that a search ends with, as words of the command line.
+
+    Args:
+        job: the `Job` of the search.
+        fit: whether all stages fit with them.
+    """
     words = [*search.settings(job, "sample"), *search.settings(job, "update")]
-    return f"found: {' '.join(words)}"
+    what = "found:" if fit else "nothing fits, down to"
+    return f"{what} {' '.join(words)}"
 
 
 def _compile(job, stage, absent, status, find):
@@ -63,11 +66,15 @@ def _compile(job, stage, absent, status, find):
         job = below
 
 
-def _conclude(job, made, beside, say):
+def _conclude(job, made, beside, say, find):
     problem = report.does_not_fit(job, made, beside)
+    say(found(job, problem is None) if find else "")
+    say(report.collectives(made))
     say(report.memory_table(job, made, beside))
     say(report.time_table(job))
     say(report.summary(job))
     hbm = job.slice.hbm / devices.GIB
+    if job.slice.chip.platform == "gpu":
+        say(devices.FRACTION)
     say(problem or f"all stages fit {SHARE:.0%} of {hbm:g} GiB")
     return problem is None

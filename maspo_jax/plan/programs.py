@@ -48,6 +48,9 @@ def programs_of(job, devices):
     policy, moments = map(bytes_of, (built.skeleton.policy, built.skeleton.opt_state))
     reference = policy * ("reference_logprob" in experiment.objective.needs)
     copied = shapes.copy_for_sampling(built.skeleton.policy, sampling.gather)
+    # The sampler may be given the policy itself.
+    same = jax.tree.leaves(copied) == jax.tree.leaves(built.skeleton.policy)
+    masters = 0 if same else policy
     rows = sampling.prompts * sampling.responses
     decoding, plan = sampling_params(experiment), job.validation
     greedy = dataclasses.replace(
@@ -68,7 +71,7 @@ def programs_of(job, devices):
                 mesh,
                 shapes.rows(jnp.int32, job.wave),
             ),
-            policy + moments + reference,
+            masters + moments + reference,
         ),
         "score": Program(
             lambda: built.logprobs.lower(
@@ -82,7 +85,7 @@ def programs_of(job, devices):
         ),
         "validation": Program(
             lambda: draw.lower(copied, asked, key, number, number, greedy, mesh),
-            policy + moments + reference,
+            masters + moments + reference,
         ),
     }
 

@@ -14,7 +14,8 @@ def heading(job):
     rows = f"{job.microbatch_rows} rows of {job.length} tokens a device"
     return (
         f"{job.slice.name}: {job.slice.chips} chips{per_device}, {chip.hbm:g} GiB, "
-        f"{chip.bandwidth:g} GB/s, {chip.tflops:g} TFLOP/s of bfloat16 a chip\n"
+        f"{chip.bandwidth:g} GB/s, {chip.tflops:g} TFLOP/s of bfloat16 and "
+        f"{chip.tflops_of('float32'):.3g} of float32 a chip\n"
         f"    ({chip.source})\n"
         f"fsdp {experiment.fsdp}, tensor {job.tensor}, products in "
         f"{job.decoder.product_dtype}\n"
@@ -48,7 +49,7 @@ def memory_table(job, compiled=None, beside=None):
     if not compiled:
         heads.remove("compiler")
         rows = [[*row[:-2], row[-1]] for row in rows]
-    return markdown_table(heads, rows)
+    return _table(heads, rows)
 
 
 def needed_of(found, beside):
@@ -82,8 +83,8 @@ def does_not_fit(job, compiled=None, beside=None):
         said = f"; the compiler refuses it: {refused}" if refused else ""
         return (
             f"does not fit: {stage} takes {_gib(needed)} GiB of {_gib(hbm)} by {by}, "
-            f"and {_gib(SHARE * hbm)} are planned with{said}; most of it is {largest}, "
-            f"{_gib(parts[largest])} GiB; {_remedy(job, stage)}"
+            f"of which a plan fills {_gib(SHARE * hbm)}{said}; most of it is "
+            f"{largest}, {_gib(parts[largest])} GiB; {_remedy(job, stage)}"
         )
     return None
 
@@ -92,9 +93,16 @@ def _remedy(job, stage):
     options = search.remedy(job)
     if options:
         return f"all stages fit with {' '.join(options)}, by arithmetic"
-    below = search.smaller(job, stage)
-    if options is None or below is None:
+    if options is None:
         return "no setting makes all fit: take a larger slice, or shorter responses"
+    below = search.smaller(job, stage)
+    if below is None:
+        fewer = [] if stage == "validation" else search.settings(job, stage)
+        tried = f", and {' '.join(fewer)} is the least" if fewer else ""
+        return (
+            f"by arithmetic it does fit{tried}: take a larger fsdp or tensor, a larger "
+            "slice, or shorter responses"
+        )
     less = " ".join(search.settings(below, stage))
     return f"by arithmetic it does fit: try {less}"
 
@@ -103,34 +111,35 @@ def time_table(job):
     """Returns operations, bytes and seconds of each stage of a step, as a table."""
     rows = []
     for stage, cost in roofline.costs(job).items():
-        seconds, bound = cost.seconds(job.slice)
+        seconds, bound = cost.seconds(job)
         rows.append(
             [
                 stage,
                 bound,
-                f"{cost.flops / 1e12:,.0f}",
-                f"{cost.bytes / 1e9:,.0f}",
-                f"{cost.received / 1e9:,.0f}",
-                f"{seconds:,.1f}",
+                _number(cost.flops / 1e12),
+                _number(cost.bytes / 1e9),
+                _number(cost.received / 1e9),
+                _number(seconds),
             ]
         )
-    heads = ["a step, at best", "bound by", "TFLOP", "GB", "GB over links", "seconds"]
-    return markdown_table(heads, rows, left=2)
+    # Of one device, all of a step.
+    heads = ["a device, a step, at best", "bound by", "TFLOP", "GB of memory traffic"]
+    return _table([*heads, "GB received", "seconds"], rows, left=2)
 
 
 def summary(job):
     """Returns the time of a step and of 1,000, and what that is in chip-hours."""
     stages = roofline.costs(job).values()
-    seconds = sum(cost.seconds(job.slice)[0] for cost in stages)
+    seconds = sum(cost.seconds(job)[0] for cost in stages)
     sampling = job.experiment.sampling
     tokens = sampling.prompts * sampling.responses * sampling.response_length
     hours = seconds * 1000 / 3600
     return (
-        f"a step takes at least {seconds:,.0f} s, {tokens / seconds:,.0f} response "
-        f"tokens/s, if all are of the full length; 1,000 steps {hours:,.0f} hours, "
-        f"{hours * job.slice.chips:,.0f} chip-hours\n"
-        "(peak rates of the chip, arithmetic, without grading: programs reach 30% to "
-        "60% of it)"
+        f"a step takes at least {_number(seconds)} s, {_number(tokens / seconds)} "
+        "response tokens/s, if all are of the full length; 1,000 steps "
+        f"{_number(hours)} hours, {_number(hours * job.slice.chips)} chip-hours\n"
+        "(peak rates of the chip, arithmetic, without grading, and with one draw a "
+        "step: programs reach 30% to 60% of it)"
     )
 
 
@@ -155,3 +164,12 @@ def collectives(compiled):
 
 def _gib(number):
     return f"{number / GIB:.2f}"
+
+
+def _number(number):
+    """Writes a number to three digits, and one from 100 on whole."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _table(heads, rows, left=1):
+    return markdown_table(heads, rows, left).rstrip("\n")

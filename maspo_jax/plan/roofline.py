@@ -1,9 +1,9 @@
 """Seconds of each stage of a step at best: the roofline of a device.
 
-A stage takes at least as long as its products take at the peak rate of bfloat16, as
+A stage takes at least as long as its products take at the peak rate of their dtype, as
 its memory traffic takes at the peak bandwidth, and as what a device receives takes over
 its links; the longest of the three is its time, as though they overlapped fully. Every
-response is as long as it may be, and grading is not counted.
+response is as long as it may be, and neither grading nor drawing again is counted.
 
 It is arithmetic, for the compiler cannot tell: `cost_analysis` counts the body of a
 loop once, and a step is loops over layers, tokens and microbatches.
@@ -14,27 +14,35 @@ import dataclasses
 import jax.numpy as jnp
 
 from maspo_jax.models import sizes
+from maspo_jax.rollout import memory
 
-RECOMPUTED = {"full": 1.0, "attention": 1.0, "dots": 0.0, "none": 0.0}  # of a forward
-PASSES = 6  # of float32 products at the highest precision, as the unit of bfloat16 sees
+# What an update computes, in forward passes, by `remat`: of products with parameters,
+# whose backward pass takes two, and of attention, whose own takes two and a half.
+FORWARDS = {
+    "full": (4, 4.5),
+    "attention": (4, 3.5),
+    "dots": (3, 4.5),
+    "none": (3, 3.5),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """What a stage costs one device in a step."""
 
-    flops: float  # of products
+    flops: float  # of products, each counted once whatever its precision
     bytes: float  # between a device and its memory
     received: float  # bytes over its links
 
-    def seconds(self, slice_):
+    def seconds(self, job):
         """Returns how long it takes at best, and what bounds it.
 
         Args:
-            slice_: the `Slice`.
+            job: the `Job`.
         """
+        slice_ = job.slice
         bounds = {
-            "products": self.flops / slice_.flops,
+            "products": self.flops / slice_.flops(job.decoder.product_dtype),
             "memory": self.bytes / slice_.bandwidth,
             "links": self.received / slice_.link,
         }
@@ -53,7 +61,9 @@ def costs(job):
     share = batches / measured.every
     passes = 1 + ("reference_logprob" in experiment.objective.needs)
     return {
-        "sample": _times(_draw(job, prompts, sampling.responses), job.waves),
+        "sample": _sum(
+            _copy(job), _times(_draw(job, prompts, sampling.responses), job.waves)
+        ),
         "score": _times(_score(job), passes),
         "update": _times(_update(job), updates.epochs),
         "validation": _times(validation, share),
@@ -64,30 +74,40 @@ def _times(cost, factor):
     return Cost(*(factor * number for number in dataclasses.astuple(cost)))
 
 
+def _sum(*of):
+    return Cost(*map(sum, zip(*map(dataclasses.astuple, of), strict=True)))
+
+
+def _copy(job):
+    """Of making what is sampled from, once a step: read, gathered and written."""
+    config, gather = job.decoder, job.experiment.sampling.gather
+    copy = memory.copy_bytes(config, job.mesh, gather)
+    shards = job.experiment.fsdp if gather == "once" else 1
+    read = memory.shard_bytes(config, job.mesh) if copy else 0
+    return Cost(0.0, read + copy, copy * (shards - 1) / shards)
+
+
 def _draw(job, prompts, responses):
     """Of so many prompts of one device, drawn at once: prompts read, tokens decoded."""
     config, sampling = job.decoder, job.experiment.sampling
     rows, steps = prompts * responses, sampling.response_length
     read = prompts * sampling.prompt_length
     # A token attends to the whole of its row's place in the cache.
-    attended = 4 * config.depth * _heads(config) * job.length
+    attended = _attention(config, job.length)
     flops = read * _products(config, sampling.prompt_length / 2)
     flops += rows * steps * (2 * _matrices(config) + attended)
     parameters = _matrices(config) * _narrow(config) / job.tensor
     cache = sizes.cache_bytes(config, rows, job.length)
     logits = 3 * sizes.logits_bytes(config, rows)  # written once, read twice
-    # Along `tensor`, two sums of hidden states a layer; along `fsdp`, all parameters
-    # for every token, if they are not gathered once.
+    # Along `tensor`, two sums of hidden states a layer; along `fsdp`, all layers for
+    # every token and the stem before the first one, if they are not gathered once.
     apart = 2 * config.depth * rows * config.width * _narrow(config)
-    received = 2 * (job.tensor - 1) * apart
+    received = steps * 2 * (job.tensor - 1) * apart
     if sampling.gather == "layer":
-        fsdp = job.experiment.fsdp
-        received += parameters * (fsdp - 1) / fsdp
-    return Cost(
-        _in_passes(config, flops),
-        steps * (parameters + cache + logits),
-        steps * received,
-    )
+        fsdp, stem = job.experiment.fsdp, sizes.stem_count(config)
+        numbers = steps * (sizes.param_count(config) - stem) + stem
+        received += numbers * _narrow(config) / job.tensor * (fsdp - 1) / fsdp
+    return Cost(flops, steps * (parameters + cache + logits), received)
 
 
 def _score(job):
@@ -100,23 +120,28 @@ def _score(job):
     # Parameters of each piece, and hidden states in and out of every layer.
     hidden = 2 * tokens * config.width * config.depth * _narrow(config)
     read = pieces * sizes.param_count(config) * _narrow(config)
-    return Cost(_in_passes(config, flops), read + hidden, gathered)
+    return Cost(flops, read + hidden, gathered)
 
 
 def _update(job):
     """Of one pass over all rows: forward, again, backward; and the optimizer."""
     config, updates = job.decoder, job.experiment.updates
-    once = _score(job)
-    again = RECOMPUTED[config.remat]
-    shards = sizes.param_bytes(config) / (job.experiment.fsdp * job.tensor)
-    # Parameters, gradient and two moments read, all but the gradient written.
-    optimizer = updates.minibatches * 7 * shards
-    # Gathered forward and backward, and the gradient scattered, which is float32.
+    once, tokens = _score(job), job.rows * job.length
+    products, attention = FORWARDS[config.remat]
+    flops = tokens * products * 2 * _matrices(config)
+    flops += tokens * attention * _attention(config, job.length / 2)
+    shard = memory.shard_bytes(config, job.mesh)
+    # Parameters, gradient and moments read, all but the gradient written.
+    optimizer = 3 * shard + 2 * memory.moment_bytes(job.experiment, job.mesh)
+    # Gathered forward and backward, and the gradient scattered, which is float32; and
+    # once an update, it is summed over the devices that hold the same shard.
     scattered = once.received * sizes.FLOAT32 / _narrow(config)
+    same = job.mesh.shape["data"]
+    summed = 2 * shard * (same - 1) / same
     return Cost(
-        (3 + again) * once.flops,
-        (3 + again) * once.bytes + optimizer,
-        2 * once.received + scattered,
+        flops,
+        products * once.bytes + updates.minibatches * optimizer,
+        2 * once.received + scattered + updates.minibatches * summed,
     )
 
 
@@ -129,22 +154,18 @@ def _gathered(job):
 
 def _products(config, context):
     """Operations of a token, forward, that attends to so many."""
-    return 2 * _matrices(config) + 4 * config.depth * _heads(config) * context
+    return 2 * _matrices(config) + _attention(config, context)
 
 
-def _heads(config):
-    return config.query_heads * config.head_width
+def _attention(config, context):
+    """Operations of the attention of a token to so many."""
+    return 4 * config.depth * config.query_heads * config.head_width * context
 
 
 def _matrices(config):
     """Parameters that a token is multiplied by: not those of the embedding."""
     tied = config.tied_head
     return sizes.param_count(config) - (not tied) * config.vocabulary * config.width
-
-
-def _in_passes(config, flops):
-    """Operations as the unit of bfloat16 sees them."""
-    return flops * (1 if config.product_dtype == "bfloat16" else PASSES)
 
 
 def _narrow(config):

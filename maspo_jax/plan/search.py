@@ -2,6 +2,7 @@
 
 import bisect
 
+from maspo_jax.models.sharding import tensor_choices
 from maspo_jax.plan import estimate
 from maspo_jax.plan.job import SHARE
 
@@ -103,9 +104,9 @@ def _changes(job, stage):
     yield from _smaller(job, stage)
     if stage == "update" and config.remat != "full":
         yield {"policy__remat": "full"}
-    shared = config.key_value_heads, config.feed_forward, devices
-    for tensor in range(job.tensor + 1, config.key_value_heads + 1):
-        if not any(size % tensor for size in shared):
+    for tensor in tensor_choices(config):
+        # They are devices of one host.
+        if tensor > job.tensor and devices // job.slice.hosts % tensor == 0:
             yield {"tensor": tensor, "fsdp": devices // tensor}
     if config.product_dtype == "float32":
         yield {"policy__compute_dtype": "bfloat16"}

@@ -13,6 +13,8 @@ from maspo_jax.rollout.batching import BATCH
 
 SHARE = 0.9  # of the memory of a device that is planned with
 SCORES = 4  # arrays as large as the logits that the draw of a token makes
+PROMPT_SCORES = 3  # as large as the scores of a layer that reads whole prompts at once
+LAYERS_GATHERED = 2  # one in use, and the next
 TOKEN = 16  # bytes of a token of a rollout: itself, its masks, its log-probability
 GIB = 2**30
 MOMENTS = 2  # of the optimizer, each as large as the parameters
@@ -25,7 +27,7 @@ def memory_limit():
     return -int(distributed.max_over_hosts(-least)) or None
 
 
-def sampler_bytes(config, prompts, responses, prompt_length, response_length):
+def sampler_bytes(config, prompts, responses, prompt_length, response_length, tensor=1):
     """Returns what a device takes to draw, beside the parameters.
 
     Args:
@@ -34,12 +36,14 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length):
         responses: G.
         prompt_length: L.
         response_length: T.
+        tensor: devices that share heads: each reads the rows of all of them, with as
+            many times fewer heads and units.
     """
     rows, columns = prompts * responses, prompt_length + response_length
     cache = sizes.cache_bytes(config, rows, columns)
     narrow = jnp.dtype(config.product_dtype).itemsize
     # Of each token of the prompts: the residual stream, and what one layer makes of it.
-    read = narrow * (4 * config.width + 2 * config.feed_forward)
+    read = narrow * (4 * tensor * config.width + 2 * config.feed_forward)
     return (
         cache
         # The columns of the prompts, repeated for each row before there are others,
@@ -47,6 +51,7 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length):
         + cache // config.depth  # and a layer, which may be copied to be read.
         + SCORES * sizes.logits_bytes(config, rows)
         + prompts * prompt_length * read
+        + PROMPT_SCORES * sizes.scores_bytes(config, prompts, prompt_length)
         + rows * columns * (TOKEN + config.query_heads * sizes.FLOAT32)
     )
 
@@ -54,16 +59,55 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length):
 def copy_bytes(config, mesh, gather="once"):
     """Returns the bytes, on a device, of the copy of a policy that is sampled from.
 
+    With what is gathered of it at a time, where layers are: one in use and the next,
+    and all that is no layer.
+
     Args:
         config: the `DecoderConfig`.
         mesh: the mesh.
         gather: as in `weights.sampling_specs`.
     """
     shards = mesh.shape["fsdp"] if gather == "layer" else 1
+    whole, layer = sizes.param_count(config), sizes.layer_param_count(config)
+    held = whole / shards
     if shards == mesh.shape["fsdp"] and config.product_dtype == config.dtype:
-        return 0  # the policy itself
-    whole = sizes.param_bytes(config, config.product_dtype)
-    return whole / (mesh.shape["tensor"] * shards)
+        held = 0  # the policy itself
+    if shards > 1:
+        layers = config.depth - min(LAYERS_GATHERED, config.depth)
+        held += whole - layers * layer
+    return held * jnp.dtype(config.product_dtype).itemsize / mesh.shape["tensor"]
+
+
+def sampler_parts(experiment, mesh, prompts, responses):
+    """Returns {part: bytes of a device} of what drawing takes, beside what is held.
+
+    As the compiler of TPUs allocates it; `sampler_bytes` is on the safe side.
+
+    Args:
+        experiment: the `Experiment`.
+        mesh: the mesh.
+        prompts: of this device, drawn at a time.
+        responses: to each.
+    """
+    config, sampling = experiment.decoder, experiment.sampling
+    narrow = jnp.dtype(config.product_dtype).itemsize
+    rows, gather = prompts * responses, sampling.gather
+    cache = sizes.cache_bytes(config, rows, sampling.row_length)
+    # The prompts as one layer makes them, and the cache that they are read into.
+    made = 4 * mesh.shape["tensor"] * config.width + 2 * config.feed_forward
+    activations = prompts * sampling.prompt_length * made * narrow
+    scores = sizes.scores_bytes(config, prompts, sampling.prompt_length)
+    activations += PROMPT_SCORES * scores
+    activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
+    # A layer of the cache, copied to be read, its scores, and the record of tokens.
+    record = TOKEN + config.query_heads * sizes.FLOAT32
+    activations += cache / config.depth + rows * sampling.row_length * record
+    return {
+        "cast copy": copy_bytes(config, mesh, gather),
+        "cache": cache,
+        "activations": activations,
+        "logits": SCORES * sizes.logits_bytes(config, rows),
+    }
 
 
 def shard_bytes(config, mesh):
@@ -90,6 +134,43 @@ def moment_bytes(experiment, mesh):
     return count * narrow / (mesh.shape["fsdp"] * mesh.shape["tensor"])
 
 
+def check_state(experiment, devices, limit):
+    """Refuses a policy whose state of training is more than the devices hold.
+
+    The state is what an update cannot do without: parameters, moments, gradients, and
+    the reference policy if there is one.
+
+    Args:
+        experiment: the `Experiment`.
+        devices: how many there are.
+        limit: bytes of a device, from `memory_limit`; None: nothing is refused.
+
+    Raises:
+        ValueError: what it takes, and what to do.
+    """
+    fsdp, tensor = experiment.fsdp, experiment.tensor
+    copies = 2 + ("reference_logprob" in experiment.objective.needs)
+
+    def state(fsdp):
+        shape = devices // (fsdp * tensor), fsdp, tensor
+        mesh = jax.sharding.AbstractMesh(shape, distributed.AXES)
+        shards = copies * shard_bytes(experiment.decoder, mesh)
+        return moment_bytes(experiment, mesh) + shards
+
+    if limit is None or state(fsdp) <= limit:
+        return
+    numbers = range(fsdp, devices // tensor + 1)
+    choices = [n for n in numbers if devices % (n * tensor) == 0]
+    fitting = [n for n in choices if state(n) <= limit]
+    remedy = f"take fsdp={fitting[0]}" if fitting else "take more devices"
+    raise ValueError(
+        f"fsdp={fsdp}: parameters, moments and gradients of the policy take "
+        f"{state(fsdp) / GIB:.1f} GiB of each device, which has {limit / GIB:.1f}; "
+        f"{remedy}, or a smaller policy; moments of half the width are "
+        "optimization.moments_dtype=bfloat16"
+    )
+
+
 def wave_that_fits(experiment, mesh, limit):
     """Returns how many prompts of a step to draw at a time: the most that fit, or None.
 
@@ -110,7 +191,7 @@ def wave_that_fits(experiment, mesh, limit):
     rollouts = 2 * TOKEN * prompts // devices * responses * sum(lengths)
     room = SHARE * limit - training_bytes(experiment, mesh) - rollouts
     taken = lambda size: sampler_bytes(
-        experiment.decoder, size // devices, responses, *lengths
+        experiment.decoder, size // devices, responses, *lengths, mesh.shape["tensor"]
     )
     choices = [n for n in range(devices, prompts + 1, devices) if prompts % n == 0]
     return max((size for size in choices if taken(size) <= room), default=None)
@@ -123,14 +204,13 @@ def describe(experiment, mesh, limit):
     """
     if limit is None:
         return None
-    sampling, config = experiment.sampling, experiment.decoder
+    sampling = experiment.sampling
     fitting = wave_that_fits(experiment, mesh, limit)
-    wave = sampling.wave or fitting or mesh.size
-    lengths = sampling.prompt_length, sampling.response_length
-    rows = wave // mesh.size * sampling.responses
-    drawn = sampler_bytes(config, wave // mesh.size, sampling.responses, *lengths)
-    copied = copy_bytes(config, mesh, sampling.gather)
-    state = training_bytes(experiment, mesh) - copied
+    prompts = (sampling.wave or fitting or mesh.size) // mesh.size
+    taken = sampler_parts(experiment, mesh, prompts, sampling.responses)
+    copied, rows = taken["cast copy"], prompts * sampling.responses
+    state, drawn = training_bytes(experiment, mesh) - copied, sum(taken.values())
+    drawn -= copied
     parts = (state, "state"), (copied, "copy to draw from"), (drawn, f"{rows} rows")
     said = ", ".join(f"{what} {size / GIB:.1f}" for size, what in parts)
     total = (state + copied + drawn) / GIB
@@ -150,7 +230,9 @@ def validation_batch(experiment, mesh, limit):
     return _batch(config, mesh, limit, training_bytes(experiment, mesh), lengths)
 
 
-def evaluation_batch(config, mesh, limit, prompt_length, response_length):
+def evaluation_batch(
+    config, mesh, limit, prompt_length, response_length, gather="once"
+):
     """Returns how many responses of an evaluation to draw at a time.
 
     Args:
@@ -159,8 +241,9 @@ def evaluation_batch(config, mesh, limit, prompt_length, response_length):
         limit: as in `wave_that_fits`.
         prompt_length: L.
         response_length: T.
+        gather: as in `copy_bytes`.
     """
-    held = shard_bytes(config, mesh) + copy_bytes(config, mesh)
+    held = shard_bytes(config, mesh) + copy_bytes(config, mesh, gather)
     return _batch(config, mesh, limit, held, (prompt_length, response_length))
 
 
@@ -168,6 +251,6 @@ def _batch(config, mesh, limit, held, lengths):
     """`BATCH`, or fewer if no more fit; but at least one for each device."""
     if limit is None:
         return max(BATCH, mesh.size)
-    of_one = sampler_bytes(config, 1, 1, *lengths)
+    of_one = sampler_bytes(config, 1, 1, *lengths, mesh.shape["tensor"])
     fits = int((SHARE * limit - held) // of_one)
     return max(min(BATCH, fits * mesh.size), mesh.size)

@@ -280,7 +280,8 @@ def build(experiment, mesh, verifier, stream, clock, note):
         wave = mesh.size
         note(
             f"warning: the {sampling.responses} responses to one prompt may not fit "
-            "on a device; take shorter ones, fewer, or a larger fsdp"
+            "on a device; take shorter ones, fewer, a larger fsdp or tensor, "
+            "policy.compute_dtype=bfloat16 or sampling.gather=layer"
         )
     if wave < sampling.prompts:
         note(

@@ -3,13 +3,24 @@
 Nothing is compiled before, and nothing is written.
 """
 
+import dataclasses
 import json
 
+import jax
 import pytest
 from conftest import EXPERIMENTS, TINY, command, run
 from support.checkpoint_files import write_checkpoint, write_problems
 
-from maspo_jax.cli import compare, contamination, data, evaluate, export, figures, grade
+from maspo_jax.cli import (
+    compare,
+    console,
+    contamination,
+    data,
+    evaluate,
+    export,
+    figures,
+    grade,
+)
 from maspo_jax.cli import main as cli
 from maspo_jax.learning import loop
 
@@ -434,3 +445,25 @@ def test_checkpoints(here, name):
     damage(write_checkpoint(here / "checkpoint", problems))
     refused(*run(evaluate, "checkpoint", "gsm8k.jsonl"), *said)
     assert not (here / "evaluations").exists()
+
+
+def test_too_little_memory_on_a_device_is_said_in_a_line(capsys):
+    """With what to change; any other error of the runtime is not for a user."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Draw:
+        """Draws."""
+
+        why: str
+
+        def run(self):
+            raise jax.errors.JaxRuntimeError(f"{self.why}: 9 GiB\nand much else")
+
+    assert console.command(Draw)(["--why", "RESOURCE_EXHAUSTED"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "error: a device has too little memory: RESOURCE_EXHAUSTED: 9 GiB; "
+    )
+    assert "--sampling.wave" in said and "--batch" in said and said.count("\n") == 1
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        console.command(Draw)(["--why", "INTERNAL"])

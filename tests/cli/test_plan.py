@@ -129,12 +129,112 @@ def test_search_compiles_less_until_it_fits(simulated, monkeypatch):
         (["--devices", "v5e:2x4", "--fsdp", "3"], "is not a multiple of fsdp=3"),
         (["--devices", "v5e:2x4", "--sampling.wave", "3"], "sampling.wave=3"),
         (["--devices", "v5e:2x4", "--fsd", "3"], "the closest is --fsdp"),
+        (["--devices", "v5e:3x3"], "there is no such slice"),
+        (["--devices", "v5e:2x4", "--policy.dtype", "bfloat16"], "would vanish in it"),
+        (
+            ["--devices", "h100x8", "--policy.attention", "splash"],
+            "needs a TPU, and this is a program for gpu",
+        ),
+        (
+            ["--devices", "v5e:2x4", "--policy.attention", "cudnn"],
+            "needs a GPU, and this is a program for tpu",
+        ),
+        (["--devices", "v5e:2x4", "--tensor", "8"], "the 4 devices of a process"),
     ],
 )
 def test_bad_words_are_one_line(no_compiler, words, reason):
     status, output = run(plan, TINY, *words)
     assert status == 2 and "Traceback" not in output
     assert reason in output
+
+
+def test_the_slice_decides_which_kernel_may_be_asked_for(no_compiler):
+    words = ["--devices", "v5e:2x4", "--policy.attention", "splash"]
+    status, output = run(plan, TINY, *words)
+    assert status == 0, output
+
+
+def test_a_search_that_finds_nothing_says_so(no_compiler):
+    path = ROOT / "experiments" / "papers" / "maspo_distill_14b.py"
+    words = ["--devices", "tpu7x:2x2x1", "--search"]
+    status, output = run(plan, path, *words)
+    assert status == 1
+    assert "nothing fits, down to --sampling.wave 8 --updates.microb" in output
+    assert "found" not in output and "does not fit: sample" in output
+
+
+def test_what_a_search_found_is_a_plan_that_fits(no_compiler):
+    path = ROOT / "experiments" / "papers" / "maspo_distill_7b.py"
+    words = ["--devices", "v5p:2x2x4", "--fsdp", 16, "--updates.microbatches", 1]
+    words += ["--updates.microbatch-tokens", 10240]
+    words += ["--policy.compute-dtype", "bfloat16"]
+    status, output = run(plan, path, *words, "--search")
+    assert status == 0, output
+    found = re.search(r"found: (.*)", output)[1].split()
+    assert found[2] == "--updates.microbatch-tokens" and int(found[3]) > 10240
+    status, again = run(plan, path, *words, *found)
+    assert status == 0 and cells(again, "update") == cells(output, "update")
+
+
+def test_a_search_makes_microbatches_smaller_for_the_compiler(simulated, monkeypatch):
+    asked = []
+
+    def compile_program(program):
+        asked.append(program)
+        too_much = len(asked) == 3  # of the first update
+        return compiled.Compiled(99 * devices.GIB if too_much else 1.0)
+
+    monkeypatch.setattr(compiled, "compile_program", compile_program)
+    words = ("--sampling.prompts", 32, "--search")
+    status, output = run(plan, TINY, "--devices", "v5e:2x4", *words)
+    assert status == 0, output
+    assert "found: --sampling.wave 32 --updates.microbatches 2" in output
+
+
+def test_the_time_is_of_a_device_and_says_how_small_it_is(no_compiler):
+    status, output = run(plan, TINY, "--devices", "v5e:2x4")
+    assert status == 0, output
+    (head,) = (line for line in output.splitlines() if "bound by" in line)
+    assert [each.strip() for each in head.split("|")[1:-1]] == [
+        "a device, a step, at best",
+        "bound by",
+        "TFLOP",
+        "GB of memory traffic",
+        "GB received",
+        "seconds",
+    ]
+    table = output.split(head)[1].split("\n\n")[0]
+    spent = re.findall(r"^\| [a-z].* (\S+) \|$", table, re.MULTILINE)
+    seconds = float(re.search(r"at least (\S+) s, ", output)[1])
+    assert 0 < seconds < 1
+    assert seconds == pytest.approx(sum(map(float, spent)), rel=0.01)
+    assert "\n\n\n" not in output
+    assert "197 TFLOP/s of bfloat16 and 32.8 of float32 a chip" in output
+
+
+def test_on_gpus_it_says_what_jax_leaves_of_the_memory(no_compiler):
+    of = lambda where: run(plan, TINY, "--devices", where)[1]
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION=0.95" in of("h100x8")
+    assert "XLA_PYTHON_CLIENT_MEM_FRACTION" not in of("v5e:2x4")
+
+
+def test_a_validation_that_the_compiler_refuses_has_a_remedy(simulated, monkeypatch):
+    asked = []
+
+    def compile_program(program):
+        asked.append(program)
+        last = len(asked) == len(STAGES)
+        return compiled.Compiled(99 * devices.GIB if last else 1.0)
+
+    monkeypatch.setattr(compiled, "compile_program", compile_program)
+    status, output = run(plan, TINY, "--devices", "v5e:2x4")
+    assert status == 1
+    line = output.strip().splitlines()[-1]
+    assert line.startswith("does not fit: validation takes 99.00 GiB of 16.00 by the")
+    assert line.endswith(
+        "by arithmetic it does fit: take a larger fsdp or tensor, a larger slice, or "
+        "shorter responses"
+    )
 
 
 def test_both_a_wrong_slice_and_a_wrong_setting_are_said(no_compiler):

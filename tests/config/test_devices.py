@@ -1,5 +1,6 @@
 """How many devices an experiment asks for, and which fit it."""
 
+import contextlib
 import dataclasses
 
 import pytest
@@ -7,7 +8,10 @@ from conftest import EXPERIMENTS
 from support.settings import validate
 
 from maspo_jax.config import loading, validation
+from maspo_jax.learning.run import check_experiment
+from maspo_jax.models.attention import choice
 from maspo_jax.refusals import Refusals
+from maspo_jax.rollout import memory
 
 EXPERIMENT = loading.load(EXPERIMENTS / "tiny.py")
 
@@ -57,6 +61,36 @@ def test_the_layout_is_checked_without_reading_anything():
         validate(experiment, 8)
     with Refusals() as refusals:
         validation.check_layout(experiment, 8, refusals)
+
+
+@pytest.mark.parametrize("row_length, packed", [(None, False), (64, True)])
+def test_rows_of_supervised_training_are_packed_where_it_has_a_length(
+    row_length, packed, monkeypatch
+):
+    """And only then does a kernel that reads one text a row not fit."""
+    monkeypatch.setattr(choice, "target_platform", lambda: "gpu")
+    policy = dataclasses.replace(
+        EXPERIMENT.policy, attention="cudnn", compute_dtype="bfloat16"
+    )
+    sft = dataclasses.replace(EXPERIMENT.sft, row_length=row_length)
+    experiment = asking(heads=4, sft=sft)
+    experiment = dataclasses.replace(experiment, policy=policy)
+    refused = pytest.raises(ValueError, match="attention='cudnn' reads rows of one")
+    with refused if packed else contextlib.nullcontext():
+        validate(experiment, 1)
+
+
+def test_a_state_that_no_device_holds_is_refused_before_a_run(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "memory_limit", lambda: 4096)
+    with pytest.raises(ValueError, match="fsdp=1: parameters, moments and gradients"):
+        check_experiment(EXPERIMENT, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    odd = dataclasses.replace(EXPERIMENT, fsdp=16)
+    with pytest.raises(ValueError, match="devices=8 .*of fsdp=16"):
+        check_experiment(odd, tmp_path / "run")
+    none = dataclasses.replace(EXPERIMENT, optimization=None)
+    with pytest.raises(ValueError, match="^optimization=None: must be of type"):
+        check_experiment(none, tmp_path / "run")
 
 
 def test_another_way_to_gather_is_refused_by_name():

@@ -1,5 +1,7 @@
 """What is said of a run before anything is compiled."""
 
+import dataclasses
+
 from conftest import TINY
 
 from maspo_jax.config import loading
@@ -11,6 +13,17 @@ class Lines(list):
     """A display that keeps what it is told."""
 
     note = list.append
+
+
+def test_a_run_says_what_reads_its_rows():
+    experiment, said = loading.load(TINY), Lines()
+    sampling = experiment.sampling
+    tokens = sampling.prompt_length + sampling.response_length - 1
+    long = dataclasses.replace(sampling, response_length=1024)
+    for each in (experiment, dataclasses.replace(experiment, sampling=long)):
+        run.introduce(each, "runs/tiny", said, [])
+    assert f"rows of {tokens} tokens, read by reference attention" in said[0]
+    assert said[1].endswith("tokens, read by chunked attention")
 
 
 def test_a_run_says_what_a_device_will_hold_where_devices_tell(monkeypatch):

@@ -1,6 +1,7 @@
 """The learning rate, what decays, and in which dtype moments are kept."""
 
 import dataclasses
+import itertools
 
 import chex
 import jax
@@ -190,6 +191,21 @@ def test_rounding_at_random_is_right_on_the_mean():
     assert (found[2:5] == np.float64(x)[2:5, None]).all()
     for row, low, high in ((0, 1, 1 + 1 / 128), (1, -3 - 1 / 64, -3)):
         assert set(found[row]) == {low, high}
+
+
+def test_no_two_moments_are_rounded_alike():
+    """Of two parameters and both moments, which would all be a tenth."""
+    settings = Optimization(
+        1e-3, beta1=0.9, beta2=0.9, max_grad_norm=1e9, moments_dtype="bfloat16"
+    )
+    optimizer = make_optimizer(settings, 10)
+    ones = {name: {"value": jnp.ones((16, 8))} for name in ("embedding", "head/kernel")}
+    _, state = optimizer.update(ones, optimizer.init(ones), ones)
+    (adam,) = filter(is_adam, jax.tree.leaves(state, is_leaf=is_adam))
+    found = [np.float32(leaf) for leaf in jax.tree.leaves((adam.mu, adam.nu))]
+    for one, other in itertools.combinations(found, 2):
+        assert set(np.unique(one)) == set(np.unique(other)) and len(np.unique(one)) == 2
+        assert 0.2 < np.mean(one == other) < 0.8
 
 
 def test_devices_round_alike(tiny_policy):

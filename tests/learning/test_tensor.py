@@ -20,6 +20,7 @@ from maspo_jax.objectives import gates
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import Method
+from maspo_jax.rollout import responder, weights, worker
 from maspo_jax.runs import run_folder
 
 
@@ -107,8 +108,34 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """Records, of what training and evaluation draw, by whom and from which policy.
+
+    When it is gathered, the sizes of the mesh, and whether it was laid out before.
+    """
+    drawn = set()
+
+    def record(module, name, places):
+        draw = getattr(module, name)
+
+        def recorded(policy, *rest):
+            decoding, mesh = (rest[place] for place in places)
+            specs = weights.sampling_specs(policy, mesh, decoding.gather)
+            pairs = zip(*map(jax.tree.leaves, (policy, specs)), strict=True)
+            placed = all(leaf.sharding.spec == spec for leaf, spec in pairs)
+            drawn.add((name, decoding.gather, tuple(mesh.shape.values()), placed))
+            return draw(policy, *rest)
+
+        monkeypatch.setattr(module, name, recorded)
+
+    record(worker, "sample", (2, 3))
+    record(responder, "draw", (4, 5))
+    return drawn
+
+
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_run_does_not_depend_on_it(whole, tmp_path, begun):
+def test_a_run_does_not_depend_on_it(whole, tmp_path, begun, drawn):
     """From its start, supervised training included, or from a checkpoint without."""
     folder = tmp_path / "shared"
     if begun:
@@ -116,6 +143,7 @@ def test_a_run_does_not_depend_on_it(whole, tmp_path, begun):
         shutil.rmtree(folder / "checkpoints" / "reinforcement" / "2")
     status, output = command(TINY, "--run", folder, *WORDS, *SHARED)
     assert status == 0, output
+    assert drawn == {(name, "layer", (2, 2, 2), True) for name in ("sample", "draw")}
     same_but_for_rounding(folder, whole)
 
 
@@ -142,13 +170,19 @@ def same_but_for_rounding(folder, whole):
 
 
 @pytest.mark.parametrize("gather", ["once", "layer"])
-def test_an_evaluation_does_not_depend_on_it(whole, chain_files, tmp_path, gather):
+def test_an_evaluation_does_not_depend_on_it(
+    whole, chain_files, tmp_path, gather, drawn
+):
     words = whole, chain_files[0], "--batch", 32, "--samples", 8
     shared = ("--fsdp", 2, "--tensor", 2, "--gather", gather)
     for name, layout in (("whole", ()), ("shared", shared)):
         status, output = run(evaluate, *words, *layout, "--out", tmp_path / name)
         assert status == 0, output
-    drawn = [
+    assert drawn == {
+        ("draw", "once", (8, 1, 1), True),
+        ("draw", gather, (2, 2, 2), True),
+    }
+    lines = [
         (tmp_path / name / "short.jsonl").read_bytes() for name in ("whole", "shared")
     ]
-    assert drawn[0] == drawn[1]
+    assert lines[0] == lines[1]

@@ -68,6 +68,19 @@ def test_parameters_are_gathered_a_layer_at_a_time_in_both_passes(compiled, name
         assert len(shapes) == MATRICES and {len(sizes) for sizes in shapes} == {2}
 
 
+@pytest.mark.parametrize("shape", [(1, 8), (2, 2, 2)])
+def test_parameters_are_cast_before_they_are_gathered(shape):
+    """Half the traffic, and half the memory; their gradients are added up wide."""
+    config = dataclasses.replace(CONFIG, compute_dtype="bfloat16")
+    text = lowered_update(config, mesh_of(*shape), 16, 8, 24).as_text()
+    of = lambda name: re.findall(
+        rf"stablehlo\.{name}\"[\s\S]*?-> tensor<[\dx]*x(b?f\d+)>", text
+    )
+    gathered, scattered = of("all_gather"), of("reduce_scatter")
+    assert len(gathered) >= 2 * MATRICES and set(gathered) == {"bf16"}
+    assert len(scattered) >= MATRICES and set(scattered) == {"f32"}
+
+
 def test_the_buffers_of_the_state_become_those_of_the_next(compiled):
     """All of them: parameters and both moments."""
     program = compiled("full")

@@ -98,6 +98,26 @@ def test_a_kernel_is_the_equation(name, kind):
     assert not np.asarray(got[0])[padding].any()
 
 
+@pytest.mark.parametrize(
+    "kind, lengths", [("left_padded", [200, 70, 1]), ("nothing_but_padding", [1, 1])]
+)
+def test_cudnn_is_given_lengths_and_no_mask(kind, lengths, monkeypatch):
+    """None is zero, for the mean over nothing is not a number."""
+    given = []
+
+    def record(query, key, value, **settings):
+        given.append(settings)
+        return query
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", record)
+    query, key, value, _, layout = inputs(kind, jnp.bfloat16)
+    cudnn(query, key, value, layout)
+    (settings,) = given
+    for name in ("query_seq_lengths", "key_value_seq_lengths"):
+        assert settings.pop(name).tolist() == lengths
+    assert settings == {"is_causal": True, "implementation": "cudnn"}
+
+
 @pytest.mark.parametrize("heads, groups", [(3, 3), (7, 1)])
 @every_kernel
 def test_heads_share_keys_in_order(name, heads, groups):

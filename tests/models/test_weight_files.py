@@ -1,5 +1,6 @@
 """Files of a checkpoint that contradict each other, or hold something else."""
 
+import dataclasses
 import json
 
 import jax
@@ -81,3 +82,18 @@ def test_a_configuration_that_is_none_is_refused_by_name(split, text):
     (split / "config.json").write_text(text)
     with pytest.raises(ValueError, match="config.json"):
         _ = load.Checkpoint(str(split)).config
+
+
+def test_what_a_checkpoint_is_asked_to_be_its_decoder_is(split):
+    """Whatever both have a setting for; each is one that is not the usual."""
+    asked = {
+        "dtype": "bfloat16",
+        "compute_dtype": "float32",
+        "attention": "chunked",
+        "remat": "dots",
+    }
+    known = {field.name for field in dataclasses.fields(DecoderConfig)}
+    own = {field.name for field in dataclasses.fields(load.Checkpoint)}
+    assert asked.keys() == known & own
+    config = load.Checkpoint(str(split), **asked).config
+    assert {name: getattr(config, name) for name in asked} == asked

@@ -73,6 +73,30 @@ def test_a_program_is_described_by_its_compiler():
     assert made.collectives
 
 
+class Sizes:
+    """What a compiler says of the memory of a program."""
+
+    argument_size_in_bytes = 100
+    output_size_in_bytes = 50
+    alias_size_in_bytes = 40
+    temp_size_in_bytes = 7
+
+
+class Compiles:
+    """Lowered and compiled."""
+
+    def __init__(self):
+        self.compile = lambda: self
+        self.memory_analysis = Sizes
+        self.cost_analysis = lambda: None
+        self.as_text = lambda: TEXT
+
+
+def test_a_program_needs_arguments_outputs_and_what_is_temporary():
+    made = compiled.compile_program(Program(Compiles, 0))
+    assert made.needed == 100 + 50 - 40 + 7 and made.flops == 0
+
+
 REFUSAL = """RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in
 memory space hbm. Used 153.15G of 95.74G hbm. Exceeded hbm capacity by 57.41G."""
 
@@ -91,6 +115,16 @@ class Refuses:
     "text, needed, said",
     [
         (REFUSAL, 153.15 * 2**30, "153.15G of 95.74G hbm"),
+        (
+            "RESOURCE_EXHAUSTED: Used 1.50T of 95.74G hbm",
+            1.5 * 2**40,
+            "1.50T of 95.74G hbm",
+        ),
+        (
+            "RESOURCE_EXHAUSTED: Used 512.00M of 128.00K hbm",
+            2**29,
+            "512.00M of 128.00K hbm",
+        ),
         (
             "RESOURCE_EXHAUSTED: Out of memory allocating 4096 bytes\nmore",
             None,

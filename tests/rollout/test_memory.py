@@ -3,17 +3,20 @@
 import dataclasses
 import math
 import re
+import types
 
 import jax
 import jax.numpy as jnp
 import pytest
 from conftest import EXPERIMENTS, mesh_of
 
+from maspo_jax import distributed
 from maspo_jax.config import Objective, loading
+from maspo_jax.evaluation import run
 from maspo_jax.models import presets, sizes
 from maspo_jax.models.decoder import init_decoder
 from maspo_jax.objectives import gates, kl
-from maspo_jax.rollout import memory, worker
+from maspo_jax.rollout import memory, weights, worker
 from maspo_jax.rollout.batching import BATCH
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.types import Prompts
@@ -121,6 +124,7 @@ def test_it_is_said_how_many_are_drawn_at_a_time(large, monkeypatch):
     monkeypatch.setattr(memory, "memory_limit", lambda: GiB)
     assert build(large).wave == 8
     assert said[1].startswith("warning: the 8 responses to one prompt may not fit")
+    assert "a larger fsdp or tensor" in said[1] and "gather=layer" in said[1]
     given = dataclasses.replace(large.sampling, wave=64)
     assert build(dataclasses.replace(large, sampling=given)).wave == 64
 
@@ -148,8 +152,153 @@ def test_moments_in_bfloat16_and_shards_to_draw_from_take_less(large):
     narrow = dataclasses.replace(large, optimization=optimization)
     less = memory.training_bytes(large, mesh) - memory.training_bytes(narrow, mesh)
     assert less == 2 * 2 * count / 8
-    assert memory.copy_bytes(large.decoder, mesh, "layer") == 2 * count / 8
+    layer = sizes.layer_param_count(large.decoder)
+    gathered = count - (large.decoder.depth - 2) * layer  # two, and all that is none
+    shards = memory.copy_bytes(large.decoder, mesh, "layer")
+    assert shards == 2 * count / 8 + 2 * gathered
     assert memory.copy_bytes(large.decoder, mesh) == 2 * count
+    wide = dataclasses.replace(large.decoder, compute_dtype=None)
+    shared = memory.copy_bytes(wide, mesh_of(1, 4, 2), "layer")
+    assert shared == 4 * gathered / 2  # beside the shards themselves
+    assert memory.copy_bytes(wide, mesh_of(8, 1), "layer") == 0
+
+
+def program(config, mesh, prompts, responses, lengths, gather="once"):
+    """What drawing takes of a device beside the policy it is given, by the compiler."""
+    prompt_length, length = lengths
+    decoding = SamplingParams(responses, length, eos_tokens=(1,), pad=0, gather=gather)
+    policy = jax.eval_shape(lambda: init_decoder(config, jax.random.key(0)))
+    specs = weights.sampling_specs(policy, mesh, gather)
+    placed = jax.tree.map(
+        lambda leaf, spec: leaf.update(sharding=jax.NamedSharding(mesh, spec)),
+        policy,
+        specs,
+    )
+    rows = jax.NamedSharding(mesh, distributed.BATCH)
+
+    def array(*axes, dtype=jnp.int32):
+        shape = prompts * mesh.size, *axes
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=rows)
+
+    asked = Prompts(array(prompt_length), array(prompt_length, dtype=bool))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    lowered = sample.lower(placed, asked, key, decoding, mesh, array())
+    found = lowered.compile().memory_analysis()
+    return found.temp_size_in_bytes + found.output_size_in_bytes
+
+
+def test_scores_of_whole_prompts_count_where_they_are_made_at_once():
+    config = dataclasses.replace(TINY.decoder, depth=2, query_heads=4, head_width=16)
+    lengths, taken, estimate = (512, 8), {}, {}
+    for name in ("chunked", "reference", "auto"):
+        policy = dataclasses.replace(config, attention=name)
+        taken[name] = program(policy, mesh_of(1, 1), 8, 1, lengths)
+        estimate[name] = memory.sampler_bytes(policy, 8, 1, *lengths)
+    scores = 8 * 4 * 512**2 * 4
+    assert taken["auto"] == taken["reference"]
+    assert estimate["auto"] == estimate["reference"]
+    more = taken["reference"] - taken["chunked"]
+    assert 0.5 * scores < more < estimate["reference"] - estimate["chunked"]
+    assert estimate["reference"] > taken["reference"]
+    long = [sizes.scores_bytes(config, 1, length) for length in (1024, 1025)]
+    assert long == [4 * 1024**2 * 4, 0]
+
+
+def test_the_least_memory_of_all_devices_and_processes_is_the_limit(monkeypatch):
+    stats = [{"bytes_limit": 9}, {"bytes_limit": 7}, {"bytes_limit": 8}]
+    device = lambda found: types.SimpleNamespace(memory_stats=lambda: found)
+    monkeypatch.setattr(jax, "local_devices", lambda: map(device, stats))
+    assert memory.memory_limit() == 7
+    monkeypatch.setattr(distributed, "max_over_hosts", lambda number: max(number, -5))
+    assert memory.memory_limit() == 5
+    monkeypatch.setattr(distributed, "max_over_hosts", lambda number: number)
+    stats.append(None)
+    assert memory.memory_limit() is None
+
+
+def test_what_layers_are_gathered_into_counts():
+    """The embedding and the head above all; without them it would be a tenth."""
+    config = dataclasses.replace(
+        TINY.decoder, depth=4, width=256, vocabulary=4096, tied_head=False
+    )
+    of, mesh = (2, 2, (32, 32)), mesh_of(1, 8)
+    taken = program(config, mesh, *of, gather="layer")
+    prompts, responses, lengths = of
+    drawn = memory.sampler_bytes(config, prompts, responses, *lengths)
+    stem = 2 * 4096 * 256 * 4
+    assert taken > stem > 4 * drawn
+    copied = memory.copy_bytes(config, mesh, "layer")
+    assert taken <= drawn + copied < 1.5 * taken
+
+
+def test_devices_that_share_heads_read_the_rows_of_all_of_them(large, monkeypatch):
+    """Units of a layer are split, the stream is not."""
+    of = large.decoder, 3, 8, 2048, 8192
+    more = memory.sampler_bytes(*of, tensor=2) - memory.sampler_bytes(*of)
+    assert more == 2 * 4 * large.decoder.width * 3 * 2048
+    asked, mesh = [], mesh_of(2, 2, 2)
+
+    def record(*of):
+        asked.append(of)
+        return 1.0
+
+    monkeypatch.setattr(memory, "sampler_bytes", record)
+    memory.wave_that_fits(large, mesh, 80 * GiB)
+    memory.describe(large, mesh, 80 * GiB)
+    memory.validation_batch(large, mesh, 80 * GiB)
+    memory.evaluation_batch(large.decoder, mesh, 80 * GiB, 2048, 8192)
+    assert {each[5] for each in asked} == {2}
+
+
+def test_an_evaluation_that_gathers_layers_draws_more_at_a_time(large, monkeypatch):
+    monkeypatch.setattr(memory, "memory_limit", lambda: 12 * GiB)
+    config = dataclasses.replace(large.decoder, compute_dtype=None)
+    lengths = types.SimpleNamespace(prompt_length=2048, response_length=8192)
+    batches = [
+        run.usual_batch(
+            types.SimpleNamespace(
+                decoder=types.SimpleNamespace(config=config),
+                mesh=mesh_of(1, 8),
+                gather=gather,
+            ),
+            lengths,
+        )
+        for gather in ("once", "layer")
+    ]
+    assert batches[0] < batches[1] < BATCH
+
+
+@pytest.mark.parametrize(
+    "gib, fsdp, tensor, remedy",
+    [
+        (2, 1, 1, r"fsdp=1: .* take 26\.\d GiB .* has 2\.0; take more devices"),
+        (4, 1, 1, r"fsdp=1: .* has 4\.0; take fsdp=8, or .*moments_dtype=bfloat16"),
+        (8, 2, 1, r"fsdp=2: .* take 13\.\d GiB .*; take fsdp=4"),
+        (8, 1, 2, r"fsdp=1: .* take 13\.\d GiB .*; take fsdp=2"),
+        (4, 8, 1, None),
+        (None, 1, 1, None),
+    ],
+)
+def test_a_state_that_fits_nowhere_is_refused(large, gib, fsdp, tensor, remedy):
+    experiment = dataclasses.replace(large, fsdp=fsdp, tensor=tensor)
+    limit = gib and gib * GiB
+    if remedy is None:
+        memory.check_state(experiment, 8, limit)
+        return
+    with pytest.raises(ValueError, match=remedy):
+        memory.check_state(experiment, 8, limit)
+
+
+def test_a_reference_policy_and_narrow_moments_count_for_the_state(large):
+    experiment = dataclasses.replace(large, fsdp=8)
+    fits = lambda experiment: memory.check_state(experiment, 8, 3.4 * GiB)
+    fits(experiment)
+    objective = Objective(gates.Maspo(), terms=(kl.Penalty(0.1, kl.k3),))
+    more = dataclasses.replace(experiment, objective=objective)
+    with pytest.raises(ValueError, match="take more devices"):
+        fits(more)
+    narrow = dataclasses.replace(large.optimization, moments_dtype="bfloat16")
+    fits(dataclasses.replace(more, optimization=narrow))
 
 
 def test_the_estimate_is_near_what_a_compiler_says():

@@ -9,6 +9,8 @@ from maspo_jax.models.attention.choice import (
     AttentionName,
     check_attention,
     choose_attention,
+    name_chosen,
+    reads_at_once,
     target_platform,
 )
 from maspo_jax.models.attention.chunked import chunked
@@ -37,6 +39,8 @@ __all__ = [
     "layout_of_decoding",
     "layout_of_mask",
     "layout_of_segments",
+    "name_chosen",
+    "reads_at_once",
     "reference",
     "splash",
     "target_platform",

@@ -11,7 +11,7 @@ import numpy as np
 
 from maspo_jax.models.attention.chunked import chunked
 from maspo_jax.models.attention.cudnn import cudnn
-from maspo_jax.models.attention.layout import layout_of_mask
+from maspo_jax.models.attention.layout import RowLayout, layout_of_mask
 from maspo_jax.models.attention.reference import reference
 from maspo_jax.models.attention.splash import splash
 
@@ -52,23 +52,52 @@ def choose_attention(name, layout, dtype, width):
     return IMPLEMENTATIONS[name]
 
 
-def check_attention(name, dtype, width, packed=False):
-    """Refuses what was asked for by name and cannot be had on this platform.
+def name_chosen(config, length):
+    """Returns the name of what reads rows of one text here, of those that are chosen.
+
+    Args:
+        config: a `DecoderConfig`.
+        length: tokens of a row.
+
+    Raises:
+        ValueError: what was asked for by name cannot be had.
+    """
+    rows = jax.ShapeDtypeStruct((1, length), jnp.int32)
+    layout = RowLayout(rows, rows, packed=False)
+    chosen = choose_attention(
+        config.attention, layout, config.product_dtype, config.head_width
+    )
+    return next(name for name, each in IMPLEMENTATIONS.items() if each is chosen)
+
+
+def check_attention(name, dtype, width, packed=False, platform=None):
+    """Refuses what was asked for by name and cannot be had on a platform.
 
     Args:
         name: "auto", or one of `IMPLEMENTATIONS`.
         dtype: of queries and keys.
         width: E, of a head.
         packed: whether rows may hold several texts.
+        platform: cpu, gpu or tpu; None for that of `target_platform`.
 
     Raises:
         ValueError: why, and what else there is.
     """
-    reason = _misfit(name, target_platform(), dtype, width, packed)
+    reason = _misfit(name, platform or target_platform(), dtype, width, packed)
     if reason:
         raise ValueError(
             f"attention={name!r} {reason}; choose auto, reference or chunked"
         )
+
+
+def reads_at_once(name, length):
+    """Returns whether rows are read by `reference`, with all their scores at once.
+
+    Args:
+        name: "auto", or one of `IMPLEMENTATIONS`.
+        length: tokens of a row.
+    """
+    return name == "reference" or (name == "auto" and length <= LONG)
 
 
 def target_platform():
@@ -97,7 +126,7 @@ def _misfit(name, platform, dtype, width, packed):
 
 
 def _automatic(layout, dtype, width, platform):
-    if layout.segments.shape[-1] <= LONG:
+    if reads_at_once("auto", layout.segments.shape[-1]):
         return "reference"
     kernel = KERNELS.get(platform)
     if kernel is None or _misfit(kernel, platform, dtype, width, layout.packed):

@@ -334,6 +334,13 @@ FAULTS = [
         (SFT,),
     ),
     Fault(
+        "both moments of a parameter are rounded alike",
+        "learning/optimizer.py",
+        "name_of_leaf = name + jax.tree_util.keystr(path)",
+        "name_of_leaf = jax.tree_util.keystr(path)",
+        ("learning/test_optimizer.py",),
+    ),
+    Fault(
         "supervised updates are made in one piece",
         "learning/sft.py",
         "run.mesh, specs, microbatches=parts)",

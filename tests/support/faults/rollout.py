@@ -31,6 +31,20 @@ FAULTS = [
         (SPLIT,),
     ),
     Fault(
+        "what layers are gathered into takes no memory",
+        "rollout/memory.py",
+        "        held += whole - layers * layer\n",
+        "        pass\n",
+        ("rollout/test_memory.py",),
+    ),
+    Fault(
+        "an evaluation plans for a whole copy where layers are gathered",
+        "evaluation/run.py",
+        "        policy.gather,\n",
+        "",
+        ("rollout/test_memory.py",),
+    ),
+    Fault(
         "a row draws all of its tokens with one key",
         "rollout/generate.py",
         "jax.vmap(lambda row_key: jax.random.fold_in(row_key, t))(row_keys)",
