@@ -27,7 +27,7 @@ class Cache:
             value: likewise.
             kept: [B] bool, the rows that go on; the others are empty from now on.
         """
-        put = scatter_columns if target_platform() == "gpu" else put_columns
+        put = put_columns if target_platform() == "tpu" else scatter_columns
         return Cache(
             put(self.key, key.swapaxes(3, 4), self.length, axis=4),
             put(self.value, value, self.length, axis=3),
@@ -66,14 +66,27 @@ class Cache:
         )
 
 
-def put_columns(whole, new, first, axis):
-    """Returns an array with columns of each row replaced, in place, row after row.
+def scatter_columns(whole, new, first, axis):
+    """Returns an array with columns of each row replaced, all rows at once.
 
     Args:
         whole: [depth, B, K, ...], with the columns along `axis`.
         new: likewise, of S columns.
         first: [B] int32, where the S columns of each row begin.
         axis: 3 or 4.
+    """
+    row = jnp.arange(len(first))[:, None]
+    column = first[:, None] + jnp.arange(new.shape[axis])[None]
+    new = jnp.moveaxis(new, (1, axis), (0, 1))  # [B, S, depth, K, E]
+    if axis == 4:
+        return whole.at[:, row, :, :, column].set(new)
+    return whole.at[:, row, :, column].set(new)
+
+
+def put_columns(whole, new, first, axis):
+    """Does what `scatter_columns` does, row after row.
+
+    In place on a TPU, which would copy the array twice to lay it out for a scatter.
     """
 
     def put(row, whole):
@@ -83,19 +96,6 @@ def put_columns(whole, new, first, axis):
         return jax.lax.dynamic_update_slice(whole, one, start)
 
     return jax.lax.fori_loop(0, len(first), put, whole)
-
-
-def scatter_columns(whole, new, first, axis):
-    """Does what `put_columns` does, all rows at once.
-
-    One kernel on a GPU; on a TPU it would copy the array, to lay it out for this.
-    """
-    row = jnp.arange(len(first))[:, None]
-    column = first[:, None] + jnp.arange(new.shape[axis])[None]
-    new = jnp.moveaxis(new, (1, axis), (0, 1))  # [B, S, depth, K, E]
-    if axis == 4:
-        return whole.at[:, row, :, :, column].set(new)
-    return whole.at[:, row, :, column].set(new)
 
 
 def cache_of_rows(key, value, length):

@@ -19,8 +19,8 @@ from maspo_jax.models.attention import layout_of_decoding
 from maspo_jax.models.cache import Cache
 from maspo_jax.rollout.sample_token import sample_token
 
-LONG = 256  # tokens of a response; shorter ones are drawn with all slots to the end
-FEWER = 4  # into so many parts the slots are divided
+LONG = 512  # tokens of a response; shorter ones are drawn with all slots to the end
+FEWER = 2  # into so many parts the slots are divided
 LEAST = 8  # rows a step
 
 

@@ -49,7 +49,7 @@ def test_new_tokens_go_behind_those_of_their_row(steps):
 @pytest.mark.parametrize("axis", [3, 4])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_columns_put_at_once_are_those_put_row_after_row(axis, steps):
-    """What GPUs do, and what others do."""
+    """What TPUs do is the latter."""
     shape, first = [2, 5, 2, 7, 7], jnp.array([0, 4, 2, 1, 3])
     whole = jax.random.normal(jax.random.key(0), shape)
     shape[axis] = steps
@@ -62,9 +62,9 @@ def test_columns_put_at_once_are_those_put_row_after_row(axis, steps):
     assert np.sum(put[0] != whole) == new.size
 
 
-def test_a_gpu_puts_all_columns_at_once(monkeypatch):
-    monkeypatch.setattr(caches, "target_platform", lambda: "gpu")
-    monkeypatch.setattr(caches, "put_columns", None)
+def test_a_tpu_puts_columns_row_after_row(monkeypatch):
+    monkeypatch.setattr(caches, "target_platform", lambda: "tpu")
+    monkeypatch.setattr(caches, "scatter_columns", None)
     new = jnp.ones((2, 3, 2, 1, 4))
     np.testing.assert_array_equal(
         numbered(3, 6, [1, 2, 3]).append(new, new).length, [2, 3, 4]

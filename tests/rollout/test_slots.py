@@ -105,7 +105,7 @@ def test_devices_hand_on_slots_each_at_its_time(draw, rollout, layout, gather):
 def test_fewer_slots_go_on_when_no_row_is_left(draw, monkeypatch, layout, count):
     """Seen beside a sampler that keeps all of them to the end."""
     counts = slots.slot_counts(64, LONG.length)
-    assert counts == (64, 16)
+    assert counts == (64, 32, 16, 8)
     got = draw(LONG, layout, slots=count)
     lengths = got.sequences.response_mask.sum(axis=1)
     assert np.sort(lengths)[-4] > 1.5 * np.median(lengths)  # some go on alone
@@ -127,9 +127,9 @@ def test_prompts_read_in_pieces_are_read_the_same(draw, rollout, monkeypatch):
     "count, length, expected",
     [
         (64, slots.LONG - 1, (64,)),
-        (64, slots.LONG, (64, 16)),
-        (31, slots.LONG, (31,)),
-        (32, slots.LONG, (32, 8)),
+        (64, slots.LONG, (64, 32, 16, 8)),
+        (15, slots.LONG, (15,)),
+        (33, slots.LONG, (33, 16, 8)),
         (1, slots.LONG, (1,)),
     ],
 )
