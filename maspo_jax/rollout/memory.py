@@ -58,7 +58,8 @@ def _drawing(
     rows = min(slots or drawn, drawn)
     narrow = jnp.dtype(config.product_dtype).itemsize
     # Of each token of the prompts: the residual stream, and what one layer makes of it.
-    made = narrow * (4 * tensor * config.width + 2 * config.feed_forward)
+    heads = (config.query_heads + 2 * config.key_value_heads) * config.head_width
+    made = narrow * (4 * tensor * config.width + heads + 2 * config.feed_forward)
     read = prompts_at_a_time(prompts, prompt_length)
     activations = read * prompt_length * made
     activations += PROMPT_SCORES * sizes.scores_bytes(config, read, prompt_length)

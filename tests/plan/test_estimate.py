@@ -57,8 +57,9 @@ def test_the_sampler_holds_a_whole_copy_and_a_cache():
     parts = estimate.estimate(job("1p5b", "v5e:4x4", *words))["sample"]
     config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
     assert parts["cast copy"] == 2 * sizes.param_count(config)
-    # 64 prompts x 8 / 16 devices, 28 layers, keys and values of 2 heads of 128.
-    assert parts["cache"] == 32 * 10240 * 28 * 2 * 2 * 128 * 2
+    # 64 prompts x 8 / 16 devices, 28 layers, keys and values of 2 heads of 128; and
+    # the 4 prompts as they were read.
+    assert parts["cache"] == (32 * 10240 + 4 * 2048) * 28 * 2 * 2 * 128 * 2
     assert parts["logits"] == 4 * 32 * 151936 * 4
 
 
@@ -171,7 +172,18 @@ def test_a_validation_holds_the_cache_of_its_own_batch():
     for wave in (16, 64):
         of = estimate.estimate(job("1p5b", "v5e:4x4", *words, "--sampling.wave", wave))
         # 128 responses, of the default batch, on 16 devices.
-        assert of["validation"]["cache"] == 8 * 10240 * 28 * 2 * 2 * 128 * 2
+        assert of["validation"]["cache"] == 8 * (10240 + 2048) * 28 * 2 * 2 * 128 * 2
+
+
+def test_slots_hold_the_cache_of_their_rows_and_take_as_many_more_steps():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.wave", 256)
+    planned = job("1p5b", "v5e:4x4", *words, "--sampling.slots", 32)
+    assert planned.wave_rows == 32 and planned.waves == 2
+    parts = estimate.estimate(planned)["sample"]
+    assert parts["cache"] == (32 * 10240 + 16 * 2048) * 28 * 2 * 2 * 128 * 2
+    fewer = job("1p5b", "v5e:4x4", *words[:-1], 64)
+    one, other = (roofline.costs(each)["sample"] for each in (planned, fewer))
+    assert one.bytes == pytest.approx(other.bytes) and one.flops == other.flops
 
 
 def test_a_tenth_of_the_memory_stays_free():
@@ -269,8 +281,9 @@ def test_a_step_at_best():
     matrices = sizes.param_count(config) - config.vocabulary * config.width
     attention = 4 * 28 * 12 * 128 * 10240 / 2
     assert of["score"].flops == pytest.approx(tokens * (2 * matrices + attention))
-    # At every one of 8192 tokens, in 8 waves: the policy, the cache, scores.
-    every = 2 * matrices + sizes.cache_bytes(config, 32, 10240) / 2
+    # At every one of 8192 tokens, in 8 waves: the policy, the cache as far as it is
+    # filled, scores.
+    every = 2 * matrices + sizes.cache_bytes(config, 32, 2048 + 4096) / 2
     every += 3 * sizes.logits_bytes(config, 32)
     # And once a step the policy is read, and written in half the width.
     count = sizes.param_count(config)
@@ -332,7 +345,7 @@ def test_a_validation_counts_by_its_share_of_a_step():
     matrices = sizes.param_count(config) - config.vocabulary * config.width
     heads = 4 * 28 * 12 * 128
     read = 2048 * (2 * matrices + heads * 2048 / 2)
-    drawn = 8192 * (2 * matrices + heads * 10240)
+    drawn = 8192 * (2 * matrices + heads * (2048 + 4096))
     flops = roofline.costs(often)["validation"].flops
     assert flops == pytest.approx(2 * 16 * (read + drawn) / 20)
 

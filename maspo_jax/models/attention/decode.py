@@ -12,14 +12,15 @@ from maspo_jax.models.attention.choice import target_platform
 from maspo_jax.models.attention.reference import MASKED
 from maspo_jax.models.precision import precision_of
 
-BLOCK = 128  # columns read at a time
+BLOCKS = {"cpu": 128, "gpu": 512, "tpu": 512}  # columns read at a time
 SHORT = 256  # a cache of so many columns is one block
 ROWS = 4  # read together on a CPU
 
 
 def whole_blocks(columns):
     """Returns how many columns a cache has that must hold so many."""
-    return columns if columns <= SHORT else -(-columns // BLOCK) * BLOCK
+    size = BLOCKS[target_platform()]
+    return columns if columns <= SHORT else -(-columns // size) * size
 
 
 def decode(query, key, value, layout, cache, layer):
@@ -41,7 +42,7 @@ def decode(query, key, value, layout, cache, layer):
     query = query.reshape(rows, steps, groups, heads // groups, width)
     query = query.transpose(0, 2, 3, 1, 4).reshape(rows, groups, -1, width)
     own = jnp.tile(jnp.tri(steps, dtype=bool), (heads // groups, 1))[None, None]
-    size = columns if columns <= SHORT else BLOCK
+    size = columns if columns <= SHORT else BLOCKS[target_platform()]
     count = rows_at_a_time(rows)
 
     def attend(_, some):

@@ -45,18 +45,17 @@ FAULTS = [
     Fault(
         "the cache of a float32 policy is bfloat16",
         "models/cache.py",
-        "zeros = jnp.zeros(shape, config.product_dtype)",
-        'zeros = jnp.zeros(shape, "bfloat16")',
+        "key = jnp.zeros((depth, rows, heads, width, columns), other.key.dtype)",
+        'key = jnp.zeros((depth, rows, heads, width, columns), "bfloat16")',
         (
             "rollout/test_generate.py::test_log_probabilities_equal_those_of_the_trainer",
         ),
         review="F9",
         also=(
             (
-                "put = _put_in_step if self.in_step else _put_each\n",
-                "put = _put_in_step if self.in_step else _put_each\n"
-                "        kind = self.key.dtype\n"
-                "        key, value = key.astype(kind), value.astype(kind)\n",
+                "one = jax.lax.dynamic_slice_in_dim(other, place, 1, axis=1)\n",
+                "one = jax.lax.dynamic_slice_in_dim(other, place, 1, axis=1)\n"
+                "    one = one.astype(whole.dtype)\n",
             ),
         ),
     ),
@@ -147,9 +146,9 @@ FAULTS = [
     ),
     Fault(
         "decoding sees a column that is not filled",
-        "models/attention/reference.py",
-        "(column < ends[:, :, None])",
-        "(column <= ends[:, :, None])",
+        "models/attention/decode.py",
+        "(column[None] < lengths[:, None])",
+        "(column[None] <= lengths[:, None])",
         (ATTENTION,),
     ),
     Fault(
@@ -251,17 +250,10 @@ FAULTS = [
         (ATTENTION,),
     ),
     Fault(
-        "repeated rows of a cache stand in turns",
-        "models/cache.py",
-        "key=jnp.repeat(self.key, times, axis=1),",
-        "key=jnp.concatenate([self.key] * times, axis=1),",
-        (CACHE,),
-    ),
-    Fault(
         "a row is written behind the first row's end",
         "models/cache.py",
-        "where = (layer, 0, length, 0)",
-        "where = (layer, 0, 0 * length, 0)",
+        "start[axis] = first[row]",
+        "start[axis] = first[0]",
         (CACHE,),
     ),
     Fault(

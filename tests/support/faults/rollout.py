@@ -7,7 +7,71 @@ TOKEN, COLLECTING = "rollout/test_sample_token.py", "rollout/test_collecting.py"
 WAVES = "rollout/test_waves.py"
 GRADING, SCORES = "rollout/test_grading.py", "rollout/test_logprobs.py"
 SPLIT = "rollout/test_split_policy.py"
+SLOTS, CACHE = "rollout/test_slots.py", "models/test_cache.py"
 FAULTS = [
+    Fault(
+        "a slot goes to a row that another one has",
+        "rollout/slots.py",
+        "state.given + jnp.cumsum(free) - 1",
+        "state.given + jnp.cumsum(free) * 0",
+        (SLOTS,),
+    ),
+    Fault(
+        "a slot starts from the prompt of another row",
+        "rollout/slots.py",
+        "asked = jnp.minimum(row, rows - 1) // responses",
+        "asked = jnp.minimum(row + 1, rows - 1) // responses",
+        (SLOTS,),
+    ),
+    Fault(
+        "a slot that is handed on goes on counting tokens",
+        "rollout/slots.py",
+        "drawn=jnp.where(goes_on, drawn + 1, 0),",
+        "drawn=drawn + 1,",
+        (SLOTS,),
+    ),
+    Fault(
+        "a slot keeps the tokens of the row before in its cache",
+        "models/cache.py",
+        "self.length.at[row].set(other.length[place]),",
+        "self.length.at[row].max(other.length[place]),",
+        (CACHE,),
+    ),
+    Fault(
+        "idle slots are kept and busy ones are not",
+        "rollout/slots.py",
+        "chosen = jnp.argsort(idle, stable=True)[:size]",
+        "chosen = jnp.argsort(~idle, stable=True)[:size]",
+        (SLOTS,),
+    ),
+    Fault(
+        "slots go on in the cache of other rows",
+        "models/cache.py",
+        "return Cache(*moved, self.length[rows])",
+        "return Cache(self.key, self.value, self.length[rows])",
+        (CACHE,),
+    ),
+    Fault(
+        "no slots are left while rows are",
+        "rollout/slots.py",
+        "given = jnp.minimum(state.given + jnp.sum(free), rows)",
+        "given = jnp.minimum(state.given + jnp.sum(free) + 1, rows)",
+        (SLOTS,),
+    ),
+    Fault(
+        "prompts of pieces stand in turns",
+        "rollout/generate.py",
+        "x.swapaxes(axis, axis + 1).reshape(*before, -1, *behind)",
+        "x.reshape(*before, -1, *behind)",
+        (SLOTS,),
+    ),
+    Fault(
+        "slots of devices that share heads leave the loop apart",
+        "rollout/slots.py",
+        "state.replace(busy=model.most(jnp.sum(state.row < rows)))",
+        "state.replace(busy=jnp.sum(state.row < rows))",
+        (SLOTS, SPLIT),
+    ),
     Fault(
         "keys repeat every 64 rows",
         "rollout/generate.py",
@@ -46,9 +110,9 @@ FAULTS = [
     ),
     Fault(
         "a row draws all of its tokens with one key",
-        "rollout/generate.py",
-        "jax.vmap(lambda row_key: jax.random.fold_in(row_key, t))(row_keys)",
-        "row_keys",
+        "rollout/slots.py",
+        "jax.vmap(jax.random.fold_in)(own, drawn)",
+        "own",
         (KEYS,),
     ),
     Fault(
@@ -67,14 +131,16 @@ FAULTS = [
     ),
     Fault(
         "the end token is masked",
-        "rollout/generate.py",
-        "mask=state.mask.at[:, t].set(alive),",
-        "mask=state.mask.at[:, t].set(alive & (token != decoding.eos_tokens[0])),",
+        "rollout/slots.py",
+        "length=state.length.at[row].set(drawn + 1),",
+        "length=state.length.at[row].set(\n"
+        "            drawn + (token != decoding.eos_tokens[0])\n"
+        "        ),",
         (f"{SAMPLER}::test_the_end_token_is_part_of_the_response",),
     ),
     Fault(
         "only the first of several end tokens ends a response",
-        "rollout/generate.py",
+        "rollout/slots.py",
         "jnp.isin(token, jnp.array(decoding.eos_tokens))",
         "(token == decoding.eos_tokens[0])",
         (f"{SAMPLER}::test_a_row_ends_at_whichever_end_it_draws_first",),
@@ -82,8 +148,10 @@ FAULTS = [
     Fault(
         "decoding sees the padding of prompts",
         "rollout/generate.py",
-        "start = first_columns(repeat(fed.mask))",
-        "start = first_columns(repeat(jnp.ones_like(fed.mask)))",
+        "slots.Prefilled(cache_of_rows(key, value, length), hidden, count)",
+        "slots.Prefilled(\n"
+        "        cache_of_rows(key, value, jnp.full_like(length, width)), hidden, count\n"
+        "    )",
         (
             f"{SAMPLER}::test_padding_of_prompts_changes_nothing",
             f"{SAMPLER}::test_log_probabilities_equal_those_of_the_trainer",
@@ -91,9 +159,9 @@ FAULTS = [
     ),
     Fault(
         "the sampler forgets the nucleus",
-        "rollout/generate.py",
-        "decoding.temperature, decoding.top_p",
-        "decoding.temperature",
+        "rollout/slots.py",
+        "        decoding.top_p,\n",
+        "",
         (f"{SAMPLER}::test_a_nucleus_holds_in_the_sampler",),
     ),
     Fault(
