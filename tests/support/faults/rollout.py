@@ -150,7 +150,7 @@ FAULTS = [
         "rollout/generate.py",
         "slots.Prefilled(cache_of_rows(key, value, length), hidden, count)",
         "slots.Prefilled(\n"
-        "        cache_of_rows(key, value, jnp.full_like(length, width)), hidden, count\n"
+        "        cache_of_rows(key, value, 0 * length + width), hidden, count\n"
         "    )",
         (
             f"{SAMPLER}::test_padding_of_prompts_changes_nothing",
