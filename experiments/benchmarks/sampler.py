@@ -1,6 +1,6 @@
 """What drawing responses costs beside Transformers and Tunix, on one core of a CPU.
 
-    pip install -e ".[test]" transformers torch
+    pip install -e ".[oracles]"
     python experiments/benchmarks/sampler.py --json sampler.json
     python experiments/benchmarks/sampler.py --cases heavy-tailed --tunix PYTHON
 
