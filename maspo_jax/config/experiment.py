@@ -99,6 +99,9 @@ class Sampling:
     gather: Literal["once", "layer"] = "once"
     # Prompts drawn at a time; None: as many as the memory of the devices holds.
     wave: int | None = setting(None, "[1, inf)")
+    # Responses that a device draws at a time, each slot going on with the next when
+    # one has ended; None: all of a wave. Fewer need less memory, and wait for fewer.
+    slots: int | None = setting(None, "[1, inf)")
 
     @property
     def row_length(self):

@@ -12,6 +12,7 @@ RESUMABLE = {
     "tensor",
     "sampling.gather",
     "sampling.wave",
+    "sampling.slots",
     "policy.remat",
     "updates.microbatches",
     "updates.microbatch_tokens",

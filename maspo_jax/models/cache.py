@@ -13,10 +13,11 @@ class Cache:
 
     Token t of a row lies in column t. Keys lie transposed: the scores of a query are
     then a product of matrices as they are stored, which is what CPUs multiply fastest.
+    Every method works in place where the cache it is called on is not used again.
     """
 
-    key: jax.Array  # [depth, B, K, E, C]
-    value: jax.Array  # [depth, B, K, C, E]
+    key: jax.Array  # [depth, B or more, K, E, C]
+    value: jax.Array  # [depth, B or more, K, C, E]
     length: jax.Array  # [B] int32, tokens that each row holds
 
     def append(self, key, value, kept=True):
@@ -35,35 +36,32 @@ class Cache:
         )
 
     def insert(self, row, other, place):
-        """Returns the cache with a row replaced by one of another, shorter cache.
+        """Returns the cache with a row replaced by one of a cache of no more columns.
 
         Args:
             row: [] int32, which to replace.
-            other: a `Cache` of no more columns.
+            other: the other `Cache`.
             place: [] int32, which row of it.
         """
-        one = lambda whole: jax.lax.dynamic_slice_in_dim(whole, place, 1, axis=1)
-        put = lambda whole, new: jax.lax.dynamic_update_slice(
-            whole, new, (0, row, 0, 0, 0)
-        )
         return Cache(
-            put(self.key, one(other.key)),
-            put(self.value, one(other.value)),
+            _put_row(self.key, row, other.key, place),
+            _put_row(self.value, row, other.value, place),
             self.length.at[row].set(other.length[place]),
         )
 
-    def take(self, rows):
-        """Returns the cache of the rows, [R] int32, in that order."""
-        return Cache(self.key[:, rows], self.value[:, rows], self.length[rows])
+    def keep(self, rows):
+        """Returns the cache of some of its rows, in the memory of all of them.
 
-    def pad(self, columns):
-        """Returns the cache with room for at least so many tokens in a row."""
-        new = max(whole_blocks(columns) - self.value.shape[3], 0)
-        none = (0, 0)
-        return self.replace(
-            key=jnp.pad(self.key, (none, none, none, none, (0, new))),
-            value=jnp.pad(self.value, (none, none, none, (0, new), none)),
-        )
+        Args:
+            rows: [R] int32, which; they move to the front, one after another, so that
+                row i of those that hold tokens may be no earlier than row i.
+        """
+
+        def move(place, whole):
+            return tuple(_put_row(x, place, x, rows[place]) for x in whole)
+
+        moved = jax.lax.fori_loop(0, len(rows), move, (self.key, self.value))
+        return Cache(*moved, self.length[rows])
 
 
 def scatter_columns(whole, new, first, axis):
@@ -98,6 +96,11 @@ def put_columns(whole, new, first, axis):
     return jax.lax.fori_loop(0, len(first), put, whole)
 
 
+def _put_row(whole, row, other, place):
+    one = jax.lax.dynamic_slice_in_dim(other, place, 1, axis=1)
+    return jax.lax.dynamic_update_slice(whole, one, (0, row, 0, 0, 0))
+
+
 def cache_of_rows(key, value, length):
     """Returns the `Cache` of the first S tokens of rows.
 
@@ -107,3 +110,17 @@ def cache_of_rows(key, value, length):
         length: [B] int32, how many of the S are tokens; padding is behind them.
     """
     return Cache(key.swapaxes(3, 4), value, length)
+
+
+def empty_cache(other, rows, columns):
+    """Returns a `Cache` without tokens, of the shape that another one has.
+
+    Args:
+        other: the other `Cache`.
+        rows: B.
+        columns: as many as a row may have tokens; C may be a few more.
+    """
+    depth, _, heads, width, _ = other.key.shape
+    columns = whole_blocks(columns)
+    key = jnp.zeros((depth, rows, heads, width, columns), other.key.dtype)
+    return Cache(key, key.swapaxes(3, 4), jnp.zeros(rows, jnp.int32))

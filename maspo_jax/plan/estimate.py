@@ -43,11 +43,11 @@ def estimate(job):
     moments = memory.moment_bytes(experiment, mesh)
     held = {"masters": copies * shard, "moments": moments}
     plan, devices = job.validation, job.slice.devices
-    drawn = lambda prompts, responses: memory.sampler_parts(
-        experiment, mesh, prompts // devices, responses
+    drawn = lambda prompts, *of: memory.sampler_parts(
+        experiment, mesh, prompts // devices, *of
     )
     return {
-        "sample": held | drawn(job.wave, experiment.sampling.responses),
+        "sample": held | drawn(job.wave, experiment.sampling.responses, job.wave_rows),
         "score": held | _pass(job),
         "update": held | _update(job),
         "validation": held | drawn(plan.prompts, plan.responses),

@@ -93,7 +93,9 @@ class Job:
     @property
     def wave_rows(self):
         """Responses drawn at a time."""
-        return self.wave * self.experiment.sampling.responses // self.slice.devices
+        sampling = self.experiment.sampling
+        rows = self.wave * sampling.responses // self.slice.devices
+        return min(sampling.slots or rows, rows)
 
     @property
     def rows(self):

@@ -57,6 +57,7 @@ def programs_of(job, devices):
         decoding,
         responses=plan.responses,
         temperature=experiment.validation.temperature,
+        slots=None,
     )
     key = jax.eval_shape(lambda: jax.random.key(0))
     asked = shapes.prompts(plan.prompts, sampling.prompt_length)

@@ -62,7 +62,8 @@ def costs(job):
     passes = 1 + ("reference_logprob" in experiment.objective.needs)
     return {
         "sample": _sum(
-            _copy(job), _times(_draw(job, prompts, sampling.responses), job.waves)
+            _copy(job),
+            _times(_draw(job, prompts, sampling.responses, job.wave_rows), job.waves),
         ),
         "score": _times(_score(job), passes),
         "update": _times(_update(job), updates.epochs),
@@ -87,17 +88,22 @@ def _copy(job):
     return Cost(0.0, read + copy, copy * (shards - 1) / shards)
 
 
-def _draw(job, prompts, responses):
-    """Of so many prompts of one device, drawn at once: prompts read, tokens decoded."""
+def _draw(job, prompts, responses, slots=None):
+    """Of so many prompts of one device: prompts read, tokens decoded.
+
+    Of all their responses at once, or of so many as there are slots.
+    """
     config, sampling = job.decoder, job.experiment.sampling
-    rows, steps = prompts * responses, sampling.response_length
-    read = prompts * sampling.prompt_length
-    # A token attends to the whole of its row's place in the cache.
-    attended = _attention(config, job.length)
+    drawn, read = prompts * responses, prompts * sampling.prompt_length
+    rows = min(slots or drawn, drawn)
+    steps = -(-drawn // rows) * sampling.response_length
+    # A token attends to those before it, and no others are read: half of T on average.
+    filled = sampling.prompt_length + sampling.response_length // 2
+    attended = _attention(config, filled)
     flops = read * _products(config, sampling.prompt_length / 2)
-    flops += rows * steps * (2 * _matrices(config) + attended)
+    flops += drawn * sampling.response_length * (2 * _matrices(config) + attended)
     parameters = _matrices(config) * _narrow(config) / job.tensor
-    cache = sizes.cache_bytes(config, rows, job.length)
+    cache = sizes.cache_bytes(config, rows, filled)
     logits = 3 * sizes.logits_bytes(config, rows)  # written once, read twice
     # Along `tensor`, two sums of hidden states a layer; along `fsdp`, all layers for
     # every token and the stem before the first one, if they are not gathered once.

@@ -144,8 +144,7 @@ def prefill(model, prompts):
         The `slots.Prefilled`, of all devices that share the heads.
     """
     count, width = prompts.tokens.shape
-    fits = max(PREFILLED // width, 1)
-    size = max(n for n in range(1, count + 1) if count % n == 0 and n <= fits)
+    size = prompts_at_a_time(count, width)
 
     def read(_, prompts):
         fed = model.all_rows(prompts)
@@ -166,6 +165,17 @@ def prefill(model, prompts):
         for each, axis in zip(found, (1, 1, 0, 0), strict=True)
     )
     return slots.Prefilled(cache_of_rows(key, value, length), hidden, count)
+
+
+def prompts_at_a_time(count, width):
+    """Returns how many of so many prompts a device reads at a time; they divide them.
+
+    Args:
+        count: P of this device.
+        width: L.
+    """
+    fits = max(PREFILLED // width, 1)
+    return max(n for n in range(1, count + 1) if count % n == 0 and n <= fits)
 
 
 def _joined(pieces, axis, devices):

@@ -4,12 +4,15 @@ An estimate on the safe side, made before anything is compiled: it decides the u
 size of a wave and of a batch, which change nothing that is drawn.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from maspo_jax import distributed
 from maspo_jax.models import sizes
 from maspo_jax.rollout.batching import BATCH
+from maspo_jax.rollout.generate import prompts_at_a_time
 
 SHARE = 0.9  # of the memory of a device that is planned with
 SCORES = 4  # arrays as large as the logits that the draw of a token makes
@@ -27,7 +30,9 @@ def memory_limit():
     return -int(distributed.max_over_hosts(-least)) or None
 
 
-def sampler_bytes(config, prompts, responses, prompt_length, response_length, tensor=1):
+def sampler_bytes(
+    config, prompts, responses, prompt_length, response_length, tensor=1, slots=None
+):
     """Returns what a device takes to draw, beside the parameters.
 
     Args:
@@ -38,22 +43,32 @@ def sampler_bytes(config, prompts, responses, prompt_length, response_length, te
         response_length: T.
         tensor: devices that share heads: each reads the rows of all of them, with as
             many times fewer heads and units.
+        slots: rows drawn at a time; None: all of these prompts.
     """
-    rows, columns = prompts * responses, prompt_length + response_length
-    cache = sizes.cache_bytes(config, rows, columns)
+    lengths = prompt_length, response_length
+    parts = _drawing(config, prompts, responses, *lengths, tensor, slots)
+    return sum(parts.values())
+
+
+def _drawing(
+    config, prompts, responses, prompt_length, response_length, tensor=1, slots=None
+):
+    """Returns what `sampler_bytes` does, {part: bytes}."""
+    drawn, columns = prompts * responses, prompt_length + response_length
+    rows = min(slots or drawn, drawn)
     narrow = jnp.dtype(config.product_dtype).itemsize
     # Of each token of the prompts: the residual stream, and what one layer makes of it.
-    read = narrow * (4 * tensor * config.width + 2 * config.feed_forward)
-    return (
-        cache
-        # The columns of the prompts, repeated for each row before there are others,
-        + sizes.cache_bytes(config, rows, prompt_length)
-        + cache // config.depth  # and a layer, which may be copied to be read.
-        + SCORES * sizes.logits_bytes(config, rows)
-        + prompts * prompt_length * read
-        + PROMPT_SCORES * sizes.scores_bytes(config, prompts, prompt_length)
-        + rows * columns * (TOKEN + config.query_heads * sizes.FLOAT32)
-    )
+    made = narrow * (4 * tensor * config.width + 2 * config.feed_forward)
+    read = prompts_at_a_time(prompts, prompt_length)
+    activations = read * prompt_length * made
+    activations += PROMPT_SCORES * sizes.scores_bytes(config, read, prompt_length)
+    return {
+        # Of the rows that are drawn, and of the prompts that others will start from.
+        "cache": sizes.cache_bytes(config, rows, columns)
+        + sizes.cache_bytes(config, prompts, prompt_length),
+        "activations": activations + drawn * columns * TOKEN,
+        "logits": SCORES * sizes.logits_bytes(config, rows),
+    }
 
 
 def copy_bytes(config, mesh, gather="once"):
@@ -78,36 +93,20 @@ def copy_bytes(config, mesh, gather="once"):
     return held * jnp.dtype(config.product_dtype).itemsize / mesh.shape["tensor"]
 
 
-def sampler_parts(experiment, mesh, prompts, responses):
+def sampler_parts(experiment, mesh, prompts, responses, slots=None):
     """Returns {part: bytes of a device} of what drawing takes, beside what is held.
-
-    As the compiler of TPUs allocates it; `sampler_bytes` is on the safe side.
 
     Args:
         experiment: the `Experiment`.
         mesh: the mesh.
         prompts: of this device, drawn at a time.
         responses: to each.
+        slots: rows drawn at a time; None: all of these prompts.
     """
     config, sampling = experiment.decoder, experiment.sampling
-    narrow = jnp.dtype(config.product_dtype).itemsize
-    rows, gather = prompts * responses, sampling.gather
-    cache = sizes.cache_bytes(config, rows, sampling.row_length)
-    # The prompts as one layer makes them, and the cache that they are read into.
-    made = 4 * mesh.shape["tensor"] * config.width + 2 * config.feed_forward
-    activations = prompts * sampling.prompt_length * made * narrow
-    scores = sizes.scores_bytes(config, prompts, sampling.prompt_length)
-    activations += PROMPT_SCORES * scores
-    activations += sizes.cache_bytes(config, prompts, sampling.prompt_length)
-    # A layer of the cache, copied to be read, its scores, and the record of tokens.
-    record = TOKEN + config.query_heads * sizes.FLOAT32
-    activations += cache / config.depth + rows * sampling.row_length * record
-    return {
-        "cast copy": copy_bytes(config, mesh, gather),
-        "cache": cache,
-        "activations": activations,
-        "logits": SCORES * sizes.logits_bytes(config, rows),
-    }
+    lengths = sampling.prompt_length, sampling.response_length
+    parts = _drawing(config, prompts, responses, *lengths, mesh.shape["tensor"], slots)
+    return {"cast copy": copy_bytes(config, mesh, sampling.gather)} | parts
 
 
 def shard_bytes(config, mesh):
@@ -191,7 +190,12 @@ def wave_that_fits(experiment, mesh, limit):
     rollouts = 2 * TOKEN * prompts // devices * responses * sum(lengths)
     room = SHARE * limit - training_bytes(experiment, mesh) - rollouts
     taken = lambda size: sampler_bytes(
-        experiment.decoder, size // devices, responses, *lengths, mesh.shape["tensor"]
+        experiment.decoder,
+        size // devices,
+        responses,
+        *lengths,
+        mesh.shape["tensor"],
+        sampling.slots,
     )
     choices = [n for n in range(devices, prompts + 1, devices) if prompts % n == 0]
     return max((size for size in choices if taken(size) <= room), default=None)
@@ -207,8 +211,9 @@ def describe(experiment, mesh, limit):
     sampling = experiment.sampling
     fitting = wave_that_fits(experiment, mesh, limit)
     prompts = (sampling.wave or fitting or mesh.size) // mesh.size
-    taken = sampler_parts(experiment, mesh, prompts, sampling.responses)
-    copied, rows = taken["cast copy"], prompts * sampling.responses
+    rows = min(prompts * sampling.responses, sampling.slots or math.inf)
+    taken = sampler_parts(experiment, mesh, prompts, sampling.responses, rows)
+    copied = taken["cast copy"]
     state, drawn = training_bytes(experiment, mesh) - copied, sum(taken.values())
     drawn -= copied
     parts = (state, "state"), (copied, "copy to draw from"), (drawn, f"{rows} rows")

@@ -16,7 +16,7 @@ from flax import struct
 
 from maspo_jax.distributed import pcast_varying
 from maspo_jax.models.attention import layout_of_decoding
-from maspo_jax.models.cache import Cache
+from maspo_jax.models.cache import Cache, empty_cache
 from maspo_jax.rollout.sample_token import sample_token
 
 LONG = 512  # tokens of a response; shorter ones are drawn with all slots to the end
@@ -89,21 +89,21 @@ def slot_counts(slots, length):
 
 def first_slots(model, prompts, rows, decoding, slots):
     """Returns the `Slots` that the first rows have got."""
-    row = jnp.arange(slots, dtype=jnp.int32)
-    asked = model.everyones(row // decoding.responses, prompts.count)
-    cache = prompts.cache.take(asked)
+    everyones = slots * model.heads_shared
+    columns = prompts.cache.value.shape[3] + decoding.length
     state = Slots(
-        row=row,
+        row=jnp.full(slots, rows, jnp.int32),
         drawn=jnp.zeros(slots, jnp.int32),
-        hidden=prompts.hidden[asked],
-        cache=cache.pad(prompts.cache.value.shape[3] + decoding.length),
-        given=jnp.int32(slots),
+        hidden=jnp.zeros((everyones, prompts.hidden.shape[1]), prompts.hidden.dtype),
+        cache=empty_cache(prompts.cache, everyones, columns),
+        given=jnp.int32(0),
         busy=jnp.int32(slots),
         response=jnp.full((rows, decoding.length), decoding.pad, jnp.int32),
         logprob=jnp.zeros((rows, decoding.length)),
         length=jnp.zeros(rows, jnp.int32),
     )
-    return pcast_varying(state)
+    state, free = pcast_varying((state, jnp.ones(slots, bool)))
+    return hand_on(state, free, model, prompts, decoding.responses)
 
 
 def advance(state, model, prompts, keys, decoding):
@@ -136,27 +136,27 @@ def advance(state, model, prompts, keys, decoding):
         cache=state.cache.append(*columns, model.all_rows(goes_on)),
         drawn=jnp.where(goes_on, drawn + 1, 0),
     )
-    state = hand_on(state, ended, model, prompts, rows, decoding.responses)
+    if len(row) < rows:
+        state = hand_on(state, ended, model, prompts, decoding.responses)
+    else:
+        state = state.replace(row=jnp.where(ended, rows, row))
     return state.replace(busy=model.most(jnp.sum(state.row < rows)))
 
 
-def hand_on(state, ended, model, prompts, rows, responses):
-    """Gives the slots of rows that ended to the next rows, as long as there are some.
+def hand_on(state, free, model, prompts, responses):
+    """Gives free slots to the next rows, as long as there are some.
 
     Args:
         state: the `Slots`.
-        ended: [S] bool.
+        free: [S] bool.
         model: the `SplitPolicy`.
         prompts: the `Prefilled` prompts.
-        rows: N.
         responses: G.
     """
-    next_row = jnp.minimum(state.given + jnp.cumsum(ended) - 1, rows)
-    row = jnp.where(ended, next_row, state.row)
-    given = jnp.minimum(state.given + jnp.sum(ended), rows)
-    if len(row) == rows:  # all rows got a slot at once
-        return state.replace(row=row)
-    new = model.all_rows(ended & (row < rows))
+    rows = len(state.length)
+    next_row = jnp.minimum(state.given + jnp.cumsum(free) - 1, rows)
+    row = jnp.where(free, next_row, state.row)
+    new = model.all_rows(free & (row < rows))
     asked = jnp.minimum(row, rows - 1) // responses
     asked = model.everyones(asked, prompts.count)
     order = jnp.argsort(~new, stable=True)
@@ -170,9 +170,9 @@ def hand_on(state, ended, model, prompts, rows, responses):
             hidden.at[slot].set(prompts.hidden[place]),
         )
 
-    cache, hidden = jax.lax.fori_loop(
-        0, jnp.sum(new), insert, (state.cache, state.hidden)
-    )
+    held = state.cache, state.hidden
+    cache, hidden = jax.lax.fori_loop(0, jnp.sum(new), insert, held)
+    given = jnp.minimum(state.given + jnp.sum(free), rows)
     return state.replace(row=row, given=given, cache=cache, hidden=hidden)
 
 
@@ -185,5 +185,5 @@ def keep_busy(model, state, size):
         row=state.row[chosen],
         drawn=state.drawn[chosen],
         hidden=state.hidden[everyones],
-        cache=state.cache.take(everyones),
+        cache=state.cache.keep(everyones),
     )

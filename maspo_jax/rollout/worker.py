@@ -301,6 +301,7 @@ def sampling_params(experiment):
         tokenizer.pad_token_id,
         sampling.temperature,
         gather=sampling.gather,
+        slots=sampling.slots,
     )
 
 

@@ -14,7 +14,7 @@ from flax import nnx
 
 from maspo_jax.models import attention
 from maspo_jax.models.attention import chunked, decode, reference
-from maspo_jax.models.cache import Cache, cache_of_rows
+from maspo_jax.models.cache import Cache, cache_of_rows, empty_cache
 from maspo_jax.models.decoder import Decoder
 
 HEADS, GROUPS, WIDTH = 6, 2, 8
@@ -122,9 +122,14 @@ def test_decoding_sees_the_tokens_of_its_row_and_no_others(columns, steps):
     before = jnp.arange(37)[None] < ends[:, None] - steps
     hidden = jnp.where(before[:, None, :, None], 0, 1e3)
     others = jnp.full_like(key, 7.0)
-    cache = cache_of_rows(
-        jnp.stack([others, key + hidden]), jnp.stack([others, value + hidden]), None
-    ).pad(columns)
+    before = cache_of_rows(
+        jnp.stack([others, key + hidden]),
+        jnp.stack([others, value + hidden]),
+        jnp.full(3, 37),
+    )
+    cache = empty_cache(before, 3, columns)
+    for row in range(3):
+        cache = cache.insert(row, before, row)
     layout = attention.layout_of_decoding(ends - steps, steps)
     np.testing.assert_array_equal(layout.positions, last[:, 0, :, 0])
     one = jnp.take_along_axis(query, last.swapaxes(1, 2), axis=1)

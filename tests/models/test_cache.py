@@ -10,6 +10,7 @@ from maspo_jax.models.attention import layout_of_decoding, layout_of_mask, whole
 from maspo_jax.models.cache import (
     Cache,
     cache_of_rows,
+    empty_cache,
     put_columns,
     scatter_columns,
 )
@@ -91,28 +92,38 @@ def test_a_row_is_replaced_by_one_of_a_shorter_cache():
             np.testing.assert_array_equal(got, expected)
 
 
-def test_rows_are_taken_in_the_order_asked_for():
-    cache = numbered(3, 4, [1, 2, 3])
-    taken = cache.take(jnp.array([2, 0, 2]))
-    np.testing.assert_array_equal(taken.length, [3, 1, 3])
-    for row, source in enumerate((2, 0, 2)):
+def test_rows_that_are_kept_move_to_the_front():
+    cache = numbered(5, 4, [1, 0, 3, 0, 4])
+    kept = jax.jit(Cache.keep)(cache, jnp.array([0, 2, 4, 1]))
+    np.testing.assert_array_equal(kept.length, [1, 3, 4, 0])
+    assert kept.key.shape == cache.key.shape
+    for row, source in enumerate((0, 2, 4)):
         for got, expected in zip(
-            columns_of(taken, row), columns_of(cache, source), strict=True
+            columns_of(kept, row), columns_of(cache, source), strict=True
         ):
             np.testing.assert_array_equal(got, expected)
 
 
-@pytest.mark.parametrize("columns", [4, 7, 256, 257, 1000])
-def test_a_cache_with_more_room_holds_the_same(columns):
-    cache = numbered(2, 4, [4, 3])
-    wide = cache.pad(columns)
-    assert wide.key.shape[-1] == wide.value.shape[3] == whole_blocks(columns) >= columns
-    for row in range(2):
-        for got, expected in zip(
-            columns_of(wide, row), columns_of(cache, row), strict=True
-        ):
-            np.testing.assert_array_equal(got, expected)
-    assert not wide.key[..., 4:].any() and not wide.value[:, :, :, 4:].any()
+def test_some_rows_of_a_cache_go_on_in_it():
+    """What is appended after some were kept goes to them and to no others."""
+    kept = numbered(5, 4, [1, 0, 3, 0, 2]).keep(jnp.array([0, 2, 4]))
+    new = 1e3 + jnp.arange(2.0 * 3 * 2 * 4).reshape(2, 3, 2, 1, 4)
+    after = kept.append(new, -new)
+    np.testing.assert_array_equal(after.length, [2, 4, 3])
+    for row, length in enumerate((1, 3, 2)):
+        key, value = columns_of(after, row)
+        np.testing.assert_array_equal(key[:, :, length:], new[:, row])
+        np.testing.assert_array_equal(value[:, :, length:], -new[:, row])
+    np.testing.assert_array_equal(after.key[:, 3:], kept.key[:, 3:])
+
+
+@pytest.mark.parametrize("columns", [4, 256, 257, 1000])
+def test_an_empty_cache_has_room_for_all_tokens(columns):
+    cache = empty_cache(numbered(2, 4, [4, 3]), 3, columns)
+    room = whole_blocks(columns)
+    assert cache.key.shape == (2, 3, 2, 4, room) and room >= columns
+    assert cache.value.shape == (2, 3, 2, room, 4)
+    assert not cache.length.any() and not cache.key.any() and not cache.value.any()
 
 
 @pytest.mark.parametrize("columns", [12, 300])
@@ -122,7 +133,10 @@ def test_rows_of_different_lengths_go_on_as_each_would_alone(tiny_policy, column
     feed = jax.jit(type(tiny_policy).__call__, static_argnames="keep")
     mask = jnp.arange(7)[None] < lengths[:, None]
     _, read = feed(tiny_policy, TOKENS[:, :7], layout_of_mask(mask), keep=True)
-    cache = cache_of_rows(*read, lengths).pad(columns)
+    prompts = cache_of_rows(*read, lengths)
+    cache = empty_cache(prompts, 3, columns)
+    for row in range(3):
+        cache = cache.insert(row, prompts, row)
     for step in range(steps):
         tokens = TOKENS[jnp.arange(3), lengths + step]
         layout = layout_of_decoding(cache.length)

@@ -15,7 +15,7 @@ from maspo_jax.models.attention import (
     layout_of_decoding,
     layout_of_mask,
 )
-from maspo_jax.models.cache import cache_of_rows
+from maspo_jax.models.cache import cache_of_rows, empty_cache
 from maspo_jax.models.decoder import Decoder, DecoderConfig
 
 
@@ -44,7 +44,7 @@ def test_cached_decoding_equals_the_full_pass(tiny_policy, batch, chunks, column
     shape = config.depth, len(tokens), config.key_value_heads, 0, config.head_width
     nothing = jnp.zeros(shape)
     cache = cache_of_rows(nothing, nothing, jnp.zeros(len(tokens), jnp.int32))
-    cache, pieces = cache.pad(columns), []
+    cache, pieces = empty_cache(cache, len(tokens), columns), []
     for part in jnp.split(tokens, np.cumsum(chunks)[:-1], axis=1):
         layout = layout_of_decoding(cache.length, part.shape[1])
         hidden, new = cached_pass(tiny_policy, part, layout, cache)
