@@ -12,6 +12,7 @@
 JAX is imported by the first function that needs it, not with this module.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -144,8 +145,9 @@ def load_policy(
     from maspo_jax.runs import compilation_cache as cache
 
     cache.enable(compilation_cache)
-    mesh = distributed.make_mesh(fsdp, tensor)
-    policy = policies.open_policy(path, mesh, step, dtype, template)
+    with cache.failures_said():
+        mesh = distributed.make_mesh(fsdp, tensor)
+        policy = policies.open_policy(path, mesh, step, dtype, template)
     return dataclasses.replace(policy, gather=gather)
 
 
@@ -243,7 +245,9 @@ def evaluate(
         drawn = complete(
             policy, found, settings, batch=batch, folder=out, display=display
         )
-        with compilation_cache.reported(display), drawn as (folder, about):
+        with contextlib.ExitStack() as held:
+            with compilation_cache.reported(display):
+                folder, about = held.enter_context(drawn)
             return conclude(folder, found, about, display)
 
 

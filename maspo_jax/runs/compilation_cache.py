@@ -88,8 +88,7 @@ def in_use():
 def reported(display):
     """Says where compiled programs are kept, and at the end how many came from there.
 
-    In the block, an entry of the cache that JAX cannot read or write is said in a line
-    and ends nothing, even if warnings are errors.
+    In the block, failures are said as by `failures_said`.
 
     Args:
         display: a `Display`, entered.
@@ -98,19 +97,26 @@ def reported(display):
     kept = f"compiled programs are kept in {folder}"
     display.note(kept if folder else "compiled programs are not kept")
     finished, read, seconds = programs.finished, programs.read, programs.seconds
-    with _failures_noted(display, folder):
+    with failures_said(lambda text: display.note(f"warning: {text}")):
         yield
     finished, read = programs.finished - finished, programs.read - read
     display.note(
-        f"{finished} programs in {programs.seconds - seconds:.1f} s: "
-        f"{finished - read} compiled, {read} read from the compilation cache"
+        f"{finished} programs: {finished - read} compiled, {read} read from the "
+        f"compilation cache ({programs.seconds - seconds:.1f} s, threads added up)"
     )
 
 
 @contextlib.contextmanager
-def _failures_noted(display, folder):
-    """Notes what JAX warns of the cache: each entry it cannot read, one write."""
-    written = True
+def failures_said(say=log.warning):
+    """Says in a line what JAX cannot read or write; removes what it cannot read.
+
+    In the block nothing of it is an error, even if warnings are. Of entries that are
+    not written only the first is said.
+
+    Args:
+        say: called with the line, in the thread that compiles.
+    """
+    folder, written = in_use(), True
 
     def show(message, *where):
         nonlocal written
@@ -120,15 +126,15 @@ def _failures_noted(display, folder):
         verb, program, reason = failure.groups()
         if verb == "reading":
             _remove(folder, program)
-            display.note(
-                f"warning: {program} is compiled again, for its entry in the "
-                f"compilation cache cannot be read ({reason})"
+            say(
+                f"{program} is compiled again, for its entry in the compilation cache "
+                f"cannot be read ({reason})"
             )
         elif written:
             written = False
-            display.note(
-                f"warning: {program} is not kept in the compilation cache, nor may "
-                f"others be ({reason})"
+            say(
+                f"{program} is not kept in the compilation cache, nor may others be "
+                f"({reason})"
             )
 
     with warnings.catch_warnings():
