@@ -12,6 +12,7 @@
 JAX is imported by the first function that needs it, not with this module.
 """
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -65,6 +66,7 @@ def train(
     quiet=False,
     source=None,
     accept_code_changes=False,
+    compilation_cache=None,
 ) -> TrainResult:
     """Trains as an experiment says; goes on where a run of it was left.
 
@@ -75,6 +77,9 @@ def train(
         source: the file the experiment was read from, recorded with its digest.
         accept_code_changes: goes on with a gate, a grader or other code of yours that
             has changed since the run began, which is refused else.
+        compilation_cache: where compiled programs are kept, a folder or a `gs://` path;
+            "none" for nowhere, None for the cache of the user. What JAX is told already
+            stays.
 
     Raises:
         TypeError: the experiment is none.
@@ -88,6 +93,7 @@ def train(
     from maspo_jax.config import Experiment
     from maspo_jax.learning.run import run
     from maspo_jax.reports.training import conclude
+    from maspo_jax.runs import compilation_cache as cache
     from maspo_jax.runs.display import Display
 
     if not isinstance(experiment, Experiment):
@@ -95,8 +101,10 @@ def train(
             f"experiment={experiment!r:.60}: give a config.Experiment; "
             "config.load(FILE) returns that of a file"
         )
+    cache.enable(compilation_cache)
     with Display(quiet=quiet or jax.process_index() > 0) as display:
-        run(experiment, run_dir, display, source, accept_code_changes)
+        with cache.reported(display):
+            run(experiment, run_dir, display, source, accept_code_changes)
         if jax.process_index() == 0:
             display.stage("drawing")
             conclude(pathlib.Path(run_dir), display)
@@ -104,7 +112,15 @@ def train(
 
 
 def load_policy(
-    path, *, step=None, dtype=None, template=None, fsdp=1, tensor=1, gather="once"
+    path,
+    *,
+    step=None,
+    dtype=None,
+    template=None,
+    fsdp=1,
+    tensor=1,
+    gather="once",
+    compilation_cache=None,
 ) -> "Policy":
     """Returns the policy of a run, or of a checkpoint of Hugging Face.
 
@@ -119,15 +135,19 @@ def load_policy(
         tensor: devices of one process that share its heads while they draw.
         gather: when devices along `fsdp` gather what they draw from: "once", or "layer"
             for each layer at every token, which is slower and takes less memory.
+        compilation_cache: as of `train`.
 
     Raises:
         ValueError, OSError: there is no such policy; the message says which there are.
     """
     from maspo_jax import distributed
     from maspo_jax.evaluation import policies
+    from maspo_jax.runs import compilation_cache as cache
 
-    mesh = distributed.make_mesh(fsdp, tensor)
-    policy = policies.open_policy(path, mesh, step, dtype, template)
+    cache.enable(compilation_cache)
+    with cache.failures_said():
+        mesh = distributed.make_mesh(fsdp, tensor)
+        policy = policies.open_policy(path, mesh, step, dtype, template)
     return dataclasses.replace(policy, gather=gather)
 
 
@@ -215,6 +235,7 @@ def evaluate(
     from maspo_jax.evaluation.benchmarks import read_benchmarks
     from maspo_jax.evaluation.run import complete
     from maspo_jax.reports.results import conclude
+    from maspo_jax.runs import compilation_cache
     from maspo_jax.runs.display import Display
 
     with Display(quiet=quiet or jax.process_index() > 0) as display:
@@ -224,7 +245,9 @@ def evaluate(
         drawn = complete(
             policy, found, settings, batch=batch, folder=out, display=display
         )
-        with drawn as (folder, about):
+        with contextlib.ExitStack() as held:
+            with compilation_cache.reported(display):
+                folder, about = held.enter_context(drawn)
             return conclude(folder, found, about, display)
 
 

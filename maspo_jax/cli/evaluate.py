@@ -104,6 +104,13 @@ class Devices:
         tyro.conf.arg(metavar="WHERE", help_behavior_hint="(default: one process)"),
     ] = None
     """multi-host: `auto` on a TPU pod or SLURM, else HOST:PORT/INDEX/COUNT"""
+    compilation_cache: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: ~/.cache/maspo_jax/jax)"
+        ),
+    ] = ""
+    """where compiled programs are kept, a folder or gs:// path; none: nowhere"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +175,7 @@ class Evaluate:
                 fsdp=self.devices.fsdp,
                 tensor=self.devices.tensor,
                 gather=self.devices.gather,
+                compilation_cache=self.devices.compilation_cache,
             )
             if policy.step is None and policy.template in templates.ALL:
                 print(

@@ -44,6 +44,13 @@ class Train:
     """multi-host: `auto` on a TPU pod or SLURM, else HOST:PORT/INDEX/COUNT"""
     accept_code_changes: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """resume although a gate, a grader or other code of yours has changed"""
+    compilation_cache: Annotated[
+        str,
+        tyro.conf.arg(
+            metavar="DIR", help_behavior_hint="(default: ~/.cache/maspo_jax/jax)"
+        ),
+    ] = ""
+    """where compiled programs are kept, a folder or gs:// path; none: nowhere"""
     overrides: tyro.conf.Suppress[tuple[str, ...]] = ()
 
     @classmethod
@@ -90,6 +97,7 @@ class Train:
                 run_dir,
                 source=self.experiment,
                 accept_code_changes=self.accept_code_changes,
+                compilation_cache=self.compilation_cache,
             )
         except Interrupted as interrupted:
             print(f"{interrupted}. The same command resumes it.", flush=True)

@@ -180,7 +180,7 @@ def _overridden(default, words, prog, refusals):
         prog,
         refusals,
         default=named,
-        parts={"--run": "", "--pod": "", **_parts(default)},
+        parts={"--run": "", "--pod": "", "--compilation-cache": "", **_parts(default)},
     )
     changed = default if changed is None else changed
     return _with_functions(changed, lambda named: getattr(named, "function", named))

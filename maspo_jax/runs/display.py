@@ -180,12 +180,14 @@ class Display:
 class _Compilations:
     """Which threads compile a program right now, and how many programs are done.
 
-    Compiled, or found compiled.
+    Compiled, or read from the compilation cache; `seconds` is what both took.
     """
 
     def __init__(self):
-        self.threads, self.finished, self._lock = set(), 0, threading.Lock()
+        self.threads, self._lock = set(), threading.Lock()
+        self.finished, self.read, self.seconds = 0, 0, 0.0
         jax.monitoring.register_event_duration_secs_listener(self._note)
+        jax.monitoring.register_event_listener(self._note_read)
 
     def _note(self, event, seconds, **about):
         if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
@@ -194,6 +196,12 @@ class _Compilations:
             self.threads.discard(threading.get_ident())
             with self._lock:  # several threads may compile
                 self.finished += 1
+                self.seconds += seconds
+
+    def _note_read(self, event, **about):
+        if event == "/jax/compilation_cache/cache_hits":
+            with self._lock:
+                self.read += 1
 
 
 @functools.cache

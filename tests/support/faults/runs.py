@@ -5,7 +5,22 @@ from support.faults import Fault
 CHECKPOINTS, LOG = "runs/test_checkpoints.py", "runs/test_metrics_log.py"
 HISTORY, KEYS = "runs/test_prompt_history.py", "runs/test_keys.py"
 CONFIG, FOLDER = "config/test_config.py", "runs/test_run_folder.py"
+COMPILED = "runs/test_compilation_cache.py"
 FAULTS = [
+    Fault(
+        "a folder that JAX was told for compiled programs is not used",
+        "runs/compilation_cache.py",
+        "configured or folder or user_folder()",
+        "folder or user_folder()",
+        (f"{COMPILED}::test_a_folder_that_jax_was_told_stays",),
+    ),
+    Fault(
+        "a damaged entry of the compilation cache stays",
+        "runs/compilation_cache.py",
+        "            _remove(folder, program)\n",
+        "",
+        (f"{COMPILED}::test_a_damaged_entry_is_said_and_replaced",),
+    ),
     Fault(
         "evaluations draw with the keys of training",
         "runs/keys.py",
