@@ -35,7 +35,8 @@ CASES = (
     (
         "maspo_distill_1p5b",
         "v5e:4x4",
-        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 64",
+        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 128 "
+        "--sampling.slots 28",
     ),
     ("maspo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),
     ("dgpo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),

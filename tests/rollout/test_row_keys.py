@@ -25,7 +25,7 @@ def shown_keys(monkeypatch):
         token = jax.vmap(draw)(keys)
         return token, jnp.zeros(token.shape)
 
-    monkeypatch.setattr(generate, "sample_token", bits_of)
+    monkeypatch.setattr(slots, "sample_token", bits_of)
 
 
 def prompts_on(mesh):
