@@ -7,7 +7,7 @@ import pytest
 from conftest import mesh_of
 
 from maspo_jax import distributed
-from maspo_jax.rollout import generate, responder
+from maspo_jax.rollout import responder, slots
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.types import Prompts
 
