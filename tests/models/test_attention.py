@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import logging
 
 import chex
@@ -16,6 +17,8 @@ from maspo_jax.models import attention
 from maspo_jax.models.attention import chunked, decode, reference
 from maspo_jax.models.cache import Cache, cache_of_rows, empty_cache
 from maspo_jax.models.decoder import Decoder
+
+decoding = importlib.import_module("maspo_jax.models.attention.decode")
 
 HEADS, GROUPS, WIDTH = 6, 2, 8
 # Which text of its row each token belongs to.
@@ -179,6 +182,20 @@ def test_memory_is_linear_in_the_length():
     bend, _, _ = np.polyfit(lengths / 8192, taken, 2)
     assert bend < 0.02 * taken[-1]
     assert taken[-1] < 4.1 * taken[0]
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_a_cache_is_read_in_equal_blocks_with_little_room_to_spare(
+    monkeypatch, platform
+):
+    monkeypatch.setattr(decoding, "target_platform", lambda: platform)
+    for columns in (1, 255, 256, 257, 1000, 2048, 2049, 2304, 10_240, 18_432):
+        whole = attention.whole_blocks(columns)
+        count = decoding.block_count(whole)
+        assert columns <= whole < columns + 128 * max(count, 1)
+        assert whole % count == 0 and count == decoding.block_count(columns)
+        assert count == 1 or whole // count % 128 == 0
+        assert whole // count <= max(decoding.BLOCKS[platform], 256)
 
 
 def test_decoding_copies_no_layer_of_a_long_cache():

@@ -12,15 +12,27 @@ from maspo_jax.models.attention.choice import target_platform
 from maspo_jax.models.attention.reference import MASKED
 from maspo_jax.models.precision import precision_of
 
-BLOCKS = {"cpu": 128, "gpu": 512, "tpu": 512}  # columns read at a time
+# Columns read at a time, at most. A GPU waits for its host at every block.
+BLOCKS = {"cpu": 128, "gpu": 2048, "tpu": 512}
+TILE = 128  # of columns
 SHORT = 256  # a cache of so many columns is one block
 ROWS = 4  # read together on a CPU
 
 
 def whole_blocks(columns):
     """Returns how many columns a cache has that must hold so many."""
-    size = BLOCKS[target_platform()]
-    return columns if columns <= SHORT else -(-columns // size) * size
+    if columns <= SHORT:
+        return columns
+    count = block_count(columns)
+    return count * -(-columns // (count * TILE)) * TILE
+
+
+def block_count(columns):
+    """Returns in how many blocks, all of one size, a cache of so many columns is read.
+
+    As many as before for the columns that `whole_blocks` makes of them.
+    """
+    return 1 if columns <= SHORT else -(-columns // BLOCKS[target_platform()])
 
 
 def decode(query, key, value, layout, cache, layer):
@@ -42,7 +54,7 @@ def decode(query, key, value, layout, cache, layer):
     query = query.reshape(rows, steps, groups, heads // groups, width)
     query = query.transpose(0, 2, 3, 1, 4).reshape(rows, groups, -1, width)
     own = jnp.tile(jnp.tri(steps, dtype=bool), (heads // groups, 1))[None, None]
-    size = columns if columns <= SHORT else BLOCKS[target_platform()]
+    size = columns // block_count(columns)
     count = rows_at_a_time(rows)
 
     def attend(_, some):
