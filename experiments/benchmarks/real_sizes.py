@@ -59,7 +59,8 @@ CASES = (
     (
         "maspo_distill_7b",
         "v5p:2x2x4",
-        f"{LONG} --fsdp 16 --updates.microbatches 16",
+        f"{LONG} --fsdp 16 --updates.microbatches 16 --sampling.wave 256 "
+        "--sampling.slots 56",
     ),
     (
         "maspo_distill_14b",
