@@ -1,8 +1,11 @@
 """What the compiler says of a program: memory of a device, operations, collectives."""
 
+import contextlib
 import dataclasses
 import re
 import time
+
+import jax
 
 KINDS = (
     "all-gather",
@@ -44,7 +47,8 @@ def compile_program(program):
         RuntimeError: the compiler fails for another reason than memory.
     """
     begin = time.monotonic()
-    lowered = program.lower()
+    with _without_source_lines():
+        lowered = program.lower()
     try:
         compiled = lowered.compile()
     except RuntimeError as error:  # of XLA, whose types are no part of jax
@@ -67,6 +71,20 @@ def compile_program(program):
         count_collectives(compiled.as_text()),
         time.monotonic() - begin,
     )
+
+
+@contextlib.contextmanager
+def _without_source_lines():
+    """Leaves out of programs which line of Python each operation comes from.
+
+    The compiler of TPUs (libtpu 0.0.42) may compare these without end.
+    """
+    before = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", before)
 
 
 def _refused(text, seconds):

@@ -140,3 +140,17 @@ def test_too_much_memory_is_a_refusal_with_its_sizes(text, needed, said):
 def test_another_failure_of_the_compiler_is_not_taken_for_one():
     with pytest.raises(RuntimeError, match="INTERNAL"):
         compiled.compile_program(Program(lambda: Refuses("INTERNAL: a fault"), 0))
+
+
+def test_a_program_is_lowered_without_the_lines_it_comes_from():
+    """A compiler of TPUs compares these without end."""
+    seen, before = [], jax.config.jax_traceback_in_locations_limit
+
+    def lower():
+        lowered = jax.jit(lambda x: jnp.sin(x) + 1).lower(jnp.ones(3))
+        seen.append(lowered.as_text(debug_info=True))
+        return lowered
+
+    compiled.compile_program(Program(lower, 0))
+    assert "test_compiled.py" not in seen[0] and "sin" in seen[0]
+    assert jax.config.jax_traceback_in_locations_limit == before
