@@ -43,7 +43,8 @@ def test_the_estimate_is_near_the_compiler_of_tpus(stage):
 
 @pytest.mark.parametrize("stage", programs.STAGES)
 def test_the_papers_smallest_policy_fits_sixteen_v5e(stage):
-    whole = job("v5e:4x4", None, "--fsdp", 16, "--sampling.wave", 64)
+    slots = "--sampling.wave", 128, "--sampling.slots", 28
+    whole = job("v5e:4x4", None, "--fsdp", 16, *slots)
     made, took = needed(whole, stage)
     assert not made.refused and took <= SHARE * whole.slice.hbm
     assert estimate.total(estimate.estimate(whole)[stage]) == pytest.approx(took, NEAR)
