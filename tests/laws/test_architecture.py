@@ -130,6 +130,12 @@ def test_nothing_is_left_over(path):
     assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", path.read_text())
 
 
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports each by its name alone, and refuses the second."""
+    names = [path.name for path in pathlib.Path(__file__).parents[1].rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize(
     "module, absent",
     [
