@@ -13,12 +13,12 @@ the default here; `--policy.compute-dtype bfloat16` takes what others train with
 Two files are read, relative to the current folder: `data/dapo_math_17k.parquet` (or
 change `TRAIN`; repeated rows are dropped) and `data/math500.jsonl`, for the curve.
 
-Memory, by arithmetic; `maspo plan` asks the compilers: parameters, gradient and optimizer take 16
-bytes per parameter over the devices that share them (`--fsdp N`), 28, 122 and 236 GB
-in all; the sampler holds the policy whole on every device, 7, 30 and 59 GB, beside its
-keys and values, or a part of it with `--tensor M`. `updates.microbatches` is for 8
-devices: one response at a time on each; with N of them, `--updates.microbatches` at
-most 256 / N.
+Memory, by arithmetic; `maspo plan` asks the compilers: parameters, gradient and
+optimizer take 16 bytes per parameter over the devices that share them (`--fsdp N`), 28,
+122 and 236 GB in all; the sampler holds the policy whole on every device, 7, 30 and 59
+GB, beside its keys and values, or a part of it with `--tensor M`.
+`updates.microbatches` is for 8 devices: one response at a time on each; with N of them,
+`--updates.microbatches` at most 256 / N.
 """
 
 from maspo_jax.config import (
