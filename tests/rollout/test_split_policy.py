@@ -15,7 +15,7 @@ from support.prompts import padded_prompts
 from maspo_jax import distributed
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
-from maspo_jax.rollout.generate import SamplingParams, sample
+from maspo_jax.rollout.generate import SamplingParams, SplitPolicy, sample
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.rollout.weights import copy_for_sampling, sampling_specs
 
@@ -62,6 +62,26 @@ def whole(draw, request):
         return policy, rollout
 
     return whole
+
+
+@pytest.mark.parametrize(
+    "exchanged, expected",
+    [
+        ((), range(8)),
+        (("tensor",), [1, 1, 3, 3, 5, 5, 7, 7]),
+        (("fsdp", "tensor"), [3, 3, 3, 3, 7, 7, 7, 7]),
+    ],
+)
+def test_devices_that_exchange_leave_a_loop_together(exchanged, expected):
+    """With the largest number of rows that any of them still draws."""
+    model = SplitPolicy(None, None, 2, exchanged)
+    program = jax.shard_map(
+        model.most,
+        mesh=mesh_of(2, 2, 2),
+        in_specs=distributed.BATCH,
+        out_specs=distributed.BATCH,
+    )
+    np.testing.assert_array_equal(jax.jit(program)(jnp.arange(8)), expected)
 
 
 @pytest.mark.parametrize(

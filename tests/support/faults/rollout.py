@@ -66,11 +66,11 @@ FAULTS = [
         (SLOTS,),
     ),
     Fault(
-        "slots of devices that share heads leave the loop apart",
-        "rollout/slots.py",
-        "state.replace(busy=model.most(jnp.sum(state.row < rows)))",
-        "state.replace(busy=jnp.sum(state.row < rows))",
-        (SLOTS, SPLIT),
+        "devices that exchange leave the loop of the sampler apart",
+        "rollout/generate.py",
+        "distributed.pcast_varying(jax.lax.pmax(number, self.exchanged))",
+        "number",
+        (f"{SPLIT}::test_devices_that_exchange_leave_a_loop_together",),
     ),
     Fault(
         "keys repeat every 64 rows",
