@@ -218,7 +218,7 @@ def evaluate(
         batch: the most responses drawn at a time; None for 128, or for as many as the
             devices hold if these are fewer.
         quiet: whether nothing is shown while it runs.
-        **settings: fields of `evaluation.benchmarks.Evaluation`, such as `samples`; the
+        **settings: fields of `evaluation.protocol.Evaluation`, such as `samples`; the
             lengths are those of the policy's training unless given.
 
     Returns:

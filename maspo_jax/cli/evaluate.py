@@ -10,8 +10,7 @@ import tyro
 from maspo_jax import api
 from maspo_jax.cli.console import command, status
 from maspo_jax.data.prompts import templates
-from maspo_jax.evaluation.benchmarks import PUBLISHED, Evaluation
-from maspo_jax.models.huggingface import architecture
+from maspo_jax.evaluation.protocol import Evaluation
 from maspo_jax.settings import setting
 
 _PROTOCOL = {field.name: field for field in dataclasses.fields(Evaluation)}
@@ -157,11 +156,13 @@ class Evaluate:
         if not self.benchmarks:
             raise ValueError("evaluate on what? give BENCHMARK=FILE, one or more")
         if pathlib.Path(self.policy, "config.json").is_file():
+            from maspo_jax.models.huggingface import architecture
+
             if not architecture.is_run(self.policy):  # said before JAX is loaded
                 architecture.check_folder(self.policy)
-        for remark in names_alike(self.benchmarks):
-            print(remark)
         with status("loading JAX"):
+            for remark in names_alike(self.benchmarks):
+                print(remark)
             from maspo_jax import distributed
             from maspo_jax.runs.interrupts import Interrupted
 
@@ -196,6 +197,8 @@ class Evaluate:
 
 def names_alike(benchmarks):
     """Returns a remark on each benchmark whose name is almost one with a meaning."""
+    from maspo_jax.evaluation.benchmarks import PUBLISHED
+
     remarks = []
     for word in benchmarks:
         name = word.partition("=")[0] if "=" in word else pathlib.Path(word).stem

@@ -1,8 +1,4 @@
-"""What a policy is measured on, and how its responses are drawn.
-
-The defaults of `Evaluation` are the protocol of the MASPO and DGPO papers as far as it
-is known: 32 responses to each problem of six benchmarks. Temperature, top-p and the
-lengths are stand-ins, those that FlowRL publishes, from where both take their data.
+"""What a policy is measured on.
 
 Problems come from files the user has: no benchmark is part of this package.
 """
@@ -18,32 +14,6 @@ from collections.abc import Callable
 from maspo_jax.data.sources import Problem, ProblemFile
 from maspo_jax.rewards import declaration, grade
 from maspo_jax.rewards.graders import Tolerant, grader_for
-from maspo_jax.settings import check_intervals, setting
-from maspo_jax.statistics import estimators
-
-PROMPT_LENGTH, RESPONSE_LENGTH = 2048, 8192  # of FlowRL
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """How responses are drawn. Truncation is allowed: nothing is trained on them."""
-
-    prompt_length: int = setting(PROMPT_LENGTH, "[1, inf)")  # tokens
-    response_length: int = setting(RESPONSE_LENGTH, "[1, inf)")  # the end included
-    # Responses to each problem; at most so many, for majority@k draws subsets of them.
-    samples: int = setting(32, f"[1, {estimators.MOST}]")
-    temperature: float = setting(0.6, "[0, inf)")  # 0 is greedy
-    top_p: float = setting(0.95, "(0, 1]")
-    seed: int = setting(0, "[0, 4294967296)")
-
-    def __post_init__(self):
-        """Refuses what cannot be drawn."""
-        check_intervals(self)
-        if self.temperature == 0 and self.samples > 1:
-            raise ValueError(
-                f"samples={self.samples} with temperature=0: greedy responses to a "
-                "problem are all the same; draw 1, or raise the temperature"
-            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from maspo_jax.config.validation import check_vocabulary
 from maspo_jax.data.prompts import templates
 from maspo_jax.data.prompts.chat import template_of
 from maspo_jax.data.prompts.tokenizer import FileTokenizer
-from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.evaluation.protocol import Evaluation
 from maspo_jax.models import sharding
 from maspo_jax.models.decoder import Decoder
 from maspo_jax.models.huggingface import architecture, load

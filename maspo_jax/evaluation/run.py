@@ -14,6 +14,7 @@ from maspo_jax.data import pipeline
 from maspo_jax.data.prompts import Template
 from maspo_jax.data.sources import Problem
 from maspo_jax.evaluation import benchmarks, evaluation_folder, generate
+from maspo_jax.evaluation.protocol import Evaluation
 from maspo_jax.rollout import memory
 from maspo_jax.rollout.batching import plan_batches
 from maspo_jax.rollout.grading import make_verifier
@@ -94,7 +95,7 @@ def usual(policy, given):
         "prompt_length": policy.prompt_length,
         "response_length": policy.response_length,
     }
-    return benchmarks.Evaluation(**(lengths | given))
+    return Evaluation(**(lengths | given))
 
 
 def usual_batch(policy, evaluation):

@@ -6,7 +6,8 @@ import resource
 import pytest
 
 from maspo_jax.evaluation import benchmarks, responses
-from maspo_jax.evaluation.benchmarks import Evaluation
+from maspo_jax.evaluation.protocol import MOST_SAMPLES, Evaluation
+from maspo_jax.statistics import estimators
 
 FILES = {
     "aime24": "aime24/test.jsonl",
@@ -197,3 +198,7 @@ def test_a_disk_that_is_full_is_named_and_what_was_written_is_kept(tmp_path):
         assert kept == 2
         append(lines[2:])
     assert path.read_text().splitlines() == lines
+
+
+def test_as_many_responses_can_be_drawn_as_the_estimators_take():
+    assert MOST_SAMPLES == estimators.MOST
