@@ -19,9 +19,7 @@ def skeleton(config, optimizer, mesh):
         optimizer: an Optax transformation.
         mesh: the mesh the state will lie on.
     """
-    shapes = jax.eval_shape(
-        functools.partial(_create, config, optimizer), jax.random.key(0)
-    )
+    shapes = jax.eval_shape(lambda: _create(config, optimizer, jax.random.key(0)))
     return abstract_params(shapes, mesh)
 
 

@@ -14,8 +14,11 @@ from maspo_jax.settings import setting
 
 
 def token_mean(mask):
-    """Every token counts the same; sums to one (DAPO, arXiv 2503.14476)."""
-    return mask / jnp.maximum(jnp.sum(mask), 1)
+    """Every token counts the same; sums to one (DAPO, arXiv 2503.14476).
+
+    Of a mask of NumPy it is NumPy's, and nothing is compiled.
+    """
+    return mask / mask.sum().clip(1)
 
 
 def sequence_mean(mask):

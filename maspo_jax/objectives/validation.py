@@ -131,7 +131,7 @@ def compares(objective, responses=1):
     compare = _compiled(advantages.with_stats(objective.advantage))
     _, visited = compare(1 - reward, mask, _unvisited(3))
     value, _ = compare(reward, mask, visited)
-    return not np.any(value)
+    return not np.asarray(value).any()
 
 
 def _validate_advantage(objective):

@@ -169,9 +169,8 @@ class Worker:
             attempt: dynamic sampling draws more than once; which time.
         """
         seed = self.experiment.seed
-        key = key_for("resampling" if attempt else "sampling", seed)
-        key = jax.random.fold_in(key, step)
-        key = jax.random.fold_in(key, attempt) if attempt else key
+        counts = (step, attempt) if attempt else (step,)
+        key = key_for("resampling" if attempt else "sampling", seed, *counts)
         # Drawn by the policy that is trained next: all updates of all steps before.
         version = (step - 1) * self.experiment.updates_per_step
         first = distributed.host_slice(plan.prompts).start

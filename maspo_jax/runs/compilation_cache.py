@@ -11,7 +11,8 @@ import warnings
 import jax
 from etils import epath
 
-from maspo_jax.runs.display import compilations
+from maspo_jax.runs import programs
+from maspo_jax.storage import WriteError
 
 OFF = {"none", "None", "off"}
 MIN_COMPILE_TIME = "jax_persistent_cache_min_compile_time_secs"
@@ -85,25 +86,30 @@ def in_use():
 
 
 @contextlib.contextmanager
-def reported(display):
-    """Says where compiled programs are kept, and at the end how many came from there.
+def reported(display, folder=None):
+    """Says where compiled programs are kept, and at the end which there were.
 
     In the block, failures are said as by `failures_said`.
 
     Args:
         display: a `Display`, entered.
+        folder: of a run that keeps a record of its programs, or None. One that is not
+            there at the end, for nothing was run, keeps none.
     """
-    folder, programs = in_use(), compilations()
-    kept = f"compiled programs are kept in {folder}"
-    display.note(kept if folder else "compiled programs are not kept")
-    finished, read, seconds = programs.finished, programs.read, programs.seconds
-    with failures_said(lambda text: display.note(f"warning: {text}")):
-        yield
-    finished, read = programs.finished - finished, programs.read - read
-    display.note(
-        f"{finished} programs: {finished - read} compiled, {read} read from the "
-        f"compilation cache ({programs.seconds - seconds:.1f} s, threads added up)"
-    )
+    kept_in, compilations = in_use(), programs.compilations()
+    kept = f"compiled programs are kept in {kept_in}"
+    display.note(kept if kept_in else "compiled programs are not kept")
+    begin = compilations.finished
+    try:
+        with failures_said(lambda text: display.note(f"warning: {text}")):
+            yield
+        display.note(programs.describe(compilations.since(begin)))
+    finally:
+        if folder and jax.process_index() == 0 and os.path.isdir(folder):
+            try:
+                programs.write(folder, compilations.since(begin))
+            except WriteError as error:  # nothing needs it: what the run made is safe
+                display.note(f"warning: {error}")
 
 
 @contextlib.contextmanager

@@ -5,16 +5,16 @@ metrics. Elsewhere: a line whenever there is news, and in between, after longer 
 longer silences, a line that says what is still under way.
 """
 
-import functools
 import threading
 import time
 
-import jax
 import rich.console
 import rich.live
 import rich.markup
 import rich.progress
 import rich.table
+
+from maspo_jax.runs.programs import compilations
 
 SILENCE = 4.0  # seconds without a line after which one says what is under way
 LONGEST_SILENCE = 64.0  # to which they double, or such lines would fill a log
@@ -175,39 +175,6 @@ class Display:
                 seconds = time.monotonic() - self._since
                 self._say(f"  ... {self._under_way} ({seconds:.0f} s)")
                 self._silence = min(2 * self._silence, LONGEST_SILENCE)
-
-
-class _Compilations:
-    """Which threads compile a program right now, and how many programs are done.
-
-    Compiled, or read from the compilation cache; `seconds` is what both took.
-    """
-
-    def __init__(self):
-        self.threads, self._lock = set(), threading.Lock()
-        self.finished, self.read, self.seconds = 0, 0, 0.0
-        jax.monitoring.register_event_duration_secs_listener(self._note)
-        jax.monitoring.register_event_listener(self._note_read)
-
-    def _note(self, event, seconds, **about):
-        if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
-            self.threads.add(threading.get_ident())  # the compiler comes next
-        elif event == "/jax/core/compile/backend_compile_duration":
-            self.threads.discard(threading.get_ident())
-            with self._lock:  # several threads may compile
-                self.finished += 1
-                self.seconds += seconds
-
-    def _note_read(self, event, **about):
-        if event == "/jax/compilation_cache/cache_hits":
-            with self._lock:
-                self.read += 1
-
-
-@functools.cache
-def compilations():
-    """Returns the `_Compilations` of this process."""
-    return _Compilations()
 
 
 def _minutes(seconds):

@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from maspo_jax.runs import legacy
-from maspo_jax.runs.display import compilations
+from maspo_jax.runs.programs import compilations
 from maspo_jax.storage import Appender, keep_aside, write_whole, writing
 
 FILE = "metrics.jsonl"

@@ -38,6 +38,7 @@ def test_a_run_leaves_what_it_promises(finished):
         "config.json",
         "provenance.jsonl",
         "metrics.jsonl",
+        "programs.jsonl",
         "tensorboard",
         "rollouts",
         "checkpoints",

@@ -40,6 +40,14 @@ def test_token_mean_weighs_tokens_alike(mask):
     np.testing.assert_allclose(value.sum(), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("tokens", [0, 1, 3, 41, 1021, 65_537, 16_777_213])
+def test_token_mean_of_numpy_is_that_of_jax_bit_by_bit(tokens):
+    mask = np.arange(2**24) < tokens
+    ours = np.float32(token_weights.token_mean(mask)[:2])
+    theirs = np.asarray(jax.jit(token_weights.token_mean)(mask))[:2]
+    assert theirs.dtype == np.float32 and ours.tobytes() == theirs.tobytes()
+
+
 def test_sequence_mean_weighs_responses_alike(mask):
     per_response = token_weights.sequence_mean(mask).sum(1)
     np.testing.assert_allclose(per_response[mask.any(1)], 1 / 5, rtol=1e-6)

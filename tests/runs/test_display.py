@@ -10,6 +10,7 @@ import rich.console
 from maspo_jax.runs import display as displays
 from maspo_jax.runs.display import Display
 from maspo_jax.runs.metrics_log import Clock
+from maspo_jax.runs.programs import Program
 
 
 def shown(terminal, use):
@@ -123,7 +124,7 @@ def test_a_program_that_another_thread_compiles_is_not_waited_for():
     try:
         assert display._under_way == "sampling"
         display.stage("updating")  # the first one needs it
-        display._compilations.finished += 1
+        display._compilations.programs.append(Program("another", 1.0, False))
         assert display._under_way == "compiling, then updating"
     finally:
         display._compilations.threads.discard(-1)

@@ -233,15 +233,15 @@ FAULTS = [
     Fault(
         "every step draws with the same keys",
         "rollout/worker.py",
-        "key = jax.random.fold_in(key, step)",
-        "key = jax.random.fold_in(key, 0)",
+        "counts = (step, attempt) if attempt else (step,)",
+        "counts = (0, attempt) if attempt else (0,)",
         (COLLECTING,),
     ),
     Fault(
         "every round of dynamic sampling draws with the same keys",
         "rollout/worker.py",
-        "key = jax.random.fold_in(key, attempt) if attempt else key",
-        "key = jax.random.fold_in(key, 1) if attempt else key",
+        "counts = (step, attempt) if attempt else (step,)",
+        "counts = (step, 1) if attempt else (step,)",
         (COLLECTING,),
     ),
     Fault(

@@ -24,8 +24,8 @@ FAULTS = [
     Fault(
         "evaluations draw with the keys of training",
         "runs/keys.py",
-        "jax.random.fold_in(jax.random.key(seed), PURPOSES.index(purpose))",
-        "jax.random.fold_in(jax.random.key(seed), len(purpose) % 2)",
+        "numbers = PURPOSES.index(purpose), *counts",
+        "numbers = len(purpose) % 2, *counts",
         (KEYS,),
     ),
     Fault(
