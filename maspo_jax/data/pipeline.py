@@ -78,8 +78,7 @@ class ProblemStream:
         problems, parts = [], []
         while len(problems) < count:
             if self._held is None:
-                self._before = self._iterator.get_state()
-                self._held, self._taken = next(self._iterator), 0
+                self._read()
             known, prompts = self._held
             some = slice(self._taken, self._taken + count - len(problems))
             problems += known[some]
@@ -89,10 +88,27 @@ class ProblemStream:
                 self._held = None
         return problems, jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 
+    def _read(self):
+        self._before = self._iterator.get_state()
+        self._held, self._taken = next(self._iterator), 0
+
+    def prepare(self):
+        """Reads a batch ahead, if none is begun. The position stays.
+
+        A batch that cannot be read is left to whoever takes it.
+        """
+        if self._held is None:
+            try:
+                self._read()
+            except Exception:
+                self._iterator.set_state(self._before)
+
     def get_state(self):
         """Returns the position, plain data; between batches that of the dataset."""
         if self._held is None:
             return self._iterator.get_state()
+        if self._taken == 0:  # read ahead
+            return self._before
         return {"batch": self._before, "taken": self._taken}
 
     def set_state(self, state):

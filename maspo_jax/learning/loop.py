@@ -170,6 +170,8 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
             rollout = worker.collect(state.policy, step, leave)  # draw, grade (DAPO)
             with clock("saving"):  # nothing is learned behind what could not be saved
                 checkpoints.finish()
+            with clock("writing"):  # or be written
+                run.log.flush()
             leave()
             with clock("updating"):
                 batch, metrics = learner.assemble(state.policy, rollout)
@@ -244,7 +246,9 @@ class Journal:
     """Writes what the steps of a run leave, each when the next has begun its updates.
 
     So the devices never wait for the log: a step draws before the metrics of the one
-    before have been asked for. Whoever is about to save a state flushes first.
+    before have been asked for. What processes exchange is exchanged here; the lines
+    are made and written by the thread of the log. Whoever is about to save a state
+    flushes first.
     """
 
     def __init__(self, run):
@@ -273,8 +277,8 @@ class Journal:
             return
 
     def add(self, record):
-        """Holds the `StepRecord` of a step, and writes that of the step before."""
-        self.flush()
+        """Holds the `StepRecord` of a step, and has that of the step before written."""
+        self._write_held()
         # The rows of a whole step are not kept on the devices beside those of the next.
         rollout = dataclasses.replace(record.rollout, rollout=None)
         self._held = dataclasses.replace(record, rollout=rollout)
@@ -284,14 +288,20 @@ class Journal:
         self._held = dataclasses.replace(self._held, minibatch=minibatch, trace=trace)
 
     def flush(self, before_report=lambda: None):
-        """Writes what is held, if anything.
+        """Writes what is held, if anything, and waits until all is written.
 
         Args:
             before_report: called between the lines of the updates and that of the step.
 
         Raises:
             FloatingPointError: an update of the step was not finite.
+            WriteError: something could not be written.
         """
+        self._write_held(before_report)
+        with self._run.clock("writing"):
+            self._run.log.flush()
+
+    def _write_held(self, before_report=lambda: None):
         if self._held is None:
             return
         record, self._held = self._held, None
@@ -314,6 +324,7 @@ class Journal:
                     rollout,
                     record.minibatch,
                     record.trace,
+                    later=run.log.add,
                 )
         before_report()
         metrics = rollout.metrics | metrics | timing(run, record, rollout.metrics)

@@ -63,15 +63,21 @@ def sft(run, checkpoints):
         if due or showing or asked:
             shown = looked_at(metrics, done)
         if showing:
-            run.log.write("sft", done, shown)
-            run.display.step(done, shown)
-            run.display.stage("fine-tuning")
+            report(run, done, shown)
         if due:
             checkpoints.save(done, reached)
         if asked:
             run.stop(asked, checkpoints, done, reached, "sft updates")
     checkpoints.finish()
     return state.policy
+
+
+def report(run, done, metrics):
+    """Logs and shows the metrics of an update."""
+    run.log.write("sft", done, metrics)
+    run.log.flush()  # nothing is learned behind what could not be written
+    run.display.step(done, metrics)
+    run.display.stage("fine-tuning")
 
 
 def looked_at(metrics, done):

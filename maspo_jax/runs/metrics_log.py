@@ -1,6 +1,7 @@
 """What a run measures, for programs and for TensorBoard."""
 
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -14,6 +15,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
 from maspo_jax.runs import legacy
+from maspo_jax.runs.background import Background
 from maspo_jax.runs.programs import compilations
 from maspo_jax.storage import Appender, keep_aside, write_whole, writing
 
@@ -75,6 +77,9 @@ class MetricsLog:
 
     Single updates are lines only: their mean over a step is drawn.
 
+    A thread of its own writes, in the order of the calls. What it could not write is
+    raised by the next call, at the latest by `flush`, and nothing is written behind it.
+
     Only the first process of a pod writes. Opened again behind a checkpoint, the log
     first forgets what was written after it, so that it reads as if the run had never
     been interrupted.
@@ -97,11 +102,20 @@ class MetricsLog:
         self._file = None
         if jax.process_index() == 0:
             self._file = self._reopen(self._folder / FILE)
+        self._background = Background()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, *error):
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            self._background.close()
+            self._close()
+
+    def _close(self):
         for file in (self._file, *self._scalars.values()):
             if file:
                 file.close()
@@ -110,10 +124,12 @@ class MetricsLog:
         """Writes the metrics of a stage after so many steps, all plain numbers.
 
         Raises:
-            WriteError: they cannot be written.
+            WriteError: something before them could not be written.
         """
-        if self._file is None:
-            return
+        if self._file is not None:
+            self.add(functools.partial(self._write, stage, step, dict(metrics)))
+
+    def _write(self, stage, step, metrics):
         self._add(stage, step, metrics)
         values = [
             summary.scalar(name, value).value[0] for name, value in metrics.items()
@@ -124,8 +140,26 @@ class MetricsLog:
 
     def write_updates(self, done, updates):
         """Writes the metrics of each update of a step, after so many were done."""
-        if self._file is None:
-            return
+        if self._file is not None:
+            self.add(functools.partial(self._write_updates, done, updates))
+
+    def add(self, work):
+        """Has a function without arguments called that writes something else, in order.
+
+        Raises:
+            WriteError: something before it could not be written.
+        """
+        self._background.add(work)
+
+    def flush(self):
+        """Waits until all is written.
+
+        Raises:
+            WriteError: something could not be written.
+        """
+        self._background.flush()
+
+    def _write_updates(self, done, updates):
         for number, metrics in enumerate(updates, start=done + 1):
             self._add("update", number, metrics)
 

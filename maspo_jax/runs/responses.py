@@ -42,7 +42,7 @@ def response_row(problem, sample, response):
     return dict(zip(FIELDS, values, strict=True))
 
 
-def write_responses(folder, step, tokenizer, rollout, batch, trace):
+def write_responses(folder, step, tokenizer, rollout, batch, trace, later=None):
     """Writes the responses of a step's last update, one JSON line each.
 
     Called by every process of a pod: each writes a file of its own, of the rows of the
@@ -55,13 +55,12 @@ def write_responses(folder, step, tokenizer, rollout, batch, trace):
         rollout: the `RewardedRollout` of the step; its arrays may be gone.
         batch: the `TrainBatch` of the update.
         trace: the `surrogate.TokenTrace` of the update.
+        later: called with a function without arguments that makes the lines and writes
+            them, when all that processes exchange is there; None: they are written now.
 
     Raises:
         WriteError: they cannot be written; no part of a file is left.
     """
-    folder = pathlib.Path(folder) / "rollouts"
-    with writing(folder):
-        folder.mkdir(exist_ok=True)
     part = f".{jax.process_index()}" if jax.process_count() > 1 else ""
     problems = rollout.problems
     group = len(rollout.correct) // len(problems)
@@ -74,12 +73,35 @@ def write_responses(folder, step, tokenizer, rollout, batch, trace):
     }
     texts = distributed.all_gather_texts([json.dumps([*graded.items()])])
     everyones = dict(pair for text in texts for pair in json.loads(text))
+    file = pathlib.Path(folder, "rollouts", f"step_{step:06d}{part}.jsonl")
+
+    def write():
+        of_rows = everyones, problems, group
+        _write_lines(file, tokenizer, *of_rows, batch, trace)
+
+    write() if later is None else later(write)
+
+
+def _write_lines(file, tokenizer, everyones, problems, group, batch, trace):
+    """Writes a line for each row of an update. Needs neither devices nor processes.
+
+    Args:
+        file: where to.
+        tokenizer: of the policy.
+        everyones: {row: its `FIELDS`}, by whoever graded it.
+        problems: P, of the step.
+        group: G.
+        batch: the `TrainBatch` of this process, as NumPy.
+        trace: its `surrogate.TokenTrace`, likewise.
+    """
+    with writing(file.parent):
+        file.parent.mkdir(exist_ok=True)
     lines = []
     for index, row in enumerate(batch.row.tolist()):
         question = {"question": problems[row // group].question}
         seen = token_fields(index, batch, trace, tokenizer)
         lines.append(json.dumps(everyones[row] | question | seen) + "\n")
-    write_whole(folder / f"step_{step:06d}{part}.jsonl", "".join(lines))
+    write_whole(file, "".join(lines))
 
 
 def token_fields(row, batch, trace, tokenizer):
@@ -97,7 +119,7 @@ def token_fields(row, batch, trace, tokenizer):
     same = (advantage == advantage[0]).all()
     found = {
         "advantage": rounded(advantage[:1])[0] if same else rounded(advantage),
-        "tokens": [tokenizer.decode([token]) for token in tokens],
+        "tokens": tokenizer.decode_batch([[token] for token in tokens.tolist()]),
         "old_logprob": rounded(old_logprob),
         "ratio": rounded(ratio),
         "gate": rounded(trace.gate[row][mask]),

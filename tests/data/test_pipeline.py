@@ -54,6 +54,62 @@ def test_between_batches_a_position_is_that_of_the_dataset():
         next(dataset)
 
 
+@pytest.mark.parametrize("sizes", [[4, 4], [1, 3, 2], [3, 5, 4], [9]])
+def test_what_is_read_ahead_changes_neither_problems_nor_positions(sizes):
+    """However often; what is saved is the position of what was taken."""
+    plain, ahead = ProblemStream(ask()), ProblemStream(ask())
+    ahead.prepare()
+    assert ahead.get_state() == plain.get_state()
+    for size in sizes:
+        taken, prompts = ahead.take(size)
+        ahead.prepare()
+        ahead.prepare()
+        expected, rows = plain.take(size)
+        assert taken == expected
+        np.testing.assert_array_equal(prompts.tokens, rows.tokens)
+        assert ahead.get_state() == plain.get_state()
+        again = ProblemStream(ask())
+        again.set_state(json.loads(json.dumps(ahead.get_state())))
+        again.prepare()
+        assert again.take(5)[0] == _copy(plain).take(5)[0]
+
+
+def _copy(stream):
+    copied = ProblemStream(ask())
+    copied.set_state(stream.get_state())
+    return copied
+
+
+def test_a_batch_that_cannot_be_read_ahead_fails_when_it_is_taken():
+    class Failing:
+        """The second batch cannot be read."""
+
+        def __init__(self):
+            self.read = 0
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            self.read += 1
+            if self.read == 2:
+                raise OSError("the file is gone")
+            return [*"ab"], np.zeros((2, 3))
+
+        def get_state(self):
+            return {"read": self.read}
+
+        def set_state(self, state):
+            self.read = state["read"]
+
+    stream = ProblemStream(Failing())
+    stream.take(2)
+    stream.prepare()
+    assert stream.get_state() == {"read": 1}
+    with pytest.raises(OSError, match="the file is gone"):
+        stream.take(1)
+
+
 def test_prompts_are_left_padded_and_say_what_their_problems_ask():
     template = templates.Template("sum", before="Sum ", after=" ")
     for problems, prompts in take(iter(ask(template=template, length=20)), 5):

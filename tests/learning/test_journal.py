@@ -27,6 +27,9 @@ class Log:
         self.lines.append((stage, step))
         self.metrics = metrics
 
+    def flush(self):
+        pass
+
     def write_updates(self, done, updates):
         self.lines += [("update", done + 1 + n) for n in range(len(updates))]
 

@@ -75,6 +75,12 @@ class Recorder:
     def write(self, stage, step, metrics):
         self.lines.append((stage, step, metrics))
 
+    def add(self, work):
+        work()
+
+    def flush(self):
+        pass
+
     def write_updates(self, done, updates):
         for number, metrics in enumerate(updates, done + 1):
             self.write("update", number, metrics)

@@ -114,7 +114,7 @@ def trained(experiment, monkeypatch):
             dataclasses.replace(experiment, sft=own),
             None,
             mesh_of(1, 1),
-            log=types.SimpleNamespace(write=quiet),
+            log=types.SimpleNamespace(write=quiet, flush=quiet),
             clock=None,
             display=types.SimpleNamespace(begin=quiet, stage=quiet, step=quiet),
             interrupts=interrupts,

@@ -363,7 +363,7 @@ def test_a_row_remembers_the_draw_it_is_of(drawing, monkeypatch):
         worker.Worker, "grade", lambda self, asked, _: [wrong] * len(asked) * RESPONSES
     )
     take = lambda count: (rows.problems[:count], np.zeros(count))
-    stream = types.SimpleNamespace(take=take)
+    stream = types.SimpleNamespace(take=take, prepare=lambda: None)
     collecting = dataclasses.replace(drawing, mesh=mesh, stream=stream)
     for attempt, count in ((0, None), (1, 8), (2, 4)):
         found = collecting.rewarded({}, 1, attempt, count)

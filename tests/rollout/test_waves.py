@@ -61,6 +61,9 @@ def test_a_wave_of_a_process_is_of_its_own_prompts(monkeypatch):
 class Stream:
     """Problems and prompts of different lengths, always the same first ones."""
 
+    def prepare(self):
+        pass
+
     def take(self, count):
         rng = np.random.default_rng(0)
         mask = np.arange(6)[None] >= rng.integers(0, 5, (count, 1))
