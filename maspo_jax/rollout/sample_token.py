@@ -50,12 +50,29 @@ def categorical(weight, keys):
 
 
 def nucleus(logits, top_p):
-    """Masks all but the likeliest tokens whose mass reaches `top_p`. [B, V]."""
+    """Masks all but the likeliest tokens whose mass reaches `top_p`. [B, V].
+
+    Kept is a token if those that are likelier have less mass together; so are tokens
+    that are as likely as one that is kept. The least probability of those is found by
+    bisection, not by a sort: at most 31 sums, for as many bits order the numbers.
+    """
     probability = jax.nn.softmax(logits, axis=-1)
-    falling = jnp.sort(probability, axis=-1, descending=True)
-    before = jnp.cumsum(falling, axis=-1) - falling
-    least = jnp.min(jnp.where(before < top_p, falling, jnp.inf), axis=-1, keepdims=True)
-    return jnp.where(probability >= least, logits, -jnp.inf)
+    bits = jax.lax.bitcast_convert_type(probability, jnp.int32)  # in the same order
+
+    def narrow(bounds):
+        dropped, kept = bounds
+        middle = dropped + (kept - dropped) // 2
+        likelier = jnp.where(bits > middle, probability, 0)
+        reached = jnp.sum(likelier, axis=-1, keepdims=True) >= top_p
+        return jnp.where(reached, middle, dropped), jnp.where(reached, kept, middle)
+
+    bounds = (
+        jnp.min(bits, axis=-1, keepdims=True) - 1,
+        jnp.max(bits, axis=-1, keepdims=True),
+    )
+    more = lambda bounds: jnp.any(bounds[1] - bounds[0] > 1)
+    _, least = jax.lax.while_loop(more, narrow, bounds)
+    return jnp.where(bits >= least, logits, -jnp.inf)
 
 
 def sample_token(logits, keys, temperature=1.0, top_p=1.0):

@@ -93,6 +93,34 @@ def test_a_nucleus_is_the_smallest_set_of_the_likeliest_that_holds_its_mass(top_
         assert inside.min() >= outside.max(initial=0)
 
 
+def sorted_nucleus(logits, top_p):
+    """The plain twin: from the likeliest on, until the mass is reached."""
+    probability = jax.nn.softmax(logits, axis=-1)
+    falling = jnp.sort(probability, axis=-1, descending=True)
+    before = jnp.cumsum(falling, axis=-1) - falling
+    least = jnp.min(jnp.where(before < top_p, falling, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(probability >= least, logits, -jnp.inf)
+
+
+@pytest.mark.parametrize("top_p", [1e-6, 0.3, 0.75, 0.95, 0.999])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 5.0, 40.0])
+def test_a_nucleus_is_that_of_a_sort(spread, top_p):
+    """Ties included: half of the tokens are as likely as another one."""
+    logits = spread * jax.random.normal(jax.random.key(5), (64, 700))
+    logits = jnp.concatenate([logits, logits[:, ::-1]], axis=1)
+    logits = logits.at[:8, 100:].set(-jnp.inf).at[8:16, 3:].set(-1e30)
+    kept, expected = jax.jit(nucleus)(logits, top_p), sorted_nucleus(logits, top_p)
+    np.testing.assert_array_equal(kept, expected)
+
+
+def test_a_mass_that_is_reached_exactly_is_enough():
+    """Where sums are exact, so is the border: the fourth token is one too many."""
+    logits = jnp.log(jnp.array([[0.5, 0.25, 0.125, 0.0625, 0.0625]]))
+    for top_p, count in [(0.5, 1), (0.75, 2), (0.875, 3), (0.876, 5), (0.94, 5)]:
+        for find in (nucleus, sorted_nucleus):
+            assert np.isfinite(find(logits, top_p)).sum() == count, (find, top_p)
+
+
 def test_a_nucleus_is_renormalized():
     logits = jnp.log(jnp.array([[0.5, 0.3, 0.2]]))
     logits = jnp.broadcast_to(logits, (200, 3))

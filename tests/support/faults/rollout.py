@@ -174,8 +174,8 @@ FAULTS = [
     Fault(
         "the nucleus ends one token early",
         "rollout/sample_token.py",
-        "jnp.cumsum(falling, axis=-1) - falling",
-        "jnp.cumsum(falling, axis=-1)",
+        "jnp.where(bits > middle, probability, 0)",
+        "jnp.where(bits >= middle, probability, 0)",
         (TOKEN,),
     ),
     Fault(
