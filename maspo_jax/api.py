@@ -103,7 +103,7 @@ def train(
         )
     cache.enable(compilation_cache)
     with Display(quiet=quiet or jax.process_index() > 0) as display:
-        with cache.reported(display, run_dir):
+        with cache.reported(display):
             run(experiment, run_dir, display, source, accept_code_changes)
         if jax.process_index() == 0:
             display.stage("drawing")

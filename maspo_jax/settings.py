@@ -3,7 +3,7 @@
 import dataclasses
 
 
-def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
+def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None, none=""):
     """Returns a field of a dataclass that lives in an interval.
 
     The interval shows in `--help`, and what reads the dataclass refuses other values:
@@ -15,8 +15,9 @@ def setting(default=dataclasses.MISSING, interval="(-inf, inf)", at_most=None):
         interval: as in mathematics, for example "[0, 1)" or "(0, inf)"; a round
             bracket excludes its end.
         at_most: the name of another setting of the same class that it may not exceed.
+        none: what None stands for, for the message where a number is refused.
     """
-    metadata = {"interval": interval, "at_most": at_most}
+    metadata = {"interval": interval, "at_most": at_most, "none": none}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -92,6 +93,8 @@ def check_interval(field, value, name):
             raise ValueError(f"{name}={value!r}: must be a number in {interval}")
         if number and not _all(within(each, interval or "(-inf, inf)")):
             wanted = f"lie in {interval}" if interval else "be finite"
+            none = field.metadata.get("none")
+            wanted += f", or be None for {none}" if none else ""
             raise ValueError(f"{name}={value}: must {wanted}")
 
 

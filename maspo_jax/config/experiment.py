@@ -101,7 +101,7 @@ class Sampling:
     wave: int | None = setting(None, "[1, inf)")
     # Responses that a device draws at a time, each slot going on with the next when
     # one has ended; None: all of a wave. Fewer need less memory, and wait for fewer.
-    slots: int | None = setting(None, "[1, inf)")
+    slots: int | None = setting(None, "[1, inf)", none="all of a wave")
 
     @property
     def row_length(self):

@@ -335,12 +335,9 @@ def _check_wave(sampling, devices):
 def _check_minibatches(sampling, updates, devices):
     prompts, minibatches = sampling.prompts, updates.minibatches
     _divides("sampling.prompts", prompts, "updates.minibatches", minibatches)
-    _divides(
-        "the responses of a minibatch",
-        prompts // minibatches * sampling.responses,
-        "devices * updates.microbatches",
-        devices * updates.microbatches,
-    )
+    responses = prompts // minibatches * sampling.responses
+    what = f"the responses of a minibatch={responses}"
+    _check_microbatches("updates", updates.microbatches, what, responses, devices)
 
 
 def _check_overlong(experiment):
@@ -571,11 +568,30 @@ def _divides(what, number, by_what, by):
 
 
 def _check_sft_batch(sft, devices):
-    _divides(
-        "sft.batch",
-        sft.batch,
-        "devices * sft.microbatches",
-        devices * sft.microbatches,
+    what = f"sft.batch={sft.batch}"
+    _check_microbatches("sft", sft.microbatches, what, sft.batch, devices)
+
+
+def _check_microbatches(name, count, what, rows, devices):
+    """Refuses a number of microbatches that the rows of a device cannot be split into.
+
+    Args:
+        name: of the settings.
+        count: the number.
+        what: the rows of an update, with their number.
+        rows: that number.
+        devices: that share them.
+    """
+    parts = devices * count
+    if rows % parts == 0:
+        return
+    remedy = "change one of them"
+    if rows % devices == 0:
+        own = rows // devices
+        fitting = [n for n in range(1, min(count, own) + 1) if own % n == 0]
+        remedy = f"the largest {name}.microbatches below it that does is {fitting[-1]}"
+    raise ValueError(
+        f"{what} is not a multiple of devices * {name}.microbatches={parts}; {remedy}"
     )
 
 

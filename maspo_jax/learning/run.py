@@ -17,7 +17,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.rollout import memory
 from maspo_jax.rollout.grading import make_verifier
 from maspo_jax.rollout.responder import accuracy, make_responder
-from maspo_jax.runs import provenance, run_folder
+from maspo_jax.runs import programs, provenance, run_folder
 from maspo_jax.runs.keys import key_for
 from maspo_jax.storage import results_folder
 
@@ -43,11 +43,13 @@ def run(experiment, folder, display, source=None, accept_code_changes=False):
     """
     if jax.default_backend() == "cpu":
         keep_freed_memory()
+    begin = programs.compilations().finished
     with contextlib.ExitStack() as held:
         display.stage("checking the experiment and its problems")
         remarks = check_experiment(experiment, folder)
         opened = run_folder.opened(folder, experiment, accept_code_changes)
         held.enter_context(opened)
+        held.enter_context(programs.recorded(folder, begin, display.note))
         folder = pathlib.Path(folder)
         remarks += record_start(experiment, folder, source)
         verifier = held.enter_context(make_verifier(experiment.grading))

@@ -44,7 +44,7 @@ class SamplingParams:
     gather: Literal["once", "layer"] = "once"
     # Rows that a device draws at a time; None: all that it is given. It changes nothing
     # drawn.
-    slots: int | None = setting(None, "[1, inf)")
+    slots: int | None = setting(None, "[1, inf)", none="all rows")
 
     def __post_init__(self):
         """Refuses settings that name no distribution."""

@@ -284,6 +284,12 @@ def build(experiment, mesh, verifier, stream, clock, note):
             "on a device; take shorter ones, fewer, a larger fsdp or tensor, "
             "policy.compute_dtype=bfloat16 or sampling.gather=layer"
         )
+    rows = wave * sampling.responses // mesh.size
+    if sampling.slots is not None and sampling.slots > rows:
+        note(
+            f"sampling.slots={sampling.slots}: a device draws {rows} responses at a "
+            "time, all of them at once; give fewer, or None for all"
+        )
     if wave < sampling.prompts:
         note(
             f"drawing {wave} of {sampling.prompts} prompts at a time, "

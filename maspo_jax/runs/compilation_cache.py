@@ -12,7 +12,6 @@ import jax
 from etils import epath
 
 from maspo_jax.runs import programs
-from maspo_jax.storage import WriteError
 
 OFF = {"none", "None", "off"}
 MIN_COMPILE_TIME = "jax_persistent_cache_min_compile_time_secs"
@@ -86,30 +85,21 @@ def in_use():
 
 
 @contextlib.contextmanager
-def reported(display, folder=None):
+def reported(display):
     """Says where compiled programs are kept, and at the end which there were.
 
     In the block, failures are said as by `failures_said`.
 
     Args:
         display: a `Display`, entered.
-        folder: of a run that keeps a record of its programs, or None. One that is not
-            there at the end, for nothing was run, keeps none.
     """
-    kept_in, compilations = in_use(), programs.compilations()
-    kept = f"compiled programs are kept in {kept_in}"
-    display.note(kept if kept_in else "compiled programs are not kept")
+    folder, compilations = in_use(), programs.compilations()
+    kept = f"compiled programs are kept in {folder}"
+    display.note(kept if folder else "compiled programs are not kept")
     begin = compilations.finished
-    try:
-        with failures_said(lambda text: display.note(f"warning: {text}")):
-            yield
-        display.note(programs.describe(compilations.since(begin)))
-    finally:
-        if folder and jax.process_index() == 0 and os.path.isdir(folder):
-            try:
-                programs.write(folder, compilations.since(begin))
-            except WriteError as error:  # nothing needs it: what the run made is safe
-                display.note(f"warning: {error}")
+    with failures_said(lambda text: display.note(f"warning: {text}")):
+        yield
+    display.note(programs.describe(compilations.since(begin)))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 JAX says of each when it is done, in the thread that compiled it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -11,7 +12,7 @@ import threading
 
 import jax
 
-from maspo_jax.storage import Appender
+from maspo_jax.storage import Appender, WriteError
 
 FILE = "programs.jsonl"  # of a run: a line for each program of each start
 SLOWEST = 3  # named at the end of a run
@@ -79,6 +80,26 @@ def describe(programs):
         f"the compilation cache ({seconds:.1f} s, threads added up"
         f"{named and f'; the longest: {named}'})"
     )
+
+
+@contextlib.contextmanager
+def recorded(folder, begin, note):
+    """Adds to the record of a run, at the end of the block, however it ends.
+
+    Args:
+        folder: of the run; its first process writes.
+        begin: how many programs of this process are not of the run.
+        note: called with a line if it cannot be written: nothing needs the record, and
+            what the run made is safe.
+    """
+    try:
+        yield
+    finally:
+        if jax.process_index() == 0:
+            try:
+                write(folder, compilations().since(begin))
+            except WriteError as error:
+                note(f"warning: {error}")
 
 
 def write(folder, programs):

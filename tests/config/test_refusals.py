@@ -81,6 +81,16 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sampling.wave", 0], "sampling.wave=0: must lie in [1, inf)"),
         (["--updates.minibatches", 3], "is not a multiple of updates.minibatches=3"),
         (["--updates.microbatches", 3], "devices * updates.microbatches=24"),
+        (["--updates.microbatches", 3], "microbatches below it that does is 2"),
+        (
+            ["--updates.microbatches", 99],
+            "updates.microbatches below it that does is 2",
+        ),
+        (["--sft.microbatches", 5], "sft.microbatches below it that does is 2"),
+        (
+            ["--sampling.slots", 0],
+            "sampling.slots=0: must lie in [1, inf), or be None for all of a wave",
+        ),
         (
             ["--updates.microbatch-tokens", 19],
             "updates.microbatch_tokens=19: not one row fits, of sampling.prompt_length "

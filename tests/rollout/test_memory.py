@@ -129,6 +129,18 @@ def test_it_is_said_how_many_are_drawn_at_a_time(large, monkeypatch):
     assert build(dataclasses.replace(large, sampling=given)).wave == 64
 
 
+def test_more_slots_than_rows_are_said(large):
+    said, mesh = [], mesh_of(1, 8)
+    for slots in (None, 1, 512, 513):
+        sampling = dataclasses.replace(large.sampling, slots=slots)
+        given = dataclasses.replace(large, sampling=sampling)
+        worker.build(given, mesh, None, None, None, said.append)
+    assert said == [
+        "sampling.slots=513: a device draws 512 responses at a time, all of them at "
+        "once; give fewer, or None for all"
+    ]
+
+
 def test_a_line_says_what_a_device_will_hold(large):
     mesh = mesh_of(1, 8)
     assert memory.describe(large, mesh, None) is None

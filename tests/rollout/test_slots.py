@@ -138,5 +138,6 @@ def test_slots_shrink_where_responses_may_be_long(count, length, expected):
 
 
 def test_a_number_of_slots_is_positive():
-    with pytest.raises(ValueError, match=r"slots=0: must lie in \[1, inf\)"):
+    message = r"slots=0: must lie in \[1, inf\), or be None for all rows"
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(DECODING, slots=0)

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT, TINY
 from support.processes import files_of_at_most
 
-from maspo_jax.runs import compilation_cache, programs, run_folder
+from maspo_jax.runs import programs, run_folder
 from maspo_jax.runs.programs import Program, compilations
 from maspo_jax.storage import WriteError
 
@@ -112,11 +112,21 @@ def test_each_start_adds_its_programs(tmp_path):
 
 
 def test_a_record_that_cannot_be_written_is_said_and_ends_nothing(tmp_path):
-    said = []
-    display = type("Display", (), {"note": staticmethod(said.append)})
+    said, begin = [], compilations().finished
+    jax.jit(lambda x: x * 7)(np.ones(5))  # else its entry in the cache is cut off
     with files_of_at_most(0):
         with pytest.raises(WriteError):
             programs.write(tmp_path, [Program("update", 1.0, False)])
-        with compilation_cache.reported(display, tmp_path):
-            jax.jit(lambda x: x * 7)(np.ones(5))
-    assert said[-1].startswith(f"warning: {tmp_path / programs.FILE} could not be")
+        with programs.recorded(tmp_path, begin, said.append):
+            pass
+    assert said[0].startswith(f"warning: {tmp_path / programs.FILE} could not be")
+
+
+def test_what_a_run_has_compiled_is_kept_however_it_ends(tmp_path):
+    begin = compilations().finished
+    with pytest.raises(KeyboardInterrupt):
+        with programs.recorded(tmp_path, begin, pytest.fail):
+            jax.jit(lambda x: x * 11)(np.ones(6))
+            raise KeyboardInterrupt
+    (row,) = rows_in(tmp_path)
+    assert Program(**row) == compilations().since(begin)[0]
