@@ -47,7 +47,7 @@ FAULTS = [
         "runs/programs.py",
         "self._thread.read = True",
         "self._thread.read = False",
-        ("runs/test_programs.py",),
+        ("runs/test_compilations.py",),
     ),
     Fault(
         "evaluations draw with the keys of training",
