@@ -15,6 +15,7 @@ from maspo_jax.learning.loop import Journal, StepRecord
 from maspo_jax.rewards.verdict import OUTCOMES
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.runs.metrics_log import Clock
+from maspo_jax.storage import WriteError
 
 
 class Log:
@@ -138,3 +139,27 @@ def test_no_state_is_handed_out_behind_an_update_that_is_not_finite(run, loss):
     with pytest.raises(FloatingPointError, match="step 1; nothing was saved"):
         loop.settle(journal, None, None, "state", 1)
     assert run.log.lines == []
+
+
+def test_no_state_is_handed_out_behind_what_could_not_be_written(run):
+    """The thread of the log says so when it is waited for."""
+
+    def fail():
+        raise WriteError("no room")
+
+    run.log.flush = fail
+    journal = Journal(run)
+    journal.add(record(1))
+    with pytest.raises(WriteError, match="no room"):
+        loop.settle(journal, None, None, "state", 1)
+
+
+def test_lines_of_responses_are_left_to_the_log(run, monkeypatch):
+    asked = []
+    monkeypatch.setattr(loop, "write_responses", lambda *of, later: asked.append(later))
+    run.folder, run.log.add = "folder", "the thread of the log"
+    journal = Journal(run)
+    journal.add(record(1))
+    journal.add_responses("minibatch", "trace")
+    journal.flush()
+    assert asked == ["the thread of the log"]
