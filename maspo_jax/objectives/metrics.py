@@ -123,6 +123,18 @@ def measure(tokens, gate, details=None):
     return Measured(*_over_tokens(counts, adds, tops), up_to, tree)
 
 
+def measure_entropy(tokens):
+    """Returns what a batch that no gate and no ratio plays a part in contributes.
+
+    Args:
+        tokens: the `Tokens` of the batch.
+    """
+    tokens = jax.lax.stop_gradient(tokens)
+    sums = {"tokens": 1.0, "entropy": tokens.entropy}
+    values, tree = jax.tree.flatten((sums, {}))
+    return Measured(*_over_tokens(tokens.weight != 0, values, []), {}, tree)
+
+
 def _over_tokens(counts, adds, tops):
     """Adds up each of some values, and takes the largest of each of others.
 
@@ -148,7 +160,8 @@ def _over_tokens(counts, adds, tops):
 
     for axis in (1, 0):  # over a row first: shorter sums round less
         operands = jax.lax.reduce(operands, starts, join, [axis])
-    return jnp.stack(operands[: len(adds)]), jnp.stack(operands[len(adds) :])
+    added, largest = operands[: len(adds)], operands[len(adds) :]
+    return jnp.stack(added), jnp.stack(largest) if largest else jnp.zeros(0)
 
 
 def _up_to(value, counts, levels):
@@ -214,16 +227,17 @@ def summarize(measured):
     sums, largest = jax.tree.unflatten(measured.tree, leaves)
     sums = {name: np.float64(value) for name, value in (sums | measured.up_to).items()}
     with np.errstate(all="ignore"):  # of a diverged policy: its loss is refused
-        found = _summary(sums, largest)
+        found = {"entropy": sums["entropy"] / np.maximum(sums["tokens"], 1)}
+        if "gate" in sums:
+            found |= _of_gates(sums, largest)
     return {name: float(value) for name, value in found.items()}
 
 
-def _summary(sums, largest):
+def _of_gates(sums, largest):
     some = lambda number: np.maximum(number, 1)
     tokens, signed = some(sums["tokens"]), some(sums["signed"])
     mean = lambda name: sums[name] / tokens
     found = {
-        "entropy": mean("entropy"),
         "out_of_band": sums["uncertain_outside"] / some(sums["uncertain"]),
         "uncertain_tokens": sums["uncertain"],
         "approx_kl": -mean("log_ratio"),

@@ -20,7 +20,7 @@ class TokenTrace:
     """What an update saw of each token, before it changed the policy."""
 
     logprob: jax.Array  # [N, T]
-    gate: jax.Array  # [N, T]
+    gate: jax.Array | None = None  # [N, T]; None: of a supervised update
 
 
 def policy_loss(logprob, entropy, batch, method, total):
@@ -49,13 +49,13 @@ def policy_loss(logprob, entropy, batch, method, total):
 def sft_loss(logprob, entropy, batch, method, total):
     """Returns the loss of supervised training; see `policy_loss`.
 
-    Neither the method nor `total` plays a part: no token is gated.
+    Neither the method nor `total` plays a part: no token is gated, and none has a
+    gate to be measured or traced.
     """
     del method, total
-    value = jnp.ones_like(logprob)
     tokens = tokens_of(logprob, entropy, batch.replace(old_logprob=logprob))
-    loss = negative_log_likelihood(logprob, batch)
-    return loss, (metrics.measure(tokens, value), TokenTrace(logprob, value))
+    loss, trace = negative_log_likelihood(logprob, batch), TokenTrace(logprob)
+    return loss, (metrics.measure_entropy(tokens), trace)
 
 
 def surrogate(logprob, batch, gate):

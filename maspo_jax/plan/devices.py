@@ -189,9 +189,9 @@ def parse_slice(name):
     fits = "x".join(map(str, sizes)) == shape and len(sizes) == wanted and all(sizes)
     if not fits or bool(colon) != bool(chip.axes):
         example = next(each for each in EXAMPLES.split(", ") if each.startswith(kind))
-        raise ValueError(
-            f"--devices {name}: give the shape of a slice of {kind} as in {example}"
-        )
+        wrong = f"{wanted} numbers from 1 on, with an x between them,"
+        wrong = wrong if chip.axes else "how many there are, at least 1,"
+        raise ValueError(f"--devices {name}: give {wrong} as in {example}")
     count = math.prod(sizes)
     if chip.axes and (sizes[0] % 2 or sizes[1] % 2 or count > chip.most):
         raise ValueError(

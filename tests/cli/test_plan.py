@@ -47,7 +47,7 @@ def cells(output, stage):
 def test_all_programs_are_compiled_and_said(simulated):
     status, output = run(plan, TINY, "--devices", "v5e:2x4", "--fsdp", 4)
     assert status == 0, output
-    assert "8 prompts x 4 responses of 6 + 14 tokens, in 1 waves of 8" in output
+    assert "8 prompts x 4 responses of 6 + 14 tokens, in 1 wave of 8" in output
     for stage in STAGES:
         assert float(cells(output, stage)["compiler"]) >= 0
         assert f"{stage}: compiled in" in output

@@ -27,7 +27,7 @@ def chunked(query, key, value, layout, block=BLOCK):
         key: [B, K, S, E], each head shared by H / K query heads.
         value: [B, K, S, E].
         layout: the `RowLayout`.
-        block: tokens of a block; S need not be a multiple of it.
+        block: the most tokens of a block; S need not be a multiple of it.
 
     Returns:
         [B, S, H, E]; zero at a position that sees nothing, such as padding.
@@ -35,6 +35,7 @@ def chunked(query, key, value, layout, block=BLOCK):
     rows, steps, heads, width = query.shape
     groups = key.shape[1]
     count = -(-steps // block)
+    block = min(block, -(-steps // (8 * count)) * 8)  # equal ones: little to fill
     fill = count * block - steps
     # What fills the last block is padding: segment 0.
     segments = jnp.pad(layout.segments, ((0, 0), (0, fill)))
