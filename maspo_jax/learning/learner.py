@@ -89,7 +89,9 @@ class Learner:
     mesh: jax.sharding.Mesh
     optimizer: optax.GradientTransformation
     skeleton: TrainState  # of `jax.ShapeDtypeStruct`
-    logprobs: Callable  # from `make_logprobs`, or `make_reordered_logprobs` with a reader
+    logprobs: (
+        Callable  # from `make_logprobs`, or `make_reordered_logprobs` with a reader
+    )
     assembled: Callable  # from `batches.make_assemble`
     take: Callable  # from `batches.make_take`, or `make_take_rows` with a reader
     update: AheadOfTime
