@@ -131,3 +131,15 @@ def truncated(sequences, eos_tokens):
     """Returns which responses reached the limit without an end token. [N] bool."""
     ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
     return sequences.response_mask[:, -1] & ~ended
+
+
+def columns_read(sequences):
+    """Returns how many columns each text takes in packed rows, [N] int32.
+
+    Nothing follows its last token, so that is not read; without a response, none is.
+    """
+    prompt, response = (
+        mask.sum(axis=-1, dtype=np.int32)
+        for mask in (sequences.prompt_mask, sequences.response_mask)
+    )
+    return (response > 0) * (prompt + response - 1)

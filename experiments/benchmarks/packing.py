@@ -18,8 +18,14 @@ import jax
 import numpy as np
 
 from maspo_jax import distributed
-from maspo_jax.config import Experiment, Objective, Optimization, Sampling, Updates
-from maspo_jax.config import Validation
+from maspo_jax.config import (
+    Experiment,
+    Objective,
+    Optimization,
+    Sampling,
+    Updates,
+    Validation,
+)
 from maspo_jax.data.sources import Problem, arithmetic
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
@@ -48,9 +54,8 @@ def main(words=None):
         for part, (seconds, share) in measure(updates, options.repeats).items():
             padded.setdefault(part, seconds)
             ratio = padded[part] / seconds
-            print(
-                f"{part:8} {name:8} {seconds:7.3f} s  {ratio:5.2f}x  padding {share:.1%}"
-            )
+            timed = f"{part:8} {name:8} {seconds:7.3f} s  {ratio:5.2f}x"
+            print(f"{timed}  padding {share:.1%}")
             rows.append(
                 {
                     "name": f"{part}, {name}",

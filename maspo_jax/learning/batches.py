@@ -16,8 +16,14 @@ from maspo_jax.objectives.advantages import (
 )
 from maspo_jax.objectives.metrics import rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
-from maspo_jax.rollout.packed_rows import columns_read
-from maspo_jax.types import LengthBuckets, Packing, TrainBatch, rows_of, truncated
+from maspo_jax.types import (
+    LengthBuckets,
+    Packing,
+    TrainBatch,
+    columns_read,
+    rows_of,
+    truncated,
+)
 
 
 def minibatch_order(seed, step, prompts, minibatches, epochs):

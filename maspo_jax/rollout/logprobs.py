@@ -15,7 +15,7 @@ from maspo_jax.models import sharding
 from maspo_jax.models.attention import layout_of_mask, layout_of_segments
 from maspo_jax.models.precision import precision_of
 from maspo_jax.rollout import packed_rows
-from maspo_jax.types import LengthBuckets, Packing
+from maspo_jax.types import LengthBuckets, Packing, columns_read
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
 
@@ -104,7 +104,7 @@ def bucketed_logprobs(policy, sequences, temperature, unshard):
     count, widths = len(sequences.response), sequences.reading.widths
 
     def of_width(width):
-        def read(policy, sequences):
+        def read(sequences):
             start = width * jnp.arange(count, dtype=jnp.int32)
             rows = packed_rows.pack(sequences, start, count, width)
             return packed_logprobs(
@@ -113,12 +113,12 @@ def bucketed_logprobs(policy, sequences, temperature, unshard):
 
         return read
 
-    longest = jnp.max(packed_rows.columns_read(sequences))
+    longest = jnp.max(columns_read(sequences))
     axes = tuple(jax.typeof(longest).manual_axis_type.varying)
     if axes:  # devices take the same branch: they gather parameters together in it
         longest = jax.lax.pmax(longest, axes)
     bucket = jnp.searchsorted(jnp.array(widths), longest)
-    return jax.lax.switch(bucket, [of_width(w) for w in widths], policy, sequences)
+    return jax.lax.switch(bucket, [of_width(width) for width in widths], sequences)
 
 
 def sharded_logprobs(policy, sequences, specs, temperature):

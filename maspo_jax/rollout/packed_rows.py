@@ -65,13 +65,3 @@ def scatter(values, place, size):
 def gather(values, place):
     """Undoes `scatter`; zero where a place is none. [size, ...] -> [n, T, ...]."""
     return values.at[place].get(mode="fill", fill_value=0)
-
-
-def columns_read(sequences):
-    """Returns how many columns each text takes in packed rows, [N] int32.
-
-    None without a response.
-    """
-    count = lambda mask: jnp.sum(mask, axis=-1, dtype=jnp.int32)
-    response = count(sequences.response_mask)
-    return jnp.where(response > 0, count(sequences.prompt_mask) + response - 1, 0)

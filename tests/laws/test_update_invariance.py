@@ -19,10 +19,9 @@ from maspo_jax.objectives import gates, token_weights
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import Method
-from maspo_jax.rollout import packed_rows
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.testbeds.study import OneOf
-from maspo_jax.types import LengthBuckets, Packing
+from maspo_jax.types import LengthBuckets, Packing, columns_read
 
 PLAIN, SPLIT = (1, 1, 1), (2, 2, 2)  # data, fsdp, microbatches
 ALONE = tuple(gate for gate in GATES if not isinstance(gate, gates.BatchFitted))
@@ -146,7 +145,7 @@ def test_the_length_a_batch_is_padded_to(update, batch, gate, weight):
 
 def packed(batch, layout):
     """Read in rows of two texts or more, with and without a full one."""
-    lengths = np.asarray(packed_rows.columns_read(batch.sequences))
+    lengths = np.asarray(columns_read(batch.sequences))
     plan = packing.plan(lengths, 16, layout[0] * layout[1], most=16)
     assert plan.rows * 16 * layout[0] * layout[1] * plan.microbatches < 16 * 10
     reading = Packing(plan.start, plan.microbatches, plan.rows, 16)
@@ -155,7 +154,7 @@ def packed(batch, layout):
 
 def in_buckets(batch, layout):
     """Read in rows of two widths, the longest texts first."""
-    lengths = np.asarray(packed_rows.columns_read(batch.sequences))
+    lengths = np.asarray(columns_read(batch.sequences))
     order = packing.sort_by_length(lengths, layout[0] * layout[1], layout[2])
     return order, LengthBuckets((5, 10))
 
