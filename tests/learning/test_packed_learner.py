@@ -235,3 +235,18 @@ def test_a_run_learns_what_a_padded_one_does(tmp_path):
         for name in ("loss", "grad_norm", "rollout_corr/kl", "entropy"):
             if name in one:
                 np.testing.assert_allclose(other[name], one[name], atol=2e-3)
+
+
+def test_a_plan_is_of_the_longest_responses(build):
+    """Of 19 columns, two of which fit a row; the program of a run follows later."""
+    learner, _ = build(1, 1, {"row_length": 40})
+    batch = learner.minibatch_shapes()
+    reading = batch.sequences.reading
+    assert (reading.microbatches, reading.rows, reading.length) == (1, 8, 40)
+    assert reading.start.shape == batch.row.shape == (16,)
+    assert learner.compile_ahead() is None
+    sequences, order, reading = learner.scored_shapes(
+        Sequences(*[jax.ShapeDtypeStruct((ROWS, 1), jnp.int32)] * 4)
+    )
+    assert reading.rows * reading.microbatches == ROWS // 2 and len(order) == ROWS
+    assert sequences.response_mask.shape == (ROWS, 1)
