@@ -28,6 +28,27 @@ class Prompts:
 
 
 @struct.dataclass
+class Packing:
+    """How sequences are read as packed rows: several texts in each, no padding between.
+
+    What is known of their tokens stays as it is, one response a row; a decoder reads
+    these rows instead. Each device and microbatch packs its own part of the sequences.
+    """
+
+    start: jax.Array  # [N] int32, first column of each text, through its part's rows
+    microbatches: int = struct.field(pytree_node=False)  # parts of a device
+    rows: int = struct.field(pytree_node=False)  # of a part
+    length: int = struct.field(pytree_node=False)  # of a row
+
+
+@struct.dataclass
+class LengthBuckets:
+    """How sequences are read in rows no wider than their part of them needs."""
+
+    widths: tuple = struct.field(pytree_node=False)  # of rows, ascending
+
+
+@struct.dataclass
 class Sequences:
     """Prompts side by side with one response each, or rows packed with several texts.
 
@@ -42,6 +63,8 @@ class Sequences:
         jax.Array
     )  # [N, T] bool, true on the response, its end token included
     segment: jax.Array | None = None  # [N, L + T] int32, the text in a packed row, or 0
+    # How a decoder reads them; None: as they stand.
+    reading: Packing | LengthBuckets | None = None
 
 
 @struct.dataclass
@@ -108,3 +131,15 @@ def truncated(sequences, eos_tokens):
     """Returns which responses reached the limit without an end token. [N] bool."""
     ended = (sequences.response[:, -1:] == np.array(eos_tokens)[None]).any(axis=-1)
     return sequences.response_mask[:, -1] & ~ended
+
+
+def columns_read(sequences):
+    """Returns how many columns each text takes in packed rows, [N] int32.
+
+    Nothing follows its last token, so that is not read; without a response, none is.
+    """
+    prompt, response = (
+        mask.sum(axis=-1, dtype=np.int32)
+        for mask in (sequences.prompt_mask, sequences.response_mask)
+    )
+    return (response > 0) * (prompt + response - 1)

@@ -153,6 +153,14 @@ class Updates:
     # Or their size: tokens of one of them on a device, prompt, response and padding,
     # at most. The log-probabilities before the first update are computed likewise.
     microbatch_tokens: int | None = setting(None, "[1, inf)")
+    # Tokens of a row into which responses are packed with their prompts, for the
+    # updates and for the log-probabilities before; None: a response a row. The number
+    # of rows follows from the lengths, and of microbatches there are as few as are no
+    # larger than those above. An attention has to know texts apart: cudnn does not.
+    row_length: int | None = setting(None, "[2, inf)")
+    # For any attention: microbatches of responses of like length, read in rows of one
+    # of so many widths. Only of several microbatches some are narrower.
+    length_buckets: int = setting(1, "[1, inf)")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,8 @@ RESUMABLE = {
     "policy.remat",
     "updates.microbatches",
     "updates.microbatch_tokens",
+    "updates.row_length",
+    "updates.length_buckets",
     "grading.unreadable",  # refuses, and grades nothing
     "grading.workers",
     "checkpoint_every",

@@ -131,7 +131,7 @@ def _rules(experiment, devices, hosts):
 def _layout_rules(experiment, devices, hosts, platform=None):
     """Yields those of `_rules` on what devices can do and share. None reads."""
     yield ("policy",), _check_dtype
-    reads = "policy", "sft.row_length"
+    reads = "policy", "sft.row_length", "updates.row_length"
     yield reads, lambda _: _check_attention(experiment, platform)
     yield ("tensor",), lambda _: _check_tensor_group(experiment, devices // hosts)
     yield ("policy", "tensor"), _check_tensor
@@ -158,6 +158,10 @@ def _layout_rules(experiment, devices, hosts, platform=None):
             "sampling.prompt_length + sampling.response_length",
             experiment.sampling.row_length,
         ),
+    )
+    yield (
+        ("sampling.prompt_length", "sampling.response_length", "updates"),
+        lambda _: _check_row_length(experiment.updates, experiment.sampling),
     )
     if experiment.sft:
         yield (
@@ -273,6 +277,14 @@ def _check_attention(experiment, platform):
     packed = sft is not None and sft.row_length is not None
     settings = decoder.attention, decoder.product_dtype, decoder.head_width
     attention.check_attention(*settings, packed, platform)
+    if experiment.updates.row_length is not None:
+        try:
+            attention.check_attention(*settings, True, platform)
+        except ValueError as error:
+            raise ValueError(
+                f"updates.row_length={experiment.updates.row_length}: {error}, or set "
+                "updates.length_buckets instead"
+            ) from error
 
 
 def _check_greedy_samples(experiment):
@@ -338,6 +350,32 @@ def _check_minibatches(sampling, updates, devices):
     responses = prompts // minibatches * sampling.responses
     what = f"the responses of a minibatch={responses}"
     _check_microbatches("updates", updates.microbatches, what, responses, devices)
+
+
+def _check_row_length(updates, sampling):
+    """Refuses packed rows that are too short, or too long for a microbatch."""
+    length, tokens = updates.row_length, updates.microbatch_tokens
+    if length is None:
+        return
+    longest = sampling.row_length - 1  # nothing follows the last one
+    if length < longest:
+        raise ValueError(
+            f"updates.row_length={length}: a prompt with its response takes up to "
+            "sampling.prompt_length + sampling.response_length - 1 = "
+            f"{longest} tokens of a row; take at least {longest}"
+        )
+    if tokens is not None and tokens < length:
+        raise ValueError(
+            f"updates.microbatch_tokens={tokens}: not one row fits, of "
+            f"updates.row_length={length} tokens; take at least {length}, or shorter "
+            "rows"
+        )
+    if updates.length_buckets > 1:
+        raise ValueError(
+            f"updates.row_length={length} with updates.length_buckets="
+            f"{updates.length_buckets}: packed rows have one width; set "
+            "length_buckets to 1, or leave the row length out"
+        )
 
 
 def _check_overlong(experiment):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from maspo_jax import distributed
+from maspo_jax.learning import packing
 from maspo_jax.objectives import correction, kl
 from maspo_jax.objectives.advantages import (
     outcome_rewards,
@@ -15,7 +16,14 @@ from maspo_jax.objectives.advantages import (
 )
 from maspo_jax.objectives.metrics import rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
-from maspo_jax.types import TrainBatch, rows_of, truncated
+from maspo_jax.types import (
+    LengthBuckets,
+    Packing,
+    TrainBatch,
+    columns_read,
+    rows_of,
+    truncated,
+)
 
 
 def minibatch_order(seed, step, prompts, minibatches, epochs):
@@ -61,6 +69,52 @@ def microbatches_of(settings, rows, row_length):
         f"microbatch_tokens={tokens}: not one row fits, of {row_length} tokens; take "
         f"at least {row_length}"
     )
+
+
+def make_reader(updates, sampling, devices):
+    """Returns how the sequences of a batch are to be read, given their lengths.
+
+    Args:
+        updates: the `Updates`.
+        sampling: the `Sampling`.
+        devices: the rows of a batch are split over.
+
+    Returns:
+        None where they are read as they stand, or else a function of the columns that
+        each of N sequences takes, [N] of all processes, N those of a minibatch or of
+        the rollout batch. It returns the order in which to read them, [N] int32, and
+        their `Packing` or `LengthBuckets`.
+    """
+    rows = sampling.prompts // updates.minibatches * sampling.responses // devices
+    of_microbatch = rows // microbatches_of(updates, rows, sampling.row_length)
+    if updates.row_length:
+        length = updates.row_length
+        tokens = updates.microbatch_tokens or of_microbatch * sampling.row_length
+        most = max(tokens // length, 1)
+
+        def pack(lengths):
+            plan = packing.plan(lengths, length, devices, most)
+            shape = plan.microbatches, plan.rows, length
+            return plan.order, Packing(plan.start, *shape)
+
+        return pack
+    if updates.length_buckets > 1:
+        buckets, longest = updates.length_buckets, sampling.row_length - 1
+        widths = [-(-longest * n // buckets) for n in range(1, buckets + 1)]
+
+        def sort(lengths):
+            parts = len(lengths) // devices // of_microbatch
+            order = packing.sort_by_length(lengths, devices, parts)
+            return order, LengthBuckets(tuple(widths))
+
+        return sort
+    return None
+
+
+def lengths_of(sequences):
+    """Returns the columns that each sequence takes, [N] int32, of all processes."""
+    own = distributed.local_rows(jax.jit(columns_read)(sequences))
+    return distributed.all_gather_hosts(own)
 
 
 def make_assemble(objective, responses, limit, eos_tokens, mesh):
@@ -210,6 +264,32 @@ def make_take(weight, responses, mesh):
         rows = rows_of(prompts, responses)
         batch = jax.tree.map(lambda x: x[rows], batch)
         return _weigh(batch, weight)
+
+    return take
+
+
+def make_take_rows(weight, mesh):
+    """Returns `take(batch, rows, reading) -> TrainBatch`, compiled.
+
+    As `make_take` does, but for an order of rows, [n] int32, and how they are read:
+    one program for all of these.
+
+    Args:
+        weight: a function from `objectives.token_weights`.
+        mesh: the mesh the batch is split over by rows.
+    """
+
+    @functools.partial(
+        jax.jit, out_shardings=jax.NamedSharding(mesh, distributed.BATCH)
+    )
+    def select(batch, rows, arrays):
+        return _weigh(jax.tree.map(lambda x: x[rows], batch), weight), arrays
+
+    def take(batch, rows, reading):
+        arrays, structure = jax.tree.flatten(reading)
+        batch, arrays = select(batch, rows, arrays)
+        reading = jax.tree.unflatten(structure, arrays)
+        return batch.replace(sequences=batch.sequences.replace(reading=reading))
 
     return take
 

@@ -15,18 +15,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from maspo_jax import config, distributed
 from maspo_jax.learning import batches
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.optimizer import hyperparameters, make_optimizer
-from maspo_jax.learning.update import make_logprobs, make_update
+from maspo_jax.learning.update import (
+    make_logprobs,
+    make_reordered_logprobs,
+    make_update,
+)
 from maspo_jax.objectives.advantages import PromptStats
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import method_of
 from maspo_jax.runs.prompt_history import PromptHistory
-from maspo_jax.types import Rollout, Sequences, TrainState
+from maspo_jax.types import Packing, Rollout, Sequences, TrainState, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,10 +89,13 @@ class Learner:
     mesh: jax.sharding.Mesh
     optimizer: optax.GradientTransformation
     skeleton: TrainState  # of `jax.ShapeDtypeStruct`
-    logprobs: Callable  # of a policy and sequences, [N, T]
+    logprobs: (
+        Callable  # from `make_logprobs`, or `make_reordered_logprobs` with a reader
+    )
     assembled: Callable  # from `batches.make_assemble`
-    take: Callable  # from `batches.make_take`
+    take: Callable  # from `batches.make_take`, or `make_take_rows` with a reader
     update: AheadOfTime
+    reader: Callable | None = None  # from `batches.make_reader`
     reference: Any = None  # the reference policy, if the objective needs one
     prompt_history: PromptHistory = dataclasses.field(default_factory=PromptHistory)
 
@@ -102,13 +110,20 @@ class Learner:
         Returns:
             The batch of all N rows, and a dict of scalars on the devices.
         """
-        sequences, reference_logprob = rollout.rollout.sequences, None
-        logprob = self.logprobs(policy, sequences)
+        sequences, reference_logprob, packed = rollout.rollout.sequences, None, {}
+        if self.reader is None:
+            score = lambda policy: self.logprobs(policy, sequences)
+        else:
+            lengths = batches.lengths_of(sequences)
+            how = self.reader(lengths)
+            score = lambda policy: self.logprobs(policy, sequences, *how)
+            packed = self._padding(lengths, how[1])
+        logprob = score(policy)
         if self.reference is not None:
             # One after the other: simulated devices may wait for each other forever
             # where two programs overlap that both talk between them.
             jax.block_until_ready(logprob)
-            reference_logprob = self.logprobs(self.reference, sequences)
+            reference_logprob = score(self.reference)
         batch, history, metrics = self.assembled(
             rollout.rollout,
             logprob,
@@ -121,14 +136,16 @@ class Learner:
             self.prompt_history.record(
                 rollout.problems, distributed.local_rows(history)
             )
-        return batch, metrics
+        return batch, metrics | packed
 
     def compile_ahead(self):
         """Begins to compile the update, while the first responses are drawn.
 
         Returns:
-            The thread.
+            The thread; None where the lengths of the responses decide the program.
         """
+        if self.experiment.updates.row_length:
+            return None
         return self.update.compile(lambda: (self.skeleton, self.minibatch_shapes()))
 
     def minibatches(self, batch, step):
@@ -143,8 +160,15 @@ class Learner:
         order = batches.minibatch_order(
             seed, step, prompts, updates.minibatches, updates.epochs
         )
+        if self.reader is None:
+            for selected in order:
+                yield self.take(batch, selected)
+            return
+        lengths = batches.lengths_of(batch.sequences)
         for selected in order:
-            yield self.take(batch, selected)
+            rows = rows_of(selected, self.experiment.sampling.responses)
+            within, reading = self.reader(lengths[rows])
+            yield self.take(batch, rows[within], reading)
 
     def restore(self, checkpoints):
         """Returns the newest `RunState` of some `Checkpoints`, placed on the mesh."""
@@ -159,7 +183,10 @@ class Learner:
         )
 
     def minibatch_shapes(self):
-        """Returns a minibatch of `jax.ShapeDtypeStruct`, as `minibatches` yields it."""
+        """Returns a minibatch of `jax.ShapeDtypeStruct`, as `minibatches` yields it.
+
+        Where it is packed, that of the longest responses.
+        """
         sampling, needs = self.experiment.sampling, self.experiment.objective.needs
         P, G, L, T = (
             sampling.prompts,
@@ -183,11 +210,32 @@ class Learner:
             if "prompt_stats" in needs
             else None,
         )
-        batch = jax.eval_shape(
-            self.take, batch, ints(P // self.experiment.updates.minibatches)
-        )
+        prompts = P // self.experiment.updates.minibatches
+        if self.reader is None:
+            batch = jax.eval_shape(self.take, batch, ints(prompts))
+        else:
+            how = self._longest(prompts * G)
+            batch = jax.eval_shape(self.take, batch, *how)
         rows = jax.NamedSharding(self.mesh, distributed.BATCH)
         return jax.tree.map(lambda leaf: leaf.update(sharding=rows), batch)
+
+    def scored_shapes(self, sequences):
+        """Returns what `logprobs` takes beside a policy, for shapes of `Sequences`."""
+        if self.reader is None:
+            return (sequences,)
+        return sequences, *self._longest(len(sequences.response_mask))
+
+    def _longest(self, count):
+        """Returns how responses of the full length are read."""
+        sampling = self.experiment.sampling
+        return self.reader(np.full(count, sampling.row_length - 1))
+
+    def _padding(self, lengths, reading):
+        """Returns the metrics of packed rows: what is left of them, as a share."""
+        if not isinstance(reading, Packing):
+            return {}
+        rows = distributed.row_shards(self.mesh) * reading.microbatches * reading.rows
+        return {"padding": 1 - lengths.sum() / (rows * reading.length)}
 
     def _history_before(self, problems):
         if "prompt_stats" not in self.experiment.objective.needs:
@@ -210,16 +258,23 @@ def build(experiment, mesh):
         updates, rows // distributed.row_shards(mesh), sampling.row_length
     )
     pieces = updates.minibatches * microbatches
+    logprobs = make_logprobs(mesh, specs, temperature, pieces)
+    take = batches.make_take(objective.weight, responses, mesh)
+    reader = batches.make_reader(updates, sampling, distributed.row_shards(mesh))
+    if reader:
+        logprobs = make_reordered_logprobs(logprobs, mesh)
+        take = batches.make_take_rows(objective.weight, mesh)
     update = make_update(policy_loss, optimizer, mesh, specs, temperature, microbatches)
     return Learner(
         experiment,
         mesh,
         optimizer,
         skeleton,
-        logprobs=make_logprobs(mesh, specs, temperature, pieces),
+        logprobs=logprobs,
         assembled=batches.make_assemble(
             objective, responses, sampling.response_length, eos_tokens, mesh
         ),
-        take=batches.make_take(objective.weight, responses, mesh),
+        take=take,
         update=AheadOfTime(update, method=method_of(objective)),
+        reader=reader,
     )

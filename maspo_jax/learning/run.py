@@ -146,14 +146,18 @@ def introduce(experiment, folder, display, remarks):
     """Says what is about to run, in the field's terms, and what to beware of."""
     sampling, updates = experiment.sampling, experiment.updates
     tokens = sampling.row_length - 1  # nothing follows the last one
-    reader = name_chosen(experiment.decoder, tokens)
+    read = f"rows of {tokens} tokens, read by "
+    read += f"{name_chosen(experiment.decoder, tokens)} attention"
+    if updates.row_length:
+        reader = name_chosen(experiment.decoder, updates.row_length, packed=True)
+        read += f"; of updates, packed rows of {updates.row_length}, by {reader}"
     display.note(
         f"{type(experiment.objective.gate).__name__} on {jax.device_count()} "
         f"{jax.default_backend()} device(s), in {folder}\n"
         f"{experiment.steps} steps of {sampling.prompts} prompts x "
         f"{sampling.responses} responses; {experiment.updates_per_step} updates per "
         f"step, {sampling.prompts // updates.minibatches} prompts each\n"
-        f"rows of {tokens} tokens, read by {reader} attention"
+        f"{read}"
     )
     mesh = distributed.make_mesh(experiment.fsdp, experiment.tensor)
     taken = memory.describe(experiment, mesh, memory.memory_limit())

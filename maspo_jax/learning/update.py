@@ -17,7 +17,7 @@ from maspo_jax.objectives import terms
 from maspo_jax.objectives.surrogate import fit
 from maspo_jax.objectives.tokens import tokens_of
 from maspo_jax.rollout.logprobs import sharded_logprobs
-from maspo_jax.types import TrainState
+from maspo_jax.types import Packing, TrainState
 
 
 def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
@@ -35,7 +35,8 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         mesh: the mesh the batch is split over by rows.
         specs: the `PartitionSpec` of every leaf of the policy.
         temperature: divides the logits.
-        microbatches: parts of each device's rows whose gradients are added up.
+        microbatches: parts of each device's rows whose gradients are added up; batches
+            with a `Packing` have their own.
     """
 
     def microbatch_loss(policy, rows, method):
@@ -43,8 +44,9 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
         return loss(logprob, entropy, rows, method, total=_psum)
 
     def gradients(policy, batch, method):
-        policy, parts = distributed.pcast_varying(policy), _split(batch, microbatches)
-        if microbatches > 1 and terms.fits_batch(method):
+        count = _parts(batch.sequences, microbatches)
+        policy, parts = distributed.pcast_varying(policy), _split(batch, count)
+        if count > 1 and terms.fits_batch(method):
             scores = lambda rows: sharded_logprobs(
                 policy, rows.sequences, specs, temperature
             )
@@ -99,19 +101,48 @@ def make_logprobs(mesh, specs, temperature=1.0, pieces=1):
         mesh: the mesh the sequences are split over by rows.
         specs: the `PartitionSpec` of every leaf of the policy.
         temperature: divides the logits.
-        pieces: parts of each device's rows scored one after another.
+        pieces: parts of each device's rows scored one after another; sequences with a
+            `Packing` have their own.
     """
 
     def score(policy, sequences):
         def one(_, rows):
             return None, sharded_logprobs(policy, rows, specs, temperature)[0]
 
-        return _join(jax.lax.scan(one, None, _split(sequences, pieces))[1])
+        parts = _split(sequences, _parts(sequences, pieces))
+        return _join(jax.lax.scan(one, None, parts)[1])
 
     rows = distributed.BATCH
     return jax.jit(
         jax.shard_map(score, mesh=mesh, in_specs=(specs, rows), out_specs=rows)
     )
+
+
+def make_reordered_logprobs(score, mesh):
+    """Returns `score(policy, sequences, order, reading) -> logprob`, [N, T], compiled.
+
+    The sequences are read in another order than they have.
+
+    Args:
+        score: from `make_logprobs`.
+        mesh: the mesh the sequences are split over by rows.
+    """
+
+    @functools.partial(
+        jax.jit, out_shardings=jax.NamedSharding(mesh, distributed.BATCH)
+    )
+    def reordered(policy, sequences, order, reading):
+        rows = jax.tree.map(lambda x: x[order], sequences)
+        logprob = score(policy, rows.replace(reading=reading))
+        return logprob[jnp.argsort(order)]
+
+    return reordered
+
+
+def _parts(sequences, usual):
+    """Returns into how many parts a device splits its rows."""
+    reading = sequences.reading
+    return reading.microbatches if isinstance(reading, Packing) else usual
 
 
 def _psum(number):

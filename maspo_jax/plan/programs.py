@@ -76,7 +76,8 @@ def programs_of(job, devices):
         ),
         "score": Program(
             lambda: built.logprobs.lower(
-                built.skeleton.policy, shapes.sequences(rows, sampling)
+                built.skeleton.policy,
+                *built.scored_shapes(shapes.sequences(rows, sampling)),
             ),
             moments + reference,
         ),

@@ -166,6 +166,7 @@ STEP = {
         f"verifier/{name}": (f"responses whose answer {what}", "share")
         for name, what in OUTCOMES.items()
     },
+    "padding": ("columns of packed rows without a token, while scored", "share"),
     "loss_mask/mean": ("tokens that take part in the loss", "share"),
     "kl": (
         "mean of k3 between the policy, before the first update, and the reference",

@@ -14,6 +14,8 @@ from maspo_jax import distributed
 from maspo_jax.models import sharding
 from maspo_jax.models.attention import layout_of_mask, layout_of_segments
 from maspo_jax.models.precision import precision_of
+from maspo_jax.rollout import packed_rows
+from maspo_jax.types import LengthBuckets, Packing, columns_read
 
 SCORES_PER_CHUNK = 2**25  # 128 MiB of float32
 
@@ -31,6 +33,14 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
         The log-probability of each response token and the entropy of the
         distribution it comes from, both [N, T] float32 and zero on padding.
     """
+    if isinstance(sequences.reading, Packing):
+        how = sequences.reading
+        rows = packed_rows.pack(sequences, how.start, how.rows, how.length)
+        return packed_logprobs(
+            policy, sequences, rows, rows.layout, temperature, unshard
+        )
+    if isinstance(sequences.reading, LengthBuckets):
+        return bucketed_logprobs(policy, sequences, temperature, unshard)
     tokens = jnp.concatenate([sequences.prompt, sequences.response], axis=-1)
     tokens = tokens[:, :-1]  # nothing follows the last one
     if sequences.segment is None:
@@ -51,6 +61,64 @@ def response_logprobs(policy, sequences, temperature, unshard=lambda block: bloc
     )
     keep = lambda x: jnp.where(sequences.response_mask, x.reshape(shape), 0)
     return keep(logprob), keep(entropy)
+
+
+def packed_logprobs(policy, sequences, rows, layout, temperature, unshard):
+    """Returns what `response_logprobs` does, of sequences that are read in other rows.
+
+    Args:
+        policy: a `Decoder`, as there.
+        sequences: `Sequences` of n rows.
+        rows: their `PackedRows`.
+        layout: the `RowLayout` of these.
+        temperature: divides the logits.
+        unshard: passed on to the decoder.
+    """
+    hidden, _ = policy(rows.tokens, layout, unshard=unshard)
+    hidden = hidden.reshape(-1, hidden.shape[-1])
+    mask, token, place = sequences.response_mask, sequences.response, rows.place
+    score = lambda hidden, token: token_logprobs(
+        hidden, policy.head_matrix(), token, temperature
+    )
+    if len(hidden) <= mask.size:  # the fewer are scored
+        token = packed_rows.scatter(token, place, len(hidden))
+        found = [packed_rows.gather(x, place) for x in score(hidden, token)]
+    else:
+        hidden = packed_rows.gather(hidden, place.reshape(-1))
+        found = [x.reshape(mask.shape) for x in score(hidden, token.reshape(-1))]
+    return tuple(jnp.where(mask, x, 0) for x in found)
+
+
+def bucketed_logprobs(policy, sequences, temperature, unshard):
+    """Returns what `response_logprobs` does, reading no more columns than needed.
+
+    Rows begin with their first token and are cut to the least width of the buckets
+    that the longest of them fits, on all devices of the mesh that is manual here.
+
+    Args:
+        policy: a `Decoder`, as there.
+        sequences: `Sequences` of n rows, with their `LengthBuckets`.
+        temperature: divides the logits.
+        unshard: passed on to the decoder.
+    """
+    count, widths = len(sequences.response), sequences.reading.widths
+
+    def of_width(width):
+        def read(sequences):
+            start = width * jnp.arange(count, dtype=jnp.int32)
+            rows = packed_rows.pack(sequences, start, count, width)
+            return packed_logprobs(
+                policy, sequences, rows, rows.layout_of_one, temperature, unshard
+            )
+
+        return read
+
+    longest = jnp.max(columns_read(sequences))
+    axes = tuple(jax.typeof(longest).manual_axis_type.varying)
+    if axes:  # devices take the same branch: they gather parameters together in it
+        longest = jax.lax.pmax(longest, axes)
+    bucket = jnp.searchsorted(jnp.array(widths), longest)
+    return jax.lax.switch(bucket, [of_width(width) for width in widths], sequences)
 
 
 def sharded_logprobs(policy, sequences, specs, temperature):

@@ -98,6 +98,22 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         ),
         (["--updates.microbatch-tokens", 0], "updates.microbatch_tokens=0"),
         (
+            ["--updates.row-length", 18],
+            "updates.row_length=18: a prompt with its response takes up to "
+            "sampling.prompt_length + sampling.response_length - 1 = 19 tokens of a "
+            "row; take at least 19",
+        ),
+        (
+            ["--updates.row-length", 40, "--updates.microbatch-tokens", 39],
+            "updates.microbatch_tokens=39: not one row fits, of updates.row_length=40",
+        ),
+        (
+            ["--updates.row-length", 40, "--updates.length-buckets", 2],
+            "updates.row_length=40 with updates.length_buckets=2",
+        ),
+        (["--updates.row-length", 1], "updates.row_length=1"),
+        (["--updates.length-buckets", 0], "updates.length_buckets=0"),
+        (
             ["--updates.microbatch-tokens", 20, "--updates.microbatches", 2],
             "updates.microbatches=2: one follows from the other",
         ),

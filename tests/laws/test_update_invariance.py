@@ -12,14 +12,16 @@ from support.members import GATES, every_gate, every_weight
 from support.updates import OPTIMIZER, example_batch
 
 from maspo_jax import distributed
+from maspo_jax.learning import packing
 from maspo_jax.learning import train_state as states
 from maspo_jax.learning.update import make_update
-from maspo_jax.objectives import gates
+from maspo_jax.objectives import gates, token_weights
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import policy_loss
 from maspo_jax.objectives.terms import Method
 from maspo_jax.rollout.logprobs import response_logprobs
 from maspo_jax.testbeds.study import OneOf
+from maspo_jax.types import LengthBuckets, Packing, columns_read
 
 PLAIN, SPLIT = (1, 1, 1), (2, 2, 2)  # data, fsdp, microbatches
 ALONE = tuple(gate for gate in GATES if not isinstance(gate, gates.BatchFitted))
@@ -139,6 +141,39 @@ def test_the_length_a_batch_is_padded_to(update, batch, gate, weight):
     )
     policy, metrics, value = update(wider, gate)
     assert_same((policy, metrics, value[:, :7]), update(batch, gate))
+
+
+def packed(batch, layout):
+    """Read in rows of two texts or more, with and without a full one."""
+    lengths = np.asarray(columns_read(batch.sequences))
+    plan = packing.plan(lengths, 16, layout[0] * layout[1], most=16)
+    assert plan.rows * 16 * layout[0] * layout[1] * plan.microbatches < 16 * 10
+    reading = Packing(plan.start, plan.microbatches, plan.rows, 16)
+    return plan.order, reading
+
+
+def in_buckets(batch, layout):
+    """Read in rows of two widths, the longest texts first."""
+    lengths = np.asarray(columns_read(batch.sequences))
+    order = packing.sort_by_length(lengths, layout[0] * layout[1], layout[2])
+    return order, LengthBuckets((5, 10))
+
+
+@pytest.mark.parametrize(
+    "read, layout",
+    [(packed, PLAIN), (packed, SPLIT), (in_buckets, SPLIT)],
+    ids=["packed", "packed, 4 devices", "buckets, 4 devices"],
+)
+@every_gate
+def test_how_rows_are_read(update, batch, gate, layout, read):
+    """Packed or in buckets: the same policy, metrics, gates, of one response a row."""
+    batch = weighed(batch, token_weights.sequence_mean)
+    order, reading = read(batch, layout)
+    policy, metrics, value = update(batch, gate)
+    rows = jax.tree.map(lambda x: x[order], batch)
+    rows = rows.replace(sequences=rows.sequences.replace(reading=reading))
+    found = update(rows, gate, layout)
+    assert_same(found, (policy, metrics, value[order]))
 
 
 def test_on_policy_every_gate_makes_the_same_update(update, batch, tiny_policy):

@@ -14,7 +14,7 @@ FREE = {
     *("fsdp", "tensor", "checkpoint_every", "rollouts_every", "grading.workers"),
     "grading.unreadable",
     *("updates.microbatches", "sft.checkpoint_every", "sft.microbatches"),
-    "sampling.wave",
+    *("sampling.wave", "updates.length_buckets"),
 }
 
 
@@ -50,6 +50,7 @@ def test_the_settings_that_are_tried_are_there():
     [
         ("policy.remat", "dots", True),
         ("updates.microbatch_tokens", 64, True),
+        ("updates.row_length", 64, True),
         ("optimization.moments_dtype", "bfloat16", False),
         ("policy.compute_dtype", "bfloat16", False),
     ],

@@ -52,18 +52,19 @@ def choose_attention(name, layout, dtype, width):
     return IMPLEMENTATIONS[name]
 
 
-def name_chosen(config, length):
-    """Returns the name of what reads rows of one text here, of those that are chosen.
+def name_chosen(config, length, packed=False):
+    """Returns the name of what reads rows here, of those that are chosen.
 
     Args:
         config: a `DecoderConfig`.
         length: tokens of a row.
+        packed: whether rows may hold several texts.
 
     Raises:
         ValueError: what was asked for by name cannot be had.
     """
     rows = jax.ShapeDtypeStruct((1, length), jnp.int32)
-    layout = RowLayout(rows, rows, packed=False)
+    layout = RowLayout(rows, rows, packed)
     chosen = choose_attention(
         config.attention, layout, config.product_dtype, config.head_width
     )

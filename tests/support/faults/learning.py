@@ -50,12 +50,26 @@ FAULTS = [
     Fault(
         "the scores before an update lack the temperature",
         "learning/learner.py",
-        "logprobs=make_logprobs(mesh, specs, temperature, pieces)",
-        "logprobs=make_logprobs(mesh, specs, 1.0, pieces)",
+        "logprobs = make_logprobs(mesh, specs, temperature, pieces)",
+        "logprobs = make_logprobs(mesh, specs, 1.0, pieces)",
         (
             f"{LEARNER}::"
             "test_the_ratio_is_anchored_to_the_policy_before_the_first_update",
         ),
+    ),
+    Fault(
+        "scores of packed rows stay in the order they were read in",
+        "learning/update.py",
+        "return logprob[jnp.argsort(order)]",
+        "return logprob",
+        ("learning/test_packed_learner.py::test_a_step_is_that_of_padded_rows",),
+    ),
+    Fault(
+        "the room left in a row is one column too much",
+        "learning/packing.py",
+        "room, row, rows = row_length, rows, rows + 1",
+        "room, row, rows = row_length + 1, rows, rows + 1",
+        ("learning/test_row_packing.py",),
     ),
     Fault(
         "the overlong penalty is not added to the reward",
@@ -146,8 +160,8 @@ FAULTS = [
     Fault(
         "each microbatch fits bounds of its own",
         "learning/update.py",
-        "if microbatches > 1 and terms.fits_batch(method):",
-        "if microbatches > 8 and terms.fits_batch(method):",
+        "if count > 1 and terms.fits_batch(method):",
+        "if count > 8 and terms.fits_batch(method):",
         (f"{UPDATE}::test_bounds_are_fitted_to_the_whole_batch[Bapo-2-2-2]",),
     ),
     Fault(

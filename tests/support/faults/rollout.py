@@ -231,6 +231,20 @@ FAULTS = [
         (f"{SCORES}::test_texts_packed_into_one_row_do_not_see_each_other",),
     ),
     Fault(
+        "responses packed into a row see each other",
+        "rollout/packed_rows.py",
+        "return layout_of_segments(self.segment)",
+        "return layout_of_mask(self.segment > 0)",
+        ("rollout/test_packed_rows.py",),
+    ),
+    Fault(
+        "a token of a packed row is scored by itself",
+        "rollout/packed_rows.py",
+        "place = column[:, sequences.prompt.shape[-1] - 1 :]",
+        "place = column[:, sequences.prompt.shape[-1] - 1 :] + 1",
+        ("rollout/test_packed_rows.py",),
+    ),
+    Fault(
         "every step draws with the same keys",
         "rollout/worker.py",
         "counts = (step, attempt) if attempt else (step,)",
