@@ -1,8 +1,8 @@
 """What drawing responses costs beside Transformers and Tunix, on one core of a CPU.
 
     pip install -e ".[oracles]"
-    python experiments/benchmarks/sampler.py --json sampler.json
-    python experiments/benchmarks/sampler.py --cases heavy-tailed --tunix PYTHON
+    python experiments/benchmarks/sampler.py --tunix PYTHON --out sampler.md
+    python experiments/benchmarks/sampler.py --cases heavy-tailed
 
 All load one random Qwen2, in float32, and take turns, each in a process of its own and
 one thread, so that whatever else the machine does falls on all alike. What counts are
@@ -13,23 +13,18 @@ all rows at once and draws as many at a time as it has slots; the peers take bat
 The packages disagree about jax: `--tunix` is the interpreter of another environment.
 """
 
-import argparse
 import dataclasses
-import importlib.metadata
-import json
+import functools
+import heapq
 import logging
-import os
 import pathlib
-import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 
 import numpy as np
+import turns  # beside this file
 
 VOCABULARY, PAD, END = 4096, 0, 1
 QWEN2 = dict(
@@ -47,14 +42,14 @@ QWEN2 = dict(
     pad_token_id=PAD,
     bos_token_id=None,
 )
-ONE_THREAD = {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-}
+HEAD_WIDTH = QWEN2["hidden_size"] // QWEN2["num_attention_heads"]
+# Parameters that a token is multiplied by.
+MATRICES = VOCABULARY * QWEN2["hidden_size"] + QWEN2["num_hidden_layers"] * (
+    2 * QWEN2["hidden_size"] ** 2
+    + 2 * QWEN2["hidden_size"] * QWEN2["num_key_value_heads"] * HEAD_WIDTH
+    + 3 * QWEN2["hidden_size"] * QWEN2["intermediate_size"]
+)
+BATCH = {"full": 64, "tiny": 4}  # rows that a peer draws at a time
 BRIEF = 4  # tokens of the responses of a run that is not timed
 
 
@@ -68,8 +63,8 @@ class Case:
     shortest: int  # prompt
     cap: int  # tokens of a response
     median: int | None  # of heavy-tailed lengths; None: all reach the cap
-    slots: tuple[int | None, ...]  # of ours; None: one for each row
     batch: int  # rows that a peer draws at a time
+    slots: tuple[int | None, ...]  # of ours; None: one for each row
     turns: int
 
     @property
@@ -92,6 +87,30 @@ class Case:
         sizes = random.integers(self.shortest, self.prompt + 1, self.prompts)
         return [random.integers(3, VOCABULARY, size).tolist() for size in sizes]
 
+    @property
+    def flops(self):
+        """Of the products of all tokens; each prompt is read once."""
+        lengths, contexts = self.lengths, np.array([*map(len, self.texts)])
+        before = np.repeat(contexts, self.responses)
+        tokens = contexts.sum() + lengths.sum()
+        seen = np.sum(contexts**2 / 2) + np.sum(lengths * (before + lengths / 2))
+        wide = QWEN2["num_attention_heads"] * HEAD_WIDTH
+        return 2 * MATRICES * tokens + 4 * QWEN2["num_hidden_layers"] * wide * seen
+
+    @property
+    def steps(self):
+        """Of the loop of ours, with as many slots as the first of them."""
+        count, left = self.slots[0] or self.rows, list(self.lengths)
+        ends = [0] * count  # of the slots; the next row takes the first that is free
+        for length in left:
+            heapq.heapreplace(ends, ends[0] + int(length))
+        return max(ends)
+
+    @property
+    def read_bytes(self):
+        """Of the parameters, read once at each step."""
+        return 4 * MATRICES * self.steps
+
     def padded(self):
         """Returns the prompts, padded on the left, and which tokens are theirs."""
         rows = [[PAD] * (self.prompt - len(text)) + text for text in self.texts]
@@ -105,12 +124,14 @@ class Case:
 
 CASES = {
     "full": {
-        "uniform": Case(8, 8, 64, 64, 128, None, (None,), 64, turns=5),
-        "heavy-tailed": Case(32, 8, 64, 20, 1024, 70, (64, None), 64, turns=1),
+        "uniform": Case(8, 8, 64, 64, 128, None, BATCH["full"], (None,), turns=5),
+        "heavy-tailed": Case(
+            32, 8, 64, 20, 1024, 70, BATCH["full"], (64, None), turns=1
+        ),
     },
     "tiny": {
-        "uniform": Case(2, 2, 8, 8, 8, None, (None,), 4, turns=2),
-        "heavy-tailed": Case(4, 2, 8, 4, 16, 6, (4, None), 4, turns=1),
+        "uniform": Case(2, 2, 8, 8, 8, None, BATCH["tiny"], (None,), turns=2),
+        "heavy-tailed": Case(4, 2, 8, 4, 16, 6, BATCH["tiny"], (4, None), turns=1),
     },
 }
 
@@ -200,7 +221,7 @@ def tunix(case, folder, _):
     shape = dict(
         num_layers=QWEN2["num_hidden_layers"],
         num_kv_heads=QWEN2["num_key_value_heads"],
-        head_dim=QWEN2["hidden_size"] // heads,
+        head_dim=HEAD_WIDTH,
     )
     config = model.ModelConfig(
         vocab_size=VOCABULARY,
@@ -279,10 +300,10 @@ class Numbers:
         return PAD
 
 
-SYSTEMS = {"ours": ours, "transformers": transformers, "google-tunix": tunix}
+SYSTEMS = {"ours": ours, "transformers": transformers, turns.TUNIX: tunix}
 
 
-# Processes that take turns.
+# What is measured.
 
 
 def make_checkpoint(folder):
@@ -300,155 +321,102 @@ def make_checkpoint(folder):
     model.save_pretrained(folder)
 
 
-def serve(system, case, folder, slots):
-    """Makes a system ready, then draws once for each line it reads, and says so."""
-    said = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what packages print is no answer
-    run = SYSTEMS[system](case, pathlib.Path(folder), slots)
-    print(json.dumps("ready"), file=said, flush=True)
-    for line in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        run(int(line))
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        answer = {"cpu": cpu, "wall": wall, "GiB": memory}
-        print(json.dumps(answer), file=said, flush=True)
+def starts_of(sizes, name, folder, python):
+    """Returns {label: a function that starts its `turns.Worker`} of a case.
+
+    Args:
+        sizes: "full" or "tiny".
+        name: of the case.
+        folder: of the checkpoint.
+        python: the interpreter that has Tunix, or None.
+    """
+    case = CASES[sizes][name]
+
+    def start(python, system, slots=None):
+        words = system, sizes, name, folder, slots
+        return functools.partial(turns.Worker, python, __file__, *words)
+
+    starts = {
+        f"ours, {slots or case.rows} slots": start(sys.executable, "ours", slots)
+        for slots in case.slots
+    }
+    starts["transformers"] = start(sys.executable, "transformers")
+    if python:
+        starts[turns.TUNIX] = start(python, turns.TUNIX)
+    return starts
 
 
-class Worker:
-    """A process that has one system ready."""
-
-    def __init__(self, python, *words):
-        self.process = subprocess.Popen(
-            [python, __file__, "--serve", *map(str, words)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.runs = []
-        self.answer()
-
-    def answer(self):
-        """Returns what the process says; ends if it failed."""
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process ended: {self.process.wait()}")
-        return json.loads(line)
-
-    def turn(self, number):
-        """Draws once."""
-        print(number, file=self.process.stdin, flush=True)
-        self.runs.append(self.answer())
-
-    def end(self):
-        """Ends the process."""
-        self.process.stdin.close()
-        self.process.wait()
-
-    def median(self, what):
-        """Returns the median of a measure over its runs."""
-        return statistics.median(run[what] for run in self.runs)
-
-
-def commands_of(name, folder, options, tunix_python):
-    """Returns {system: words that start its `Worker`}."""
-    sizes = "tiny" if options.tiny else "full"
-    case, commands = CASES[sizes][name], {}
-    for slots in case.slots:
-        words = sys.executable, "ours", sizes, name, folder, slots
-        commands[f"ours, {slots or case.rows} slots"] = words
-    words = sizes, name, folder, None
-    commands["transformers"] = sys.executable, "transformers", *words
-    if tunix_python:
-        commands["google-tunix"] = tunix_python, "google-tunix", *words
-    return commands
-
-
-def measure(commands, turns):
-    """Returns {name: `Worker`} after their turns."""
-    workers = {}
-    try:
-        for name, words in commands.items():
-            workers[name] = Worker(*words)
-        for turn in range(turns):
-            order = list(workers.values())
-            for worker in order if turn % 2 == 0 else reversed(order):
-                worker.turn(turn + 1)
-    finally:
-        for worker in workers.values():
-            worker.end()
-    return workers
-
-
-def print_table(name, case, workers):
-    """Prints what was measured in a case, and returns its rows for a file."""
-    tokens = case.lengths.sum()
-    print(f"\n{name}: {case.rows} responses, {tokens} tokens\n")
-    print("| | CPU s | tokens/CPU s | times ours | wall s | GiB |")
-    print("|---|--:|--:|--:|--:|--:|")
-    base = next(iter(workers.values())).median("cpu")
+def report(page, name, case, workers):
+    """Puts a case on the page."""
+    tokens, rates = int(case.lengths.sum()), page.rates()
+    products = case.flops / rates["flops"]
+    mine = {label: worker for label, worker in workers.items() if "ours" in label}
+    base = next(iter(mine.values())).median("cpu")
+    rows = []
     for label, worker in workers.items():
         cpu, wall, memory = map(worker.median, ("cpu", "wall", "GiB"))
-        print(
-            f"| {label} | {cpu:.2f} | {tokens / cpu:.0f} | {cpu / base:.2f} | "
-            f"{wall:.2f} | {memory:.2f} |",
-            flush=True,
+        rows.append(
+            (
+                label,
+                cpu,
+                f"{tokens / cpu:.0f}",
+                cpu / base,
+                products / cpu,
+                wall,
+                memory,
+            )
         )
-    mine = {label: worker for label, worker in workers.items() if "ours" in label}
-    return [
-        {
-            "name": f"{name}, {label.removeprefix('ours, ')}",
-            "ours": worker.median("cpu"),
-            "peer": other.median("cpu"),
-            "ratio": other.median("cpu") / worker.median("cpu"),
-            "unit": "CPU s",
-            "peer_name": peer,
-        }
-        for label, worker in mine.items()
-        for peer, other in workers.items()
-        if peer not in mine
-    ]
-
-
-def has_tunix(python):
-    """Returns whether an interpreter finds Tunix."""
-    words = "import importlib.util as u; raise SystemExit(u.find_spec('tunix') is None)"
-    return subprocess.run([python, "-c", words]).returncode == 0
+    page.say()
+    page.say(f"{name}: {case.rows} responses, {tokens:,} tokens")
+    heads = "CPU s", "tokens/CPU s", "times ours", "products / CPU s", "wall s", "GiB"
+    page.table(("", *heads), rows)
+    memory = case.read_bytes / rates["bytes"]
+    page.say(
+        f"What bounds {name}: the products of these tokens take {products:.3g} s at "
+        f"the measured rate, and reading the parameters at each of {case.steps:,} "
+        f"steps of {case.slots[0] or case.rows} slots {memory:.3g} s. Products of so "
+        "few rows do not reach the rate of large ones, and drawing a token is none."
+    )
+    for label, worker in mine.items():
+        for peer, other in workers.items():
+            if peer not in mine:
+                title = f"{name}, {label.removeprefix('ours, ')}"
+                page.compare(title, worker.median("cpu"), other.median("cpu"), peer)
+                page.compare(
+                    f"{title}, memory",
+                    worker.median("GiB"),
+                    other.median("GiB"),
+                    peer,
+                    "GiB",
+                )
 
 
 def main(words=None):
     """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = turns.arguments(__doc__)
     parser.add_argument(
         "--cases", nargs="+", choices=CASES["full"], default=list(CASES["full"])
     )
-    parser.add_argument("--turns", type=int, help="of each system")
-    parser.add_argument("--core", type=int, default=max(os.sched_getaffinity(0)))
     parser.add_argument("--tunix", metavar="PYTHON", default=sys.executable)
-    parser.add_argument("--tiny", action="store_true", help="for a trial")
-    parser.add_argument("--json", metavar="FILE", help="also writes the rows here")
     options = parser.parse_args(words)
-    os.environ.update(ONE_THREAD)
-    os.sched_setaffinity(0, {options.core})
-    python = options.tunix if has_tunix(options.tunix) else None
-    versions = {"python": platform.python_version()}
-    for package in ("jax", "torch", "transformers"):
-        versions[package] = importlib.metadata.version(package)
-    date = time.strftime("%F")
-    print(", ".join(f"{name} {version}" for name, version in versions.items()), date)
-    if not python:
-        print("google-tunix is not installed here, and left out")
-    rows = []
+    page = turns.Page("Drawing responses", options, {"--tunix": "PYTHON"})
+    python = page.find_tunix(options.tunix)
+    sizes = "tiny" if options.tiny else "full"
+    page.say(
+        f"A random Qwen2 of {QWEN2['num_hidden_layers']} layers, width "
+        f"{QWEN2['hidden_size']} and {VOCABULARY:,} tokens in float32: medians of the "
+        "CPU seconds of a run. Ours is given all rows at once and draws as many at a "
+        f"time as it has slots; the others take batches of {BATCH[sizes]}."
+    )
+    page.rates()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, __file__, "--serve", folder], check=True)
         for name in options.cases:
-            case = CASES["tiny" if options.tiny else "full"][name]
-            commands = commands_of(name, folder, options, python)
-            workers = measure(commands, options.turns or case.turns)
-            rows += print_table(name, case, workers)
-            if options.json:
-                text = json.dumps(versions | {"date": date, "rows": rows}, indent=1)
-                pathlib.Path(options.json).write_text(text + "\n")
+            case = CASES[sizes][name]
+            starts = starts_of(sizes, name, folder, python)
+            workers = turns.take_turns(starts, options.turns or case.turns)
+            report(page, name, case, workers)
+            page.write()
 
 
 def worker(words):
@@ -456,7 +424,9 @@ def worker(words):
     if len(words) == 1:
         return make_checkpoint(words[0])
     system, sizes, name, folder, slots = words
-    serve(system, CASES[sizes][name], folder, None if slots == "None" else int(slots))
+    slots = None if slots == "None" else int(slots)
+    of = CASES[sizes][name], pathlib.Path(folder), slots
+    turns.serve(lambda: SYSTEMS[system](*of))
 
 
 if __name__ == "__main__":
