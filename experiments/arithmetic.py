@@ -26,22 +26,23 @@ from maspo_jax.objectives import gates
 tokenizer = arithmetic.tokenizer()
 
 experiment = Experiment(
-    policy=DecoderConfig(vocabulary=tokenizer.size, width=64, depth=2),
+    policy=DecoderConfig(vocabulary=tokenizer.size, width=64, depth=2, remat="dots"),
     tokenizer=tokenizer,
     train_set=arithmetic.Chains(numbers=6),
     validation=Validation(arithmetic.Chains(numbers=6, split="test"), every=5),
     sft=Sft(
+        microbatch_tokens=1024,
         phases=(
-            Phase(arithmetic.Chains(numbers=6, direct=0.05, seed=1), updates=600),
-            Phase(arithmetic.Chains(numbers=6, direct=0.7, seed=2), updates=200),
+            Phase(arithmetic.Chains(numbers=6, direct=0.05, seed=1), updates=520),
+            Phase(arithmetic.Chains(numbers=6, direct=0.7, seed=2), updates=110),
         ),
         optimization=Optimization(
-            5e-3, warmup_updates=50, schedule="linear", beta2=0.999
+            5e-3, warmup_updates=50, schedule="linear", beta2=0.99
         ),
     ),
     sampling=Sampling(prompts=16, responses=16, prompt_length=14, response_length=50),
     objective=Objective(gate=gates.Maspo(alpha=0.3)),
     optimization=Optimization(1e-4),
-    updates=Updates(minibatches=4),
+    updates=Updates(minibatches=4, microbatch_tokens=1024),
     steps=40,
 )

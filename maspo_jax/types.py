@@ -100,7 +100,8 @@ class TrainBatch:
     """
 
     sequences: Sequences
-    old_logprob: jax.Array  # [N, T] under the policy the ratio is anchored to
+    # [N, T] under the policy the ratio is anchored to; None: the one that is updated
+    old_logprob: jax.Array | None
     advantage: jax.Array  # [N, T]
     weight: jax.Array  # [N, T]
     # What only some objectives need:
@@ -112,6 +113,8 @@ class TrainBatch:
     # What only the record of a step needs:
     row: jax.Array | None = None  # [N] int32, of the rollout batch of the step
     policy_version: jax.Array | None = None  # [N] int32, of the policy that drew
+    # [N, T], where the first update is the first to compute the trainer's beside it
+    sampler_logprob: jax.Array | None = None
 
 
 @struct.dataclass

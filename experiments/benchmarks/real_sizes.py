@@ -129,7 +129,7 @@ def section(name, where, words):
     experiment = loading.load(file, shlex.split(words))
     job = job_of(experiment, devices.parse_slice(where))
     absent, rows = devices.compile_only(job.slice), []
-    for stage in programs.STAGES:
+    for stage in job.stages:
         rows.append(row(job, stage, absent))
         print(name, where, *rows[-1], flush=True)
     command = f"maspo plan experiments/papers/{file.name} --devices {where} {words}"

@@ -225,6 +225,18 @@ class Experiment:
         return self.updates.minibatches * self.updates.epochs
 
     @property
+    def scores_first(self):
+        """Whether log-probabilities take a pass of their own before the first update.
+
+        They do not where the ratio is anchored to the sampler, nor where a step has one
+        update, whose own they are: unless something else reads them before.
+        """
+        objective = self.objective
+        readers = objective.correction, objective.rejection, objective.kl_in_reward
+        anchored = objective.anchor == "trainer" and self.updates_per_step > 1
+        return anchored or any(reader is not None for reader in readers)
+
+    @property
     def sft_row_length(self):
         """Tokens of a row of supervised training, padding included."""
         sft, sampling = self.sft, self.sampling

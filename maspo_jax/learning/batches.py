@@ -138,7 +138,8 @@ def make_assemble(objective, responses, limit, eos_tokens, mesh):
 
         Args:
             rollout: the `Rollout`.
-            logprob: [N, T] by the trainer, before the first update.
+            logprob: [N, T] by the trainer, before the first update; None: that update
+                is the first to compute them.
             reward: [P, G], or of each token, [N, T], which adds up over a response.
             correct: [N] bool, correct answers.
             reference_logprob: [N, T] of the reference policy, if it is needed.
@@ -170,9 +171,17 @@ def make_assemble(objective, responses, limit, eos_tokens, mesh):
             correct=correct if "correct" in objective.needs else None,
             row=jnp.arange(len(mask), dtype=jnp.int32),
             policy_version=rollout.policy_version,
+            sampler_logprob=rollout.sampler_logprob if logprob is None else None,
         )
-        metrics = _describe(objective, batch, tokens)
-        return batch, history, metrics | {"overlong_penalty": jnp.mean(penalty)}
+        metrics = {
+            "overlong_penalty": jnp.mean(penalty),
+            "loss_mask/mean": token_mean_of(loss_mask, mask),
+        }
+        if logprob is not None:
+            metrics |= compare_logprobs(batch, *tokens)
+        if batch.correction is not None:
+            metrics |= correction.describe(rule, batch.correction, *tokens)
+        return batch, history, metrics
 
     rows, whole = (
         jax.NamedSharding(mesh, spec)
@@ -230,18 +239,19 @@ def masks(objective, tokens, cut_off):
     return loss_mask, compared
 
 
-def _describe(objective, batch, tokens):
-    """Returns the metrics of a batch before its first update, all scalars."""
-    logprob, _, mask = tokens
-    metrics = {
-        **rollout_correction(*tokens),
-        "loss_mask/mean": token_mean_of(batch.loss_mask, mask),
-    }
+def compare_logprobs(batch, logprob, sampled, mask):
+    """Returns how far a policy is from its sampler and its reference, all scalars.
+
+    Args:
+        batch: the `TrainBatch`.
+        logprob: [N, T] by the trainer, before the first update.
+        sampled: [N, T] of the sampler.
+        mask: [N, T] bool, of responses.
+    """
+    metrics = rollout_correction(logprob, sampled, mask)
     if batch.reference_logprob is not None:
         distance = kl.k3(logprob, batch.reference_logprob)
         metrics["kl"] = token_mean_of(distance, mask)
-    if batch.correction is not None:
-        metrics |= correction.describe(objective.correction, batch.correction, *tokens)
     return metrics
 
 

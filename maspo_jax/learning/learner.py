@@ -118,7 +118,8 @@ class Learner:
             how = self.reader(lengths)
             score = lambda policy: self.logprobs(policy, sequences, *how)
             packed = self._padding(lengths, how[1])
-        logprob = score(policy)
+        # Or else the first update computes them.
+        logprob = score(policy) if self.experiment.scores_first else None
         if self.reference is not None:
             # One after the other: simulated devices may wait for each other forever
             # where two programs overlap that both talk between them.
@@ -202,7 +203,7 @@ class Learner:
         batch, _, _ = jax.eval_shape(
             self.assembled,
             Rollout(sequences, floats(N, T), ints(N)),
-            floats(N, T),
+            floats(N, T) if self.experiment.scores_first else None,
             floats(P, G),
             bools(N),
             None if self.reference is None else floats(N, T),

@@ -182,6 +182,7 @@ def learn(run, worker, learner, done, state, evaluate, checkpoints):
                         leave()
                     state, measured, trace = learner.update(state, minibatch)  # gate
                     updates.append(measured)
+                metrics |= updates[0].compared
             last = step == experiment.steps
             journal.add(StepRecord(step, rollout, metrics, updates, clock.read()))
             if step % experiment.rollouts_every == 0 or step == 1 or last:

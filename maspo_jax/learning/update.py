@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from maspo_jax import distributed
+from maspo_jax.learning.batches import compare_logprobs
 from maspo_jax.objectives import metrics as objective_metrics
 from maspo_jax.objectives import terms
 from maspo_jax.objectives.surrogate import fit
@@ -88,6 +89,7 @@ def make_update(loss, optimizer, mesh, specs, temperature=1.0, microbatches=1):
             update_norm=update_norm,
             update_ratio=update_norm / optax.tree.norm(state.policy),
             measured=measured,
+            compared=_compare(batch, trace.logprob),
         )
         return TrainState(policy, opt_state), metrics, trace
 
@@ -143,6 +145,19 @@ def _parts(sequences, usual):
     """Returns into how many parts a device splits its rows."""
     reading = sequences.reading
     return reading.microbatches if isinstance(reading, Packing) else usual
+
+
+def _compare(batch, logprob):
+    """Returns what the log-probabilities before an update say, if nothing has so far.
+
+    Args:
+        batch: the `TrainBatch`.
+        logprob: [N, T] by the trainer, before the update.
+    """
+    if batch.sampler_logprob is None:
+        return {}
+    mask = batch.sequences.response_mask
+    return compare_logprobs(batch, logprob, batch.sampler_logprob, mask)
 
 
 def _psum(number):

@@ -61,6 +61,8 @@ class UpdateMetrics:
     update_norm: jax.Array  # []
     update_ratio: jax.Array  # [], update_norm over the norm of the parameters
     measured: Measured  # of the batch
+    # {name: []} of the policy before, where nothing has measured it before the update
+    compared: dict = struct.field(default_factory=dict)
 
 
 def measure(tokens, gate, details=None):
@@ -330,7 +332,8 @@ def of_update(metrics):
     """
     metrics = jax.device_get(metrics)
     names = [field.name for field in dataclasses.fields(metrics)]
-    scalars = {name: getattr(metrics, name) for name in names if name != "measured"}
+    apart = "measured", "compared"
+    scalars = {name: getattr(metrics, name) for name in names if name not in apart}
     named = {name: float(value) for name, value in scalars.items()}
     return named | summarize(metrics.measured)
 

@@ -35,9 +35,12 @@ def tokens_of(logprob, entropy, batch):
         entropy: [N, T] of the policy at each token, in nats, or None.
         batch: the `TrainBatch`.
     """
-    chex.assert_equal_shape([logprob, batch.old_logprob, batch.advantage, batch.weight])
+    old_logprob = batch.old_logprob
+    if old_logprob is None:
+        old_logprob = jax.lax.stop_gradient(logprob)
+    chex.assert_equal_shape([logprob, old_logprob, batch.advantage, batch.weight])
     zeroed = lambda values: None if values is None else zero_untrained(values, batch)
-    logprob, old_logprob = zeroed(logprob), zeroed(batch.old_logprob)
+    logprob, old_logprob = zeroed(logprob), zeroed(old_logprob)
     correct = None
     if batch.correct is not None:
         correct = (batch.weight != 0) & batch.correct[:, None]

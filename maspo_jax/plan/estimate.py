@@ -46,12 +46,13 @@ def estimate(job):
     drawn = lambda prompts, *of: memory.sampler_parts(
         experiment, mesh, prompts // devices, *of
     )
-    return {
+    found = {
         "sample": held | drawn(job.wave, experiment.sampling.responses, job.wave_rows),
         "score": held | _pass(job),
         "update": held | _update(job),
         "validation": held | drawn(plan.prompts, plan.responses),
     }
+    return {stage: found[stage] for stage in job.stages}
 
 
 def total(parts):

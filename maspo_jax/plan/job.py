@@ -18,6 +18,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.rollout import memory
 from maspo_jax.rollout.batching import plan_batches
 
+STAGES = "sample", "score", "update", "validation"
 SHARE = memory.SHARE  # of the memory of a device that a plan may fill
 
 
@@ -68,6 +69,18 @@ class Job:
     def tensor(self):
         """Devices that share the heads of the policy while it draws."""
         return self.experiment.tensor
+
+    @property
+    def passes_first(self):
+        """Forward passes over the rollout batch before its first update."""
+        experiment = self.experiment
+        reference = "reference_logprob" in experiment.objective.needs
+        return experiment.scores_first + reference
+
+    @property
+    def stages(self):
+        """The names of its stages out of `STAGES`, in order."""
+        return tuple(s for s in STAGES if s != "score" or self.passes_first)
 
     @property
     def length(self):

@@ -31,7 +31,7 @@ def make(experiment, slice_, say, status, find=False):
         return _conclude(job, {}, {}, say, find)
     say(report.memory_table(job))
     made, beside = {}, {}
-    for stage in programs.STAGES:
+    for stage in job.stages:
         job, made[stage], beside[stage] = _compile(job, stage, absent, status, find)
     return _conclude(job, made, beside, say, find)
 

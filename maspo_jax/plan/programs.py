@@ -18,8 +18,6 @@ from maspo_jax.rollout.weights import cast_for_sampling, sampling_specs
 from maspo_jax.rollout.worker import sampling_params
 from maspo_jax.types import Prompts, Sequences
 
-STAGES = ("sample", "score", "update", "validation")
-
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -62,7 +60,7 @@ def programs_of(job, devices):
     key = jax.eval_shape(lambda: jax.random.key(0))
     asked = shapes.prompts(plan.prompts, sampling.prompt_length)
     number = jax.ShapeDtypeStruct((plan.prompts,), jnp.uint32)
-    return {
+    found = {
         "sample": Program(
             lambda: sample.lower(
                 copied,
@@ -90,6 +88,7 @@ def programs_of(job, devices):
             masters + moments + reference,
         ),
     }
+    return {stage: found[stage] for stage in job.stages}
 
 
 def bytes_of(shapes):

@@ -59,16 +59,16 @@ def costs(job):
     prompts, devices = job.wave // job.slice.devices, job.slice.devices
     validation = _draw(job, plan.prompts // devices, plan.responses)
     share = batches / measured.every
-    passes = 1 + ("reference_logprob" in experiment.objective.needs)
-    return {
+    found = {
         "sample": _sum(
             _copy(job),
             _times(_draw(job, prompts, sampling.responses, job.wave_rows), job.waves),
         ),
-        "score": _times(_score(job), passes),
+        "score": _times(_score(job), job.passes_first),
         "update": _times(_update(job), updates.epochs),
         "validation": _times(validation, share),
     }
+    return {stage: found[stage] for stage in job.stages}
 
 
 def _times(cost, factor):

@@ -36,7 +36,9 @@ def search(job):
     job = drawn(wave or waves(job)[0])
     split = lambda count: job.changed(**_split(job, count))
     fit = lambda count: all(
-        estimate.fits(split(count), stage) for stage in ("score", "update")
+        estimate.fits(split(count), stage)
+        for stage in job.stages
+        if stage in ("score", "update")
     )
     return split(largest(microbatches(job), fit) or microbatches(job)[0])
 

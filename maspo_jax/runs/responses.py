@@ -111,8 +111,9 @@ def token_fields(row, batch, trace, tokenizer):
     """
     mask = batch.sequences.response_mask[row]
     tokens = batch.sequences.response[row][mask]
-    old_logprob = batch.old_logprob[row][mask]
-    difference = trace.logprob[row][mask] - old_logprob
+    logprob = trace.logprob[row][mask]
+    old_logprob = logprob if batch.old_logprob is None else batch.old_logprob[row][mask]
+    difference = logprob - old_logprob
     ratio = np.exp(np.clip(difference, -MAX_LOG_RATIO, MAX_LOG_RATIO))
     rounded = lambda values: [round(float(value), 4) for value in values]
     advantage = batch.advantage[row][mask]

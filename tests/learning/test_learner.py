@@ -11,12 +11,12 @@ import pytest
 from conftest import EXPERIMENTS, mesh_of
 
 from maspo_jax import distributed
-from maspo_jax.config import Objective, OverlongPenalty, loading
+from maspo_jax.config import Experiment, Objective, OverlongPenalty, loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.objectives import advantages, gates, kl
-from maspo_jax.objectives.correction import TokenTruncated
+from maspo_jax.objectives.correction import RejectTokensByK3, TokenTruncated
 from maspo_jax.objectives.metrics import of_update
 from maspo_jax.objectives.surrogate import surrogate
 from maspo_jax.objectives.terms import Imitation
@@ -88,6 +88,7 @@ def step(learner, state, reward=REWARD):
     seen = []
     for minibatch in learner.minibatches(batch, 3):
         state, measured, trace = learner.update(state, minibatch)
+        metrics |= {} if seen else measured.compared
         minibatch, trace = jax.device_get((minibatch, trace))
         seen.append((minibatch, of_update(measured), trace))
     return state, jax.device_get(metrics), seen
@@ -119,6 +120,95 @@ def test_the_ratio_is_anchored_to_the_policy_before_the_first_update(build):
     assert moved[0] < 1e-5 and moved[1] > 1e-3
     assert seen[0][1]["ratio/max"] == pytest.approx(1, abs=1e-5)
     assert seen[1][1]["ratio/max"] > 1.001
+
+
+WITHOUT_A_PASS = {
+    "one update": ({"minibatches": 1}, {}),
+    "one update, packed": ({"minibatches": 1, "row_length": 24}, {}),
+    "the sampler's": ({"minibatches": 2}, {"anchor": "sampler"}),
+    "two epochs of the sampler's": (
+        {"minibatches": 1, "epochs": 2},
+        {"anchor": "sampler"},
+    ),
+    "a reference": ({"minibatches": 1}, {"terms": (kl.Penalty(0.1, kl.k3),)}),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_A_PASS)
+def test_without_a_pass_before_it_the_first_update_is_the_same(
+    build, monkeypatch, name
+):
+    updates, objective = WITHOUT_A_PASS[name]
+    found, scored = [], []
+    for first in (False, True):
+        with monkeypatch.context() as patch:
+            if first:
+                patch.setattr(Experiment, "scores_first", True)
+            learner, state = build(updates=updates, **objective)
+            assert learner.experiment.scores_first == first
+            if "reference_logprob" in learner.experiment.objective.needs:
+                policy = jax.tree.map(jnp.array, state.policy)
+                learner = dataclasses.replace(learner, reference=policy)
+            count = lambda *words, score=learner.logprobs: (
+                scored.append(first) or score(*words)
+            )
+            found.append(step(dataclasses.replace(learner, logprobs=count), state))
+    reference = "a reference" in name
+    assert scored == [False] * reference + [True] * (1 + reference)
+    (state, metrics, seen), (usual, expected, passes) = found
+    chex.assert_trees_all_close(
+        *map(jax.tree.leaves, jax.device_get((state.policy, usual.policy))), atol=2e-3
+    )
+    for (rows, got, trace), (_, want, other) in zip(seen, passes, strict=True):
+        mask = rows.sequences.response_mask
+        np.testing.assert_allclose(trace.logprob[mask], other.logprob[mask], atol=1e-3)
+        for each in ("loss", "grad_norm", "entropy", "ratio/mean"):
+            np.testing.assert_allclose(got[each], want[each], rtol=1e-3, atol=1e-5)
+    assert metrics.keys() == expected.keys()
+    if updates["minibatches"] == 1:  # or else they are those of the first minibatch
+        for each in metrics:
+            np.testing.assert_allclose(
+                metrics[each], expected[each], rtol=1e-4, atol=1e-6
+            )
+    assert seen[0][1]["ratio/mean"] == 1 or objective == {"anchor": "sampler"}
+
+
+def test_the_first_minibatch_is_compared_with_the_sampler(build):
+    learner, state = build(anchor="sampler")
+    _, metrics, seen = step(learner, state)
+    rows, _, trace = seen[0]
+    mask = rows.sequences.response_mask
+    largest = np.abs(np.where(mask, trace.logprob - rows.sampler_logprob, 0)).max()
+    np.testing.assert_allclose(
+        metrics["rollout_corr/logprob_diff_max"], largest, rtol=1e-6
+    )
+    np.testing.assert_array_equal(rows.old_logprob, rows.sampler_logprob)
+
+
+@pytest.mark.parametrize(
+    "updates, objective, first",
+    [
+        ({"minibatches": 2}, {}, True),
+        ({"minibatches": 1, "epochs": 2}, {}, True),
+        ({"minibatches": 1}, {}, False),
+        ({"minibatches": 2}, {"anchor": "sampler"}, False),
+        ({"minibatches": 1}, {"correction": TokenTruncated()}, True),
+        ({"minibatches": 1}, {"kl_in_reward": kl.Penalty(0.1, kl.k1)}, True),
+        (
+            {"minibatches": 2},
+            {"anchor": "sampler", "rejection": RejectTokensByK3()},
+            True,
+        ),
+    ],
+)
+def test_a_pass_before_is_made_where_something_reads_it(updates, objective, first):
+    tiny = loading.load(EXPERIMENTS / "tiny.py")
+    experiment = dataclasses.replace(
+        tiny,
+        objective=Objective(gates.Maspo(), **objective),
+        updates=dataclasses.replace(tiny.updates, **updates),
+    )
+    assert experiment.scores_first == first
 
 
 def test_the_anchor_is_scored_with_the_cast_of_the_update(build):

@@ -72,6 +72,24 @@ def test_a_step_sums_its_updates_up(finished):
         assert line["out_of_band_last"] == pair[1]["out_of_band"]
 
 
+def test_a_step_of_one_update_says_as_much_without_a_pass_before(tmp_path, finished):
+    """Its responses too: the log-probabilities before it are its own."""
+    folder = tmp_path / "run"
+    words = "--updates.minibatches", 1, "--steps", 1
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 0, output
+    (line,) = run_folder.read_metrics(folder, "reinforcement")
+    usual = run_folder.read_metrics(finished[0], "reinforcement")[0]
+    apart = lambda names: {name for name in names if not name.startswith("time/")}
+    assert apart(line) == apart(usual)
+    assert 0 < line["rollout_corr/logprob_diff_max"] < 1e-4
+    made = (folder / "programs.jsonl").read_text()
+    assert '"update"' in made and '"score"' not in made
+    for row in (folder / "rollouts" / "step_000001.jsonl").read_text().splitlines():
+        row = json.loads(row)
+        assert set(row["ratio"]) == {1} and max(row["old_logprob"]) < 0
+
+
 def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
     for line in run_folder.read_metrics(finished[0], "reinforcement"):
         assert {

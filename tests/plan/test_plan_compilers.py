@@ -8,7 +8,7 @@ from conftest import ROOT
 
 from maspo_jax.config import loading
 from maspo_jax.plan import compiled, devices, estimate, programs, report
-from maspo_jax.plan.job import SHARE, job_of
+from maspo_jax.plan.job import SHARE, STAGES, job_of
 
 pytestmark = pytest.mark.slow
 NEAR = 0.15
@@ -41,7 +41,7 @@ def test_the_estimate_is_near_the_compiler_of_tpus(stage):
     assert estimate.total(estimate.estimate(small)[stage]) == pytest.approx(took, NEAR)
 
 
-@pytest.mark.parametrize("stage", programs.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_papers_smallest_policy_fits_sixteen_v5e(stage):
     slots = "--sampling.wave", 128, "--sampling.slots", 28
     whole = job("v5e:4x4", None, "--fsdp", 16, *slots)

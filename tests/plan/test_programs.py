@@ -12,7 +12,7 @@ from maspo_jax.learning import learner
 from maspo_jax.models import sizes
 from maspo_jax.objectives import kl
 from maspo_jax.plan import devices, programs
-from maspo_jax.plan.job import job_of
+from maspo_jax.plan.job import STAGES, job_of
 
 
 def job(*words):
@@ -65,7 +65,7 @@ def test_a_reference_policy_is_held_beside_every_program():
         for each in (plain, plain.changed(objective=objective))
     )
     policy = programs.bytes_of(jax.tree.leaves(made_policy(plain)))
-    for stage in programs.STAGES:
+    for stage in STAGES:
         assert two[stage].beside - one[stage].beside == policy
 
 

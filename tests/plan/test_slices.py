@@ -32,7 +32,10 @@ def test_a_name_says_chips_devices_and_memory(name, chips, count, gib):
         ("v5x:2x2", "no chip 'v5x'; the closest is v5p; there are v5e, v5p, v6e"),
         ("a100x8", "no chip 'a100'"),
         ("", "no chip ''"),
-        ("v5p:4x4", "give 3 numbers from 1 on, with an x between them, as in v5p:4x4x4"),
+        (
+            "v5p:4x4",
+            "give 3 numbers from 1 on, with an x between them, as in v5p:4x4x4",
+        ),
         ("v5p:0x1x1", "as in v5p:4x4x4"),
         ("v5p:4x4x", "as in v5p:4x4x4"),
         ("v5p:04x4x4", "as in v5p:4x4x4"),

@@ -5,6 +5,7 @@ from support.faults import Fault
 LEARNER, BATCHES = "learning/test_learner.py", "learning/test_batches.py"
 UPDATE, LOOP = "learning/test_update.py", "learning/test_loop.py"
 OPTIMIZER, SFT = "learning/test_optimizer.py", "learning/test_sft.py"
+TRAIN = "learning/test_train.py"
 VALIDATION = (
     "learning/test_train.py::test_validation_draws_with_settings_and_keys_of_its_own"
 )
@@ -30,6 +31,27 @@ FAULTS = [
             f"{LEARNER}::"
             "test_the_ratio_is_anchored_to_the_policy_before_the_first_update",
         ),
+    ),
+    Fault(
+        "the ratio of a first update has a gradient of zero",
+        "objectives/tokens.py",
+        "old_logprob = jax.lax.stop_gradient(logprob)",
+        "old_logprob = logprob",
+        (f"{LEARNER}::test_without_a_pass_before_it_the_first_update_is_the_same",),
+    ),
+    Fault(
+        "what a correction reads is not computed before the first update",
+        "config/experiment.py",
+        "return anchored or any(reader is not None for reader in readers)",
+        "return anchored",
+        (f"{LEARNER}::test_a_pass_before_is_made_where_something_reads_it",),
+    ),
+    Fault(
+        "the log lacks what the first update compares",
+        "learning/loop.py",
+        "metrics |= updates[0].compared",
+        "pass",
+        (f"{TRAIN}::test_a_step_of_one_update_says_as_much_without_a_pass_before",),
     ),
     Fault(
         "rewards are transposed",
