@@ -10,14 +10,17 @@ import struct
 import time
 
 import jax
-from tensorboardX import summary
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.record_writer import masked_crc32c
 
 from maspo_jax.runs import legacy
 from maspo_jax.runs.background import Background
 from maspo_jax.runs.programs import compilations
+from maspo_jax.runs.without import without
 from maspo_jax.storage import Appender, keep_aside, write_whole, writing
+
+with without("torch"):  # which takes seconds, for tensors that there are none of here
+    from tensorboardX import summary
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+    from tensorboardX.record_writer import masked_crc32c
 
 FILE = "metrics.jsonl"
 

@@ -4,8 +4,10 @@ Nothing is timed here. Each of `HEAVY` takes a tenth of a second or more to load
 them together seconds; a first line that needs none of them comes within 0.3 s.
 """
 
+import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 from conftest import ROOT
@@ -66,3 +68,24 @@ def test_the_first_line_waits_for_nothing_heavy(words, begins):
     line, *loaded = shown.splitlines()
     assert line.startswith(begins)
     assert not set(loaded) & HEAVY
+
+
+def test_training_loads_no_torch_and_leaves_it_to_others():
+    """TensorBoard's writer takes it along where it is installed; others may want it."""
+    script = """
+import sys
+import maspo_jax.learning.run
+print("torch" in sys.modules)
+import tensorboardX, torch
+folder = sys.argv[1]
+with tensorboardX.SummaryWriter(folder) as writer:
+    writer.add_scalar("loss", torch.tensor(1.5), 1)
+    writer.add_histogram("weights", torch.arange(4.0), 1)
+"""
+    pytest.importorskip("torch")
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-c", script, folder]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[0] == "False"
+        assert list(pathlib.Path(folder).glob("events*"))

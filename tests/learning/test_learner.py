@@ -149,7 +149,7 @@ def test_without_a_pass_before_it_the_first_update_is_the_same(
             if "reference_logprob" in learner.experiment.objective.needs:
                 policy = jax.tree.map(jnp.array, state.policy)
                 learner = dataclasses.replace(learner, reference=policy)
-            count = lambda *words, score=learner.logprobs: (
+            count = lambda *words, first=first, score=learner.logprobs: (
                 scored.append(first) or score(*words)
             )
             found.append(step(dataclasses.replace(learner, logprobs=count), state))
