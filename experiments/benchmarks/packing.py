@@ -1,21 +1,20 @@
 """What an update costs whose responses are packed, or read in buckets of length.
 
-    python experiments/benchmarks/packing.py [--json FILE]
+    python experiments/benchmarks/packing.py [--json FILE] [--out FILE.md]
 
 A tiny policy learns from one rollout batch of responses of heavy-tailed length: padded
 rows, packed ones, and microbatches of like length, in one process. Each reads the
 median CPU seconds of an update and of the log-probabilities before it, compiled, and
-the share of what is read that is padding. Results are those of the same responses.
+the share of what is read that is padding. All learn from the same responses.
 """
 
-import argparse
 import dataclasses
-import json
 import statistics
 import time
 
 import jax
 import numpy as np
+import turns  # beside this file
 
 from maspo_jax import distributed
 from maspo_jax.config import (
@@ -34,7 +33,7 @@ from maspo_jax.objectives import gates
 from maspo_jax.rollout.worker import RewardedRollout
 from maspo_jax.types import Rollout, Sequences
 
-PROMPTS, RESPONSES, PROMPT, RESPONSE = 8, 16, 32, 224
+PROMPTS, RESPONSES, PROMPT, RESPONSE = 16, 16, 32, 224
 MEAN = 0.15  # of the responses, as a share of the longest
 WAYS = {
     "padded": {},
@@ -43,37 +42,37 @@ WAYS = {
 }
 
 
-def main(words=None):
-    """Measures all ways. Returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", help="a file for the rows of the table")
-    options = parser.parse_args(words)
+def main():
+    """Measures all ways, one after another."""
+    options = turns.arguments(__doc__).parse_args()
+    page = turns.Page("Packing", options, packages=("jax", "flax"))
+    prompts = 2 if options.tiny else PROMPTS
+    page.say(
+        f"A policy of width 64 and 2 layers learns from {prompts * RESPONSES} "
+        f"responses of up to {RESPONSE} tokens (lognormal, {MEAN:.0%} of that in the "
+        f"mean) to prompts of {PROMPT}, in two updates of 4 microbatches, float32: "
+        "medians of the CPU seconds."
+    )
     rows, padded = [], {}
     for name, updates in WAYS.items():
-        for part, (seconds, share) in measure(updates, options.repeats).items():
+        found = measure(updates, prompts, options.turns or 3)
+        rows.append([name])
+        for part, (seconds, _) in found.items():
             padded.setdefault(part, seconds)
-            ratio = padded[part] / seconds
-            timed = f"{part:8} {name:8} {seconds:7.3f} s  {ratio:5.2f}x"
-            print(f"{timed}  padding {share:.1%}")
-            rows.append(
-                {
-                    "name": f"{part}, {name}",
-                    "ours": seconds,
-                    "peer": padded[part],
-                    "ratio": ratio,
-                    "unit": "CPU seconds",
-                    "peer_name": "padded rows",
-                }
-            )
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"rows": rows}, file, indent=1)
-    return 0
+            page.compare(f"{part}, {name}", seconds, padded[part], "padded rows")
+            rows[-1] += [seconds, padded[part] / seconds]
+        rows[-1].append(f"{found['update'][1]:.1%}")
+    heads = "score, CPU s", "times faster", "update, CPU s", "times faster", "padding"
+    page.table(("rows", *heads), rows)
+    page.say(
+        "What bounds it: what is read, padding included, at the rate of so small "
+        "products; attention over a packed row costs what one long response would."
+    )
+    page.write()
 
 
-def experiment_of(updates):
-    """Returns an experiment whose minibatch is its rollout batch, in 4 microbatches."""
+def experiment_of(updates, prompts):
+    """Returns an experiment of two updates a step, in 4 microbatches each."""
     tokenizer = arithmetic.tokenizer()
     chains = arithmetic.Chains(numbers=6)
     return Experiment(
@@ -81,17 +80,18 @@ def experiment_of(updates):
         tokenizer=tokenizer,
         train_set=chains,
         validation=Validation(dataclasses.replace(chains, split="test")),
-        sampling=Sampling(PROMPTS, RESPONSES, PROMPT, RESPONSE),
+        sampling=Sampling(prompts, RESPONSES, PROMPT, RESPONSE),
         objective=Objective(gates.Maspo()),
         optimization=Optimization(1e-4),
-        updates=Updates(minibatches=1, microbatches=4, **updates),
+        updates=Updates(minibatches=2, microbatches=4, **updates),
         steps=1,
     )
 
 
 def rollout_of(learner):
     """Returns a `RewardedRollout` of random tokens."""
-    draw, rows = np.random.default_rng(0), PROMPTS * RESPONSES
+    prompts = learner.experiment.sampling.prompts
+    draw, rows = np.random.default_rng(0), prompts * RESPONSES
     size = learner.experiment.decoder.vocabulary
     lengths = draw.lognormal(np.log(MEAN * RESPONSE) - 0.5, 1.0, rows)
     lengths = np.clip(lengths.astype(int), 1, RESPONSE)
@@ -103,15 +103,15 @@ def rollout_of(learner):
         mask,
     )
     rollout = Rollout(sequences, np.where(mask, np.float32(-1), 0))
-    reward = draw.integers(0, 2, (PROMPTS, RESPONSES)).astype(np.float32)
-    problems = [Problem(str(n), "?", "0") for n in range(PROMPTS)]
+    reward = draw.integers(0, 2, (prompts, RESPONSES)).astype(np.float32)
+    problems = [Problem(str(n), "?", "0") for n in range(prompts)]
     rollout = distributed.shard_rows(rollout, learner.mesh)
     return RewardedRollout(problems, rollout, reward, reward.reshape(-1) == 1, [], {})
 
 
-def measure(updates, repeats):
+def measure(updates, prompts, repeats):
     """Returns {part of a step: (median CPU seconds, share of padding)}."""
-    experiment = experiment_of(updates)
+    experiment = experiment_of(updates, prompts)
     mesh = distributed.make_mesh(devices=jax.devices()[:1])
     learner = learners.build(experiment, mesh)
     state = states.begin(experiment, learner.optimizer, mesh)
@@ -119,7 +119,7 @@ def measure(updates, repeats):
     for _ in range(repeats + 1):
         begun = time.process_time()
         batch, metrics = jax.block_until_ready(learner.assemble(state.policy, rollout))
-        (minibatch,) = jax.block_until_ready(list(learner.minibatches(batch, 1)))
+        minibatch, _ = jax.block_until_ready(list(learner.minibatches(batch, 1)))
         scored = time.process_time()
         state, _, _ = jax.block_until_ready(learner.update(state, minibatch))
         found["score"].append(scored - begun)
@@ -143,4 +143,4 @@ def padding(sequences):
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -27,12 +27,27 @@ def rows(path):
     return json.loads(path.read_text())["rows"]
 
 
-BESIDE_PEERS = ("sampler", "logprobs", "step", "compile", "default_job")
+TABLES = ("sampler", "logprobs", "step", "compile", "default_job", "packing")
 
 
-@pytest.mark.parametrize("name", ["accelerator.py", *(f"{n}.py" for n in BESIDE_PEERS)])
+@pytest.mark.parametrize("name", ["accelerator.py", *(f"{n}.py" for n in TABLES)])
 def test_a_benchmark_says_what_it_takes(name):
     assert "--tiny" in run(name, "--help")
+
+
+@pytest.mark.slow
+def test_packed_rows_are_measured_beside_padded_ones(tmp_path):
+    file, page = tmp_path / "rows.json", tmp_path / "packing.md"
+    run("packing.py", "--tiny", "--turns", 1, "--json", file, "--out", page)
+    found = {row["name"]: row for row in rows(file)}
+    assert len(found) == 6 and found["update, padded"]["ratio"] == 1
+    assert all(row["ours"] > 0 for row in found.values())
+    shares = {
+        line.split("|")[1].strip(): float(line.split("|")[-2].strip(" %"))
+        for line in page.read_text().splitlines()
+        if line.startswith(("| padded", "| packed", "| buckets"))
+    }
+    assert shares["packed"] < shares["buckets"] < shares["padded"] < 100
 
 
 def test_one_part_is_measured_and_others_are_kept(tmp_path):
