@@ -38,23 +38,24 @@ CASES = (
         f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 128 "
         "--sampling.slots 28",
     ),
-    ("maspo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),
-    ("dgpo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8"),
-    ("maspo_distill_7b", "v5p:2x2x2", f"{BFLOAT16} --fsdp 8"),
+    ("maspo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8 --sampling.wave 128"),
+    ("dgpo_distill_1p5b", "h100x8", f"{BFLOAT16} --fsdp 8 --sampling.wave 128"),
+    ("maspo_distill_7b", "v5p:2x2x2", f"{BFLOAT16} --fsdp 8 --sampling.wave 64"),
     (
         "maspo_distill_14b",
         "v5p:2x2x4",
-        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16",
+        f"{BFLOAT16} --fsdp 16 --updates.microbatches 16 --sampling.wave 32",
     ),
     (
         "maspo_distill_1p5b",
         "v5e:4x8",
-        f"{LONG} --fsdp 32 --updates.microbatches 8",
+        f"{LONG} --fsdp 32 --updates.microbatches 8 --sampling.wave 64",
     ),
     (
         "maspo_distill_1p5b",
         "h100x16",
-        f"{LONG} --fsdp 16 --updates.microbatches 16",
+        f"{LONG} --fsdp 16 --updates.microbatches 16 --sampling.wave 256 "
+        "--sampling.slots 128",
     ),
     (
         "maspo_distill_7b",
@@ -65,7 +66,7 @@ CASES = (
     (
         "maspo_distill_14b",
         "v5p:2x4x4",
-        f"{LONG} --fsdp 32 --updates.microbatches 8",
+        f"{LONG} --fsdp 32 --updates.microbatches 8 --sampling.wave 32",
     ),
 )
 HEADS = (

@@ -131,9 +131,9 @@ def fail_on_devices(error):
         return fail_in_pod(error)
     return fail(
         f"a device has too little memory: {str(error).strip().splitlines()[0]}; draw "
-        "fewer at a time (train: --sampling.wave, evaluate: --batch), update on fewer "
-        "tokens (--updates.microbatch-tokens), or share the policy between more "
-        "devices (--fsdp, --tensor); `maspo plan` says what fits"
+        "fewer at a time (train: --sampling.slots, --sampling.wave, evaluate: "
+        "--batch), update on fewer tokens (--updates.microbatch-tokens), or share the "
+        "policy between more devices (--fsdp, --tensor); `maspo plan` says what fits"
     )
 
 

@@ -97,11 +97,13 @@ class Sampling:
     # then holds all of it, or "layer", anew for every token: slower, with the memory
     # of one layer. Of rollouts and validation; an update gathers each layer always.
     gather: Literal["once", "layer"] = "once"
-    # Prompts drawn at a time; None: as many as the memory of the devices holds.
+    # Prompts drawn at a time; None: the most with which the memory of the devices
+    # holds a quarter of their responses at a time.
     wave: int | None = setting(None, "[1, inf)")
     # Responses that a device draws at a time, each slot going on with the next when
-    # one has ended; None: all of a wave. Fewer need less memory, and wait for fewer.
-    slots: int | None = setting(None, "[1, inf)", none="all of a wave")
+    # one has ended; None: as many as the memory holds. Fewer need less memory, and
+    # wait for fewer.
+    slots: int | None = setting(None, "[1, inf)", none="as many as the memory holds")
 
     @property
     def row_length(self):

@@ -88,15 +88,21 @@ class Job:
         return self.experiment.sampling.row_length
 
     @property
-    def wave(self):
-        """Prompts drawn at a time, of all devices: as set, or as many as fit.
+    def at_a_time(self):
+        """The `AtATime` of its draws: as set, or as much as fits, or else the least."""
+        of = self.experiment, self.mesh, self.slice.hbm
+        sampling, devices = self.experiment.sampling, self.slice.devices
+        return memory.drawn_at_a_time(*of) or memory.least_at_a_time(sampling, devices)
 
-        One a device where not even these fit.
-        """
-        sampling = self.experiment.sampling
-        limit = self.slice.hbm
-        fitting = memory.wave_that_fits(self.experiment, self.mesh, limit)
-        return sampling.wave or fitting or self.slice.devices
+    @property
+    def wave(self):
+        """Prompts drawn at a time, of all devices."""
+        return self.at_a_time.wave
+
+    @property
+    def slots(self):
+        """Responses drawn at a time; None: all of a wave."""
+        return self.at_a_time.slots
 
     @property
     def waves(self):
@@ -106,9 +112,13 @@ class Job:
     @property
     def wave_rows(self):
         """Responses drawn at a time."""
-        sampling = self.experiment.sampling
-        rows = self.wave * sampling.responses // self.slice.devices
-        return min(sampling.slots or rows, rows)
+        responses = self.experiment.sampling.responses
+        return self.at_a_time.rows(responses, self.slice.devices)
+
+    @property
+    def rows_of_wave(self):
+        """Responses of a wave."""
+        return self.wave * self.experiment.sampling.responses // self.slice.devices
 
     @property
     def rows(self):

@@ -50,7 +50,7 @@ def programs_of(job, devices):
     same = jax.tree.leaves(copied) == jax.tree.leaves(built.skeleton.policy)
     masters = 0 if same else policy
     rows = sampling.prompts * sampling.responses
-    decoding, plan = sampling_params(experiment), job.validation
+    decoding, plan = sampling_params(experiment, job.slots), job.validation
     greedy = dataclasses.replace(
         decoding,
         responses=plan.responses,

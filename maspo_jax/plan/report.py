@@ -13,6 +13,9 @@ def heading(job):
     per_device = f", {chip.devices} devices each" if chip.devices > 1 else ""
     rows = f"{job.microbatch_rows} rows of {job.length} tokens a device"
     several = "" if job.waves == 1 else "s"
+    drawn, wave = job.wave_rows, job.rows_of_wave
+    slots = f", {drawn:,} of {wave:,} responses of a device at a time"
+    wave_of = f"{job.wave} prompts{slots if drawn < wave else ''}"
     return (
         f"{job.slice.name}: {job.slice.chips} chips{per_device}, {chip.hbm:g} GiB, "
         f"{chip.bandwidth:g} GB/s, {chip.tflops:g} TFLOP/s of bfloat16 and "
@@ -22,7 +25,7 @@ def heading(job):
         f"{job.decoder.product_dtype}\n"
         f"{sampling.prompts} prompts x {sampling.responses} responses of "
         f"{sampling.prompt_length} + {sampling.response_length} tokens, in "
-        f"{job.waves} wave{several} of {job.wave} prompts\n"
+        f"{job.waves} wave{several} of {wave_of}\n"
         f"{experiment.updates_per_step} updates a step, in {job.microbatches} "
         f"microbatches of {rows}"
     )

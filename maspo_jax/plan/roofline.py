@@ -95,25 +95,26 @@ def _draw(job, prompts, responses, slots=None):
     """
     config, sampling = job.decoder, job.experiment.sampling
     drawn, read = prompts * responses, prompts * sampling.prompt_length
-    rows = min(slots or drawn, drawn)
-    steps = -(-drawn // rows) * sampling.response_length
+    rows, length = min(slots or drawn, drawn), sampling.response_length
+    steps = -(-drawn // rows) * length
     # A token attends to those before it, and no others are read: half of T on average.
-    filled = sampling.prompt_length + sampling.response_length // 2
+    filled = sampling.prompt_length + length // 2
     attended = _attention(config, filled)
     flops = read * _products(config, sampling.prompt_length / 2)
-    flops += drawn * sampling.response_length * (2 * _matrices(config) + attended)
+    flops += drawn * length * (2 * _matrices(config) + attended)
     parameters = _matrices(config) * _narrow(config) / job.tensor
-    cache = sizes.cache_bytes(config, rows, filled)
-    logits = 3 * sizes.logits_bytes(config, rows)  # written once, read twice
+    # Of rows that are drawn: at best, idle slots take nothing.
+    cache = sizes.cache_bytes(config, drawn, filled)
+    logits = 3 * sizes.logits_bytes(config, drawn)  # written once, read twice
     # Along `tensor`, two sums of hidden states a layer; along `fsdp`, all layers for
     # every token and the stem before the first one, if they are not gathered once.
-    apart = 2 * config.depth * rows * config.width * _narrow(config)
-    received = steps * 2 * (job.tensor - 1) * apart
+    apart = 2 * config.depth * drawn * config.width * _narrow(config)
+    received = length * 2 * (job.tensor - 1) * apart
     if sampling.gather == "layer":
         fsdp, stem = job.experiment.fsdp, sizes.stem_count(config)
         numbers = steps * (sizes.param_count(config) - stem) + stem
         received += numbers * _narrow(config) / job.tensor * (fsdp - 1) / fsdp
-    return Cost(flops, steps * (parameters + cache + logits), received)
+    return Cost(flops, steps * parameters + length * (cache + logits), received)
 
 
 def _score(job):

@@ -5,13 +5,12 @@ import bisect
 from maspo_jax.models.sharding import tensor_choices
 from maspo_jax.plan import estimate
 from maspo_jax.plan.job import SHARE
+from maspo_jax.rollout import memory
 
 
 def waves(job):
     """Returns the sizes that a wave may have, in prompts of all devices, ascending."""
-    prompts, devices = job.experiment.sampling.prompts, job.slice.devices
-    sizes = range(devices, prompts + 1, devices)
-    return [size for size in sizes if prompts % size == 0]
+    return memory.waves_of(job.experiment.sampling, job.slice.devices)
 
 
 def microbatches(job):
@@ -29,11 +28,11 @@ def largest(choices, fits):
 def search(job):
     """Returns the `Job` with the largest wave and microbatches estimated to fit.
 
-    Settings that nothing fits with are those that take least.
+    The wave and its slots are those that training takes where neither is set; slots
+    that are set stay. Settings that nothing fits with are those that take least.
     """
-    drawn = lambda wave: job.changed(sampling__wave=wave)
-    wave = largest(waves(job), lambda wave: estimate.fits(drawn(wave), "sample"))
-    job = drawn(wave or waves(job)[0])
+    job = job.changed(sampling__wave=None)
+    job = job.changed(**_drawn(job.wave, job.wave_rows))
     split = lambda count: job.changed(**_split(job, count))
     fit = lambda count: all(
         estimate.fits(split(count), stage)
@@ -44,7 +43,7 @@ def search(job):
 
 
 def smaller(job, stage):
-    """Returns the `Job` with the next smaller wave or microbatch, or None.
+    """Returns the `Job` with the next fewer slots, or smaller microbatch, or None.
 
     Args:
         job: the `Job`.
@@ -61,7 +60,9 @@ def settings(job, stage):
         job: the `Job`.
         stage: "sample", or "score" or "update".
     """
-    drawn = {"sampling__wave": job.wave}
+    drawn = _drawn(job.wave, job.wave_rows)
+    if job.wave_rows == job.rows_of_wave:
+        del drawn["sampling__slots"]
     chosen = drawn if stage == "sample" else _split(job, job.microbatches)
     return [_option(name, value) for name, value in chosen.items()]
 
@@ -123,11 +124,23 @@ def _split(job, count):
     return {"updates__microbatch_tokens": job.minibatch_rows // count * job.length}
 
 
+def _drawn(wave, slots):
+    """Returns the settings of how much is drawn at a time."""
+    return {"sampling__wave": wave, "sampling__slots": slots}
+
+
 def _smaller(job, stage):
-    """Yields smaller waves or microbatches, down to the smallest."""
+    """Yields fewer slots, then smaller waves, or microbatches, down to the smallest.
+
+    A wave alone would not do: memory is what its slots take, and these would be more.
+    """
     if stage == "sample":
+        slots = job.wave_rows
+        while slots > 1:
+            slots //= 2
+            yield _drawn(job.wave, slots)
         for wave in reversed([size for size in waves(job) if size < job.wave]):
-            yield {"sampling__wave": wave}
+            yield _drawn(wave, slots)
     if stage in ("score", "update"):
         counts = sorted(microbatches(job))
         for count in (each for each in counts if each > job.microbatches):

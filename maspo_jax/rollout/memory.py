@@ -1,10 +1,11 @@
 """How many rows the memory of the devices holds while they draw, by arithmetic.
 
 An estimate on the safe side, made before anything is compiled: it decides the usual
-size of a wave and of a batch, which change nothing that is drawn.
+size of a wave, of its slots and of a batch, which change nothing that is drawn.
 """
 
-import math
+import bisect
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,34 @@ from maspo_jax.rollout.batching import BATCH
 from maspo_jax.rollout.generate import prompts_at_a_time
 
 SHARE = 0.9  # of the memory of a device that is planned with
+# And that is filled where slots are chosen: in steps of one row they leave nothing of
+# it free, and a compiler takes up to a tenth more than the estimate.
+FILLED = 0.8
 SCORES = 4  # arrays as large as the logits that the draw of a token makes
 PROMPT_SCORES = 3  # as large as the scores of a layer that reads whole prompts at once
 LAYERS_GATHERED = 2  # one in use, and the next
 TOKEN = 16  # bytes of a token of a rollout: itself, its masks, its log-probability
 GIB = 2**30
 MOMENTS = 2  # of the optimizer, each as large as the parameters
+TURNS = 4  # that its slots take in turn, at most, in a wave whose size is not set
+
+
+@dataclasses.dataclass(frozen=True)
+class AtATime:
+    """How much of a rollout batch is drawn at a time."""
+
+    wave: int  # prompts, of all devices
+    slots: int | None  # responses of a device; None: all of the wave
+
+    def rows(self, responses, devices):
+        """Returns how many responses a device draws at a time.
+
+        Args:
+            responses: G.
+            devices: their number.
+        """
+        rows = self.wave * responses // devices
+        return min(self.slots or rows, rows)
 
 
 def memory_limit():
@@ -171,48 +194,86 @@ def check_state(experiment, devices, limit):
     )
 
 
-def wave_that_fits(experiment, mesh, limit):
-    """Returns how many prompts of a step to draw at a time: the most that fit, or None.
+def waves_of(sampling, devices):
+    """Returns the sizes that a wave may have, in prompts of all devices, ascending.
 
-    They divide P, and are a multiple of the devices. None if not even one prompt a
-    device fits.
+    They divide P, and are a multiple of the devices.
+
+    Args:
+        sampling: the `Sampling` settings.
+        devices: their number.
+    """
+    sizes = range(devices, sampling.prompts + 1, devices)
+    return [size for size in sizes if sampling.prompts % size == 0]
+
+
+def drawn_at_a_time(experiment, mesh, limit):
+    """Returns the `AtATime` of a step, as set or as memory holds, or None if none fits.
+
+    What is set stays. A wave is the largest that fits with slots for a quarter of its
+    rows, or else the smallest; and slots are as many as fit with it.
 
     Args:
         experiment: the `Experiment`.
         mesh: the mesh.
-        limit: bytes of a device, from `memory_limit`; None: all prompts fit.
+        limit: bytes of a device, from `memory_limit`; None: everything fits.
     """
     sampling, devices = experiment.sampling, mesh.size
-    prompts, responses = sampling.prompts, sampling.responses
+    wave, slots, responses = sampling.wave, sampling.slots, sampling.responses
     if limit is None:
-        return prompts
+        return AtATime(wave or sampling.prompts, slots)
+    if wave is not None and slots is not None:
+        return AtATime(wave, slots)
     lengths = sampling.prompt_length, sampling.response_length
     # The rows of all waves, and in the end beside them those of the whole batch.
-    rollouts = 2 * TOKEN * prompts // devices * responses * sum(lengths)
-    room = SHARE * limit - training_bytes(experiment, mesh) - rollouts
-    taken = lambda size: sampler_bytes(
+    rollouts = 2 * TOKEN * sampling.prompts // devices * responses * sum(lengths)
+    share = FILLED if slots is None else SHARE
+    room = share * limit - training_bytes(experiment, mesh) - rollouts
+    rows = lambda wave: wave // devices * responses
+    taken = lambda wave, slots: sampler_bytes(
         experiment.decoder,
-        size // devices,
+        wave // devices,
         responses,
         *lengths,
         mesh.shape["tensor"],
-        sampling.slots,
+        slots,
     )
-    choices = [n for n in range(devices, prompts + 1, devices) if prompts % n == 0]
-    return max((size for size in choices if taken(size) <= room), default=None)
+    if wave is None:
+        choices = waves_of(sampling, devices)
+        least = lambda wave: slots or -(-rows(wave) // TURNS)
+        fitting = [size for size in choices if taken(size, least(size)) <= room]
+        if slots is not None:
+            return AtATime(fitting[-1], slots) if fitting else None
+        wave = (fitting or choices[:1])[-1]
+    # More slots take more: so many of them are within the room.
+    numbers = range(1, rows(wave) + 1)
+    slots = bisect.bisect_right(numbers, room, key=lambda slots: taken(wave, slots))
+    if slots == 0:
+        return None
+    return AtATime(wave, slots if slots < rows(wave) else None)
+
+
+def least_at_a_time(sampling, devices):
+    """Returns the `AtATime` that takes least, beside what is set.
+
+    Args:
+        sampling: the `Sampling` settings.
+        devices: their number.
+    """
+    return AtATime(sampling.wave or devices, sampling.slots or 1)
 
 
 def describe(experiment, mesh, limit):
     """Returns in a line what a device will hold while it draws, or None if unknown.
 
-    The arguments are those of `wave_that_fits`.
+    The arguments are those of `drawn_at_a_time`.
     """
     if limit is None:
         return None
-    sampling = experiment.sampling
-    fitting = wave_that_fits(experiment, mesh, limit)
-    prompts = (sampling.wave or fitting or mesh.size) // mesh.size
-    rows = min(prompts * sampling.responses, sampling.slots or math.inf)
+    sampling, devices = experiment.sampling, mesh.size
+    found = drawn_at_a_time(experiment, mesh, limit)
+    found = found or least_at_a_time(sampling, devices)
+    prompts, rows = found.wave // devices, found.rows(sampling.responses, devices)
     taken = sampler_parts(experiment, mesh, prompts, sampling.responses, rows)
     copied = taken["cast copy"]
     state, drawn = training_bytes(experiment, mesh) - copied, sum(taken.values())
@@ -229,7 +290,7 @@ def describe(experiment, mesh, limit):
 def validation_batch(experiment, mesh, limit):
     """Returns how many responses of a validation in training to draw at a time.
 
-    The arguments are those of `wave_that_fits`.
+    The arguments are those of `drawn_at_a_time`.
     """
     sampling, config = experiment.sampling, experiment.decoder
     lengths = sampling.prompt_length, sampling.response_length
@@ -244,7 +305,7 @@ def evaluation_batch(
     Args:
         config: the `DecoderConfig`.
         mesh: the mesh.
-        limit: as in `wave_that_fits`.
+        limit: as in `drawn_at_a_time`.
         prompt_length: L.
         response_length: T.
         gather: as in `copy_bytes`.

@@ -271,35 +271,43 @@ def build(experiment, mesh, verifier, stream, clock, note):
         stream: the iterator of (problems, `Prompts`); as many batches are taken as are
             drawn.
         clock: the `Clock` that times its parts.
-        note: called with a line on how many prompts are drawn at a time, if not all.
+        note: called with a line on how much is drawn at a time, if not all.
     """
-    sampling, params = experiment.sampling, sampling_params(experiment)
-    wave = sampling.wave
-    if wave is None:
-        wave = memory.wave_that_fits(experiment, mesh, memory.memory_limit())
-    if wave is None:
-        wave = mesh.size
+    sampling = experiment.sampling
+    found = memory.drawn_at_a_time(experiment, mesh, memory.memory_limit())
+    chosen = found or memory.least_at_a_time(sampling, mesh.size)
+    wave, at_a_time = chosen.wave, chosen.rows(sampling.responses, mesh.size)
+    rows = wave * sampling.responses // mesh.size
+    if found is None:
         note(
-            f"warning: the {sampling.responses} responses to one prompt may not fit "
-            "on a device; take shorter ones, fewer, a larger fsdp or tensor, "
+            f"warning: {at_a_time} of {rows} responses at a time may not fit on a "
+            "device; take shorter ones, fewer, a larger fsdp or tensor, "
             "policy.compute_dtype=bfloat16 or sampling.gather=layer"
         )
-    rows = wave * sampling.responses // mesh.size
     if sampling.slots is not None and sampling.slots > rows:
         note(
             f"sampling.slots={sampling.slots}: a device draws {rows} responses at a "
-            "time, all of them at once; give fewer, or None for all"
+            "time, all of them at once; give fewer, or None for as many as fit"
         )
-    if wave < sampling.prompts:
+    prompts = f"{wave} of {sampling.prompts} prompts at a time"
+    if at_a_time < rows:
         note(
-            f"drawing {wave} of {sampling.prompts} prompts at a time, "
-            f"{wave * sampling.responses} responses"
+            f"drawing {prompts}, {at_a_time:,} of {rows:,} responses at a time on a "
+            "device"
         )
+    elif wave < sampling.prompts:
+        note(f"drawing {prompts}, {wave * sampling.responses:,} responses")
+    params = sampling_params(experiment, chosen.slots)
     return Worker(experiment, mesh, verifier, params, stream, clock, wave)
 
 
-def sampling_params(experiment):
-    """Returns the `SamplingParams` of the training rollouts of an experiment."""
+def sampling_params(experiment, slots):
+    """Returns the `SamplingParams` of the training rollouts of an experiment.
+
+    Args:
+        experiment: the `Experiment`.
+        slots: responses that a device draws at a time; None: all of a wave.
+    """
     sampling, tokenizer = experiment.sampling, experiment.tokenizer
     return SamplingParams(
         sampling.responses,
@@ -308,7 +316,7 @@ def sampling_params(experiment):
         tokenizer.pad_token_id,
         sampling.temperature,
         gather=sampling.gather,
-        slots=sampling.slots,
+        slots=slots,
     )
 
 

@@ -89,7 +89,8 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         (["--sft.microbatches", 5], "sft.microbatches below it that does is 2"),
         (
             ["--sampling.slots", 0],
-            "sampling.slots=0: must lie in [1, inf), or be None for all of a wave",
+            "sampling.slots=0: must lie in [1, inf), or be None for as many as the "
+            "memory holds",
         ),
         (
             ["--updates.microbatch-tokens", 19],

@@ -54,7 +54,8 @@ MICROBATCHES = ("--updates.microbatches", 16)
 
 def test_the_sampler_holds_a_whole_copy_and_a_cache():
     words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.wave", 64)
-    parts = estimate.estimate(job("1p5b", "v5e:4x4", *words))["sample"]
+    planned = job("1p5b", "v5e:4x4", *words, "--sampling.slots", 32)
+    parts = estimate.estimate(planned)["sample"]
     config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
     assert parts["cast copy"] == 2 * sizes.param_count(config)
     # 64 prompts x 8 / 16 devices, 28 layers, keys and values of 2 heads of 128; and
@@ -79,7 +80,11 @@ def test_more_at_a_time_takes_more(stage):
     taken = [
         estimate.total(estimate.estimate(each)[stage])
         for each in (
-            base.changed(sampling__wave=wave, updates__microbatches=count)
+            base.changed(
+                sampling__wave=wave,
+                sampling__slots=wave // 2,  # all rows of a device
+                updates__microbatches=count,
+            )
             for wave, count in ((16, 16), (32, 8), (64, 4), (128, 2), (256, 1))
         )
     ]
@@ -93,10 +98,88 @@ def test_search_finds_the_last_that_fits():
     for stage in ("sample", "score", "update", "validation"):
         assert estimate.fits(found, stage)
     wave, count = found.wave, found.experiment.updates.microbatches
-    more = found.changed(sampling__wave=2 * wave)
-    assert wave == 512 or not estimate.fits(more, "sample")
+    whole = found.changed(sampling__wave=None, sampling__slots=None)
+    assert (wave, found.slots) == (whole.wave, whole.slots)
+    of = whole.experiment, whole.mesh, whole.slice.hbm
+    assert memory.drawn_at_a_time(*of) == memory.AtATime(wave, found.slots)
+    more = found.changed(sampling__wave=2 * wave, sampling__slots=wave // 4)
+    assert wave == 512 or not estimate.fits(more, "sample") or filled(more)
     fewer = found.changed(updates__microbatches=max(count // 2, 1))
     assert count == 1 or not estimate.fits(fewer, "update")
+
+
+def filled(job):
+    """Whether the sampler of a job leaves less of the memory than slots should."""
+    taken = estimate.total(estimate.estimate(job)["sample"])
+    return taken > memory.FILLED * job.slice.hbm
+
+
+def test_a_search_keeps_slots_that_are_set_and_no_wave():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.slots", 28)
+    for more in ((), ("--sampling.wave", 16)):
+        found = search.search(job("1p5b", "v5e:4x4", *words, *more))
+        assert (found.wave, found.slots) == (256, 28)
+
+
+def test_less_is_drawn_with_fewer_slots_and_then_in_smaller_waves():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.wave", 64)
+    tried = [job("1p5b", "v5e:4x4", *words, "--sampling.slots", 20)]
+    while (below := search.smaller(tried[-1], "sample")) is not None:
+        tried.append(below)
+    assert [(each.wave, each.slots) for each in tried] == [
+        (64, 20),
+        (64, 10),
+        (64, 5),
+        (64, 2),
+        (64, 1),
+        (32, 1),
+        (16, 1),
+    ]
+    taken = [estimate.total(estimate.estimate(each)["sample"]) for each in tried]
+    assert taken == sorted(set(taken), reverse=True)
+
+
+def test_slots_are_said_where_they_are_fewer_than_the_rows():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.wave", 64)
+    fewer, whole = (
+        job("1p5b", "v5e:4x4", *words, "--sampling.slots", slots) for slots in (20, 32)
+    )
+    wave = "--sampling.wave 64"
+    assert search.settings(fewer, "sample") == [wave, "--sampling.slots 20"]
+    assert search.settings(whole, "sample") == [wave]
+    line = "in 8 waves of 64 prompts"
+    assert f"{line}, 20 of 32 responses of a device at a time\n" in report.heading(
+        fewer
+    )
+    assert f"{line}\n" in report.heading(whole)
+
+
+def test_a_job_draws_what_training_would():
+    for words in ((), ("--fsdp", 8), ("--fsdp", 8, "--sampling.wave", 512)):
+        planned = job("1p5b", "h100x8", *BFLOAT16, *words)
+        of = planned.experiment, planned.mesh, planned.slice.hbm
+        found = memory.drawn_at_a_time(*of)
+        assert (planned.wave, planned.slots) == (found.wave, found.slots)
+        assert planned.wave_rows == found.slots < planned.rows_of_wave == found.wave
+    small = job("14b", "h100x8", *BFLOAT16)
+    assert (small.wave, small.slots) == (8, 1)  # nothing fits
+    line = memory.describe(small.experiment, small.mesh, small.slice.hbm)
+    assert ", 1 rows " in line
+
+
+def test_idle_slots_take_no_time_at_best():
+    words = ("--fsdp", 16, *BFLOAT16, *MICROBATCHES, "--sampling.wave", 256)
+    of = [
+        roofline.costs(job("1p5b", "v5e:4x4", *words, "--sampling.slots", slots))
+        for slots in (128, 96, 64, 63)  # of 128 rows
+    ]
+    once, twice, same, thrice = (each["sample"] for each in of)
+    assert once.flops == twice.flops and twice.bytes == same.bytes
+    more = twice.bytes - once.bytes
+    assert thrice.bytes - twice.bytes == pytest.approx(more)
+    config = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B
+    matrices = sizes.param_count(config) - config.vocabulary * config.width
+    assert more == pytest.approx(2 * 8192 * 2 * matrices)  # in each of 2 waves
 
 
 def test_largest_asks_a_logarithm_of_the_choices():
@@ -181,7 +264,7 @@ def test_slots_hold_the_cache_of_their_rows_and_take_as_many_more_steps():
     assert planned.wave_rows == 32 and planned.waves == 2
     parts = estimate.estimate(planned)["sample"]
     assert parts["cache"] == (32 * 10240 + 16 * 2048) * 28 * 2 * 2 * 128 * 2
-    fewer = job("1p5b", "v5e:4x4", *words[:-1], 64)
+    fewer = job("1p5b", "v5e:4x4", *words[:-1], 64, "--sampling.slots", 32)
     one, other = (roofline.costs(each)["sample"] for each in (planned, fewer))
     assert one.bytes == pytest.approx(other.bytes) and one.flops == other.flops
 
@@ -274,7 +357,7 @@ def test_a_slice_that_is_too_small_has_no_remedy():
 
 
 def test_a_step_at_best():
-    words = (*BFLOAT16, *MICROBATCHES, "--sampling.wave", 64)
+    words = (*BFLOAT16, *MICROBATCHES, "--sampling.wave", 64, "--sampling.slots", 32)
     planned = job("1p5b", "v5e:4x4", *words)
     of = roofline.costs(planned)
     config, tokens = presets.DEEPSEEK_R1_DISTILL_QWEN_1_5B, 256 * 10240

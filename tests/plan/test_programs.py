@@ -13,6 +13,7 @@ from maspo_jax.models import sizes
 from maspo_jax.objectives import kl
 from maspo_jax.plan import devices, programs
 from maspo_jax.plan.job import STAGES, job_of
+from maspo_jax.rollout import memory
 
 
 def job(*words):
@@ -54,6 +55,27 @@ def test_a_wave_and_a_batch_of_a_validation_are_drawn():
     assert rows["sample"] == (16 * responses, length)
     assert plan.responses != responses
     assert rows["validation"] == (plan.prompts * plan.responses, length)
+
+
+class Recorded:
+    """In place of a program: what it is lowered for."""
+
+    def lower(self, *given):
+        return given
+
+
+def test_the_sampler_is_lowered_with_the_slots_of_the_job(monkeypatch):
+    for name in ("sample", "draw"):
+        monkeypatch.setattr(programs, name, Recorded())
+    found = memory.AtATime(16, 3)
+    monkeypatch.setattr(memory, "drawn_at_a_time", lambda *of: found)
+    planned = job("--sampling.prompts", 32)
+    made = programs.programs_of(planned, jax.devices())
+    _, prompts, _, decoding, *_ = made["sample"].lower()
+    assert decoding.slots == 3 and len(prompts.tokens.shape) == 2
+    assert prompts.tokens.shape[0] == 16
+    *_, greedy, _ = made["validation"].lower()
+    assert greedy.slots is None
 
 
 def test_a_reference_policy_is_held_beside_every_program():

@@ -43,34 +43,117 @@ def large():
 def test_all_are_drawn_at_once_where_nothing_is_known_of_the_memory(large):
     mesh = mesh_of(1, 8)
     assert memory.memory_limit() is None  # of simulated devices
-    assert memory.wave_that_fits(large, mesh, None) == 512
+    assert memory.drawn_at_a_time(large, mesh, None) == memory.AtATime(512, None)
+    given = sampling_of(large, wave=64, slots=3)
+    assert memory.drawn_at_a_time(given, mesh, None) == memory.AtATime(64, 3)
     assert memory.validation_batch(large, mesh, None) == BATCH
     assert memory.evaluation_batch(large.decoder, mesh, None, 1, 1) == BATCH
 
 
-@pytest.mark.parametrize("gib", [16, 32, 64, 80, 141])
-@pytest.mark.parametrize("fsdp", [1, 4, 8])
-def test_a_wave_is_the_largest_that_fits(large, gib, fsdp):
-    mesh, limit = mesh_of(8 // fsdp, fsdp), gib * GiB
-    wave = memory.wave_that_fits(large, mesh, limit)
-    fits = lambda size: (
-        memory.training_bytes(large, mesh)
-        + memory.sampler_bytes(large.decoder, size // 8, 8, 2048, 8192)
+def sampling_of(experiment, **settings):
+    """The experiment with settings of its sampling changed."""
+    sampling = dataclasses.replace(experiment.sampling, **settings)
+    return dataclasses.replace(experiment, sampling=sampling)
+
+
+def fitting(experiment, mesh, limit, share=memory.FILLED):
+    """Whether a wave and slots fit, which are given, worked out part by part."""
+    return lambda wave, slots: (
+        memory.training_bytes(experiment, mesh)
+        + memory.sampler_bytes(
+            experiment.decoder, wave // 8, 8, 2048, 8192, slots=slots
+        )
         + 32 * 512 * 10240  # rows of a device, twice
-        <= memory.SHARE * limit
+        <= share * limit
     )
-    if wave is None:
-        assert not fits(8)
+
+
+MESHES = pytest.mark.parametrize("fsdp", [1, 4, 8])
+MEMORY = pytest.mark.parametrize("gib", [8, 16, 20, 27, 32, 64, 80, 141, 256])
+
+
+@MEMORY
+@MESHES
+def test_a_wave_is_the_largest_that_fits_with_slots_for_a_quarter(large, gib, fsdp):
+    mesh, limit = mesh_of(8 // fsdp, fsdp), gib * GiB
+    found, fits = (
+        memory.drawn_at_a_time(large, mesh, limit),
+        fitting(large, mesh, limit),
+    )
+    if found is None:
+        assert not fits(8, 1)
         return
-    assert 512 % wave == wave % 8 == 0 and fits(wave)
-    assert wave == 512 or not fits(2 * wave)  # of powers of two the next
+    wave = found.wave  # and as many rows on each of the 8 devices, 8 to a prompt
+    slots = wave if found.slots is None else found.slots
+    assert 512 % wave == wave % 8 == 0 and 1 <= slots <= wave and fits(wave, slots)
+    assert (found.slots is None) == fits(wave, wave)
+    assert slots == wave or not fits(wave, slots + 1)
+    assert wave == 8 or slots >= wave / 4
+    # Of powers of two, the next.
+    assert wave == 512 or not fits(2 * wave, wave // 2)
+
+
+def test_less_memory_is_for_slots_of_all_prompts_of_some_and_of_one_a_device(large):
+    mesh, odd = mesh_of(1, 8), sampling_of(large, prompts=88)
+    of = lambda experiment, gib: memory.drawn_at_a_time(experiment, mesh, gib * GiB)
+    assert of(large, 256) == memory.AtATime(512, None)
+    assert of(large, 80).wave == 512 and 128 <= of(large, 80).slots < 512
+    assert of(large, 40).wave == 256 and 64 <= of(large, 40).slots < 128
+    assert of(odd, 14) == memory.AtATime(8, None)  # 88 would be the next
+    assert of(large, 8) == memory.AtATime(8, 1)  # less than a quarter
+    assert of(large, 7) is None
+
+
+@MEMORY
+@MESHES
+def test_slots_are_as_many_as_fit_with_a_wave_that_is_set(large, gib, fsdp):
+    mesh, limit = mesh_of(8 // fsdp, fsdp), gib * GiB
+    fits = fitting(large, mesh, limit)
+    for wave in (8, 128, 512):
+        found = memory.drawn_at_a_time(sampling_of(large, wave=wave), mesh, limit)
+        count = sum(fits(wave, slots) for slots in range(1, wave + 1))
+        slots = None if count == wave else count
+        assert found == (memory.AtATime(wave, slots) if count else None)
+
+
+@MEMORY
+@MESHES
+def test_a_wave_is_the_largest_that_fits_with_slots_that_are_set(large, gib, fsdp):
+    mesh, limit = mesh_of(8 // fsdp, fsdp), gib * GiB
+    fits = fitting(large, mesh, limit, memory.SHARE)
+    for slots in (1, 32, 512, 9999):
+        found = memory.drawn_at_a_time(sampling_of(large, slots=slots), mesh, limit)
+        waves = [wave for wave in (8, 16, 32, 64, 128, 256, 512) if fits(wave, slots)]
+        assert found == (memory.AtATime(waves[-1], slots) if waves else None)
+
+
+def test_what_is_set_is_drawn_whether_or_not_it_fits(large):
+    mesh, given = mesh_of(1, 8), sampling_of(large, wave=256, slots=250)
+    assert not fitting(large, mesh, 20 * GiB)(256, 250)
+    for gib in (1, 20, 256):
+        found = memory.drawn_at_a_time(given, mesh, gib * GiB)
+        assert found == memory.AtATime(256, 250)
+
+
+def test_as_little_as_can_be_is_one_response_of_the_smallest_wave(large):
+    least = lambda **given: memory.least_at_a_time(
+        sampling_of(large, **given).sampling, 8
+    )
+    assert least() == memory.AtATime(8, 1)
+    assert least(wave=64) == memory.AtATime(64, 1)
+    assert least(slots=5) == memory.AtATime(8, 5)
+    rows = [memory.AtATime(64, slots).rows(8, 8) for slots in (None, 1, 64, 65)]
+    assert rows == [64, 1, 64, 64]
 
 
 def test_more_memory_or_a_reference_policy_count(large):
     mesh = mesh_of(1, 8)
-    of = lambda experiment, gib: memory.wave_that_fits(experiment, mesh, gib * GiB)
-    sizes = [of(large, gib) for gib in (10, 16, 32, 64, 128, 256)]
+    of = lambda experiment, gib: memory.drawn_at_a_time(experiment, mesh, gib * GiB)
+    found = [of(large, gib) for gib in (10, 16, 32, 64, 128, 256)]
+    sizes = [each.wave for each in found]
     assert sizes[0] < sizes[-1] == 512 and sizes == sorted(sizes)
+    rows = [each.rows(8, 8) for each in found]
+    assert rows[0] < rows[-1] == 512 and rows == sorted(rows)
     assert of(large, 4) is None
     objective = Objective(gates.Maspo(), terms=(kl.Penalty(0.1, kl.k3),))
     more = dataclasses.replace(large, objective=objective)
@@ -119,14 +202,28 @@ def test_it_is_said_how_many_are_drawn_at_a_time(large, monkeypatch):
     )
     assert build(large).wave == 512 and not said
     monkeypatch.setattr(memory, "memory_limit", lambda: 80 * GiB)
-    wave = build(large).wave
-    assert said == [f"drawing {wave} of 512 prompts at a time, {8 * wave} responses"]
+    built = build(large)
+    wave, slots = built.wave, built.sampling.slots
+    assert memory.drawn_at_a_time(large, mesh, 80 * GiB) == memory.AtATime(wave, slots)
+    assert said == [
+        f"drawing {wave} of 512 prompts at a time, {slots} of {wave} responses at a "
+        "time on a device"
+    ]
+    whole = build(sampling_of(large, wave=64))
+    assert (whole.wave, whole.sampling.slots) == (64, None)
+    assert said[1:] == ["drawing 64 of 512 prompts at a time, 512 responses"]
+    more = build(sampling_of(large, wave=512, responses=32, response_length=1024))
+    assert said[2:] == [
+        f"drawing 512 of 512 prompts at a time, {more.sampling.slots:,} of 2,048 "
+        "responses at a time on a device"
+    ]
     monkeypatch.setattr(memory, "memory_limit", lambda: GiB)
-    assert build(large).wave == 8
-    assert said[1].startswith("warning: the 8 responses to one prompt may not fit")
-    assert "a larger fsdp or tensor" in said[1] and "gather=layer" in said[1]
-    given = dataclasses.replace(large.sampling, wave=64)
-    assert build(dataclasses.replace(large, sampling=given)).wave == 64
+    built = build(large)
+    assert (built.wave, built.sampling.slots) == (8, 1)
+    assert said[3].startswith("warning: 1 of 8 responses at a time may not fit on a")
+    assert "a larger fsdp or tensor" in said[3] and "gather=layer" in said[3]
+    given = build(sampling_of(large, wave=64, slots=9))
+    assert (given.wave, given.sampling.slots) == (64, 9)
 
 
 def test_more_slots_than_rows_are_said(large):
@@ -136,8 +233,10 @@ def test_more_slots_than_rows_are_said(large):
         given = dataclasses.replace(large, sampling=sampling)
         worker.build(given, mesh, None, None, None, said.append)
     assert said == [
+        "drawing 512 of 512 prompts at a time, 1 of 512 responses at a time on a "
+        "device",
         "sampling.slots=513: a device draws 512 responses at a time, all of them at "
-        "once; give fewer, or None for all"
+        "once; give fewer, or None for as many as fit",
     ]
 
 
@@ -150,8 +249,8 @@ def test_a_line_says_what_a_device_will_hold(large):
         r"\(state ([\d.]+), copy to draw from ([\d.]+), (\d+) rows ([\d.]+)\); .*",
         line,
     ).groups()
-    wave = memory.wave_that_fits(large, mesh, 80 * GiB)
-    assert float(of) == 80 and int(rows) == wave
+    slots = memory.drawn_at_a_time(large, mesh, 80 * GiB).slots
+    assert float(of) == 80 and int(rows) == slots
     # Parameters and two moments of 1.78e9 on 8 devices, and a whole copy in bfloat16.
     assert (state, copied) == ("2.5", "3.3")
     parts = float(state) + float(copied) + float(drawn)
@@ -255,7 +354,7 @@ def test_devices_that_share_heads_read_the_rows_of_all_of_them(large, monkeypatc
         return 1.0
 
     monkeypatch.setattr(memory, "sampler_bytes", record)
-    memory.wave_that_fits(large, mesh, 80 * GiB)
+    memory.drawn_at_a_time(large, mesh, 80 * GiB)
     memory.describe(large, mesh, 80 * GiB)
     memory.validation_batch(large, mesh, 80 * GiB)
     memory.evaluation_batch(large.decoder, mesh, 80 * GiB, 2048, 8192)

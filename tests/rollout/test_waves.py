@@ -15,7 +15,7 @@ from maspo_jax.config import DynamicSampling, loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.models.decoder import init_decoder
 from maspo_jax.rewards import Verdict
-from maspo_jax.rollout import waves, worker
+from maspo_jax.rollout import memory, waves, worker
 from maspo_jax.rollout.generate import SamplingParams, sample
 from maspo_jax.rollout.grading import InProcessGrader
 from maspo_jax.rollout.waves import WavePlan
@@ -161,6 +161,22 @@ def test_any_size_draws_what_the_whole_draws(drawing, policy, devices, wave):
     lengths = expected.sequences.response_mask.sum(axis=1)
     last = [np.flatnonzero(row)[-1] for row in collected.reward]
     assert (np.array(last) < lengths).all() and len(set(last)) > 1
+
+
+@pytest.mark.parametrize("devices, limit", [(1, 298_000), (8, 153_500)])
+def test_what_is_chosen_draws_what_the_whole_draws(
+    drawing, policy, devices, limit, monkeypatch
+):
+    """In waves and with slots that are as many as a small memory holds."""
+    mesh = mesh_of(devices, 1)
+    expected = distributed.local_rows(plain(drawing, policy, mesh))
+    monkeypatch.setattr(memory, "memory_limit", lambda: limit)
+    chosen = drawing(mesh, None)
+    assert 1 < chosen.sampling.slots < chosen.wave * RESPONSES // devices
+    assert chosen.wave == (12 if devices == 1 else PROMPTS)
+    assert_same_draw(
+        distributed.local_rows(chosen.rewarded(policy, STEP).rollout), expected
+    )
 
 
 def test_rows_lie_on_the_devices_of_their_prompts(drawing, policy):
