@@ -123,8 +123,8 @@ FAULTS = [
     Fault(
         "a written ratio is inverted",
         "runs/responses.py",
-        "difference = trace.logprob[row][mask] - old_logprob",
-        "difference = old_logprob - trace.logprob[row][mask]",
+        "difference = logprob - old_logprob",
+        "difference = old_logprob - logprob",
         (LOG,),
     ),
     Fault(
