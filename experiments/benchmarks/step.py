@@ -442,7 +442,8 @@ def bounds(experiment, rates):
         "score": sampling.responses,
         "update": 3 * sampling.responses,
     }
-    for stage, passes in unscored.items():
+    for stage in costs.keys() & unscored:
+        passes = unscored[stage]
         flops = costs[stage].flops - passes * head * (sampling.prompt_length - 1)
         products, memory = flops / rates["flops"], costs[stage].bytes / rates["bytes"]
         found[stage] = max((products, "products"), (memory, "memory"))

@@ -78,6 +78,7 @@ def test_every_command_of_a_page_is_one(words):
             ["--objective.gate.alpha"],
             ["--objective.gate", "--objective.gate.n"],
             ["--fsdp", "--policy.compute-dtype"],
+            ["--fsdp", "--policy.compute-dtype", "--sampling.wave"],
         )
 
 

@@ -21,6 +21,7 @@ from maspo_jax.rollout.grading import InProcessGrader
 from maspo_jax.rollout.waves import WavePlan
 from maspo_jax.runs.keys import key_for
 from maspo_jax.runs.metrics_log import Clock
+from maspo_jax.runs.programs import compilations
 from maspo_jax.types import Prompts
 
 TINY = loading.load(EXPERIMENTS / "tiny.py")
@@ -193,10 +194,12 @@ def test_one_program_draws_every_wave(drawing, policy):
     mesh = mesh_of(1, 1)
     drawing = drawing(mesh, 4)
     sample.clear_cache()
+    before = compilations().finished
     for attempt, count in ((0, 24), (1, 12), (2, 6), (0, 24)):
         collected = drawing.rewarded(policy, STEP, attempt, count)
         assert len(collected.responses) == count * RESPONSES
-    assert sample._cache_size() == 1
+    made = [program.name for program in compilations().since(before)]
+    assert made.count("sample") == 1
 
 
 @pytest.mark.parametrize("wave", [2, 4])
