@@ -2,7 +2,7 @@
 
 maspo train experiments/arithmetic_grpo.py
 
-Obtained here, held-out, greedy: 8.6% -> 99.2% (seed 0).
+Obtained here, held-out, greedy: 9.0% -> 98.8% (seed 0).
 """
 
 import dataclasses
