@@ -27,6 +27,7 @@ import numpy as np
 import turns  # beside this file
 
 VOCABULARY, PAD, END = 4096, 0, 1
+NEVER = VOCABULARY + 1  # an end token that is never drawn
 QWEN2 = dict(
     vocab_size=VOCABULARY,
     hidden_size=256,
@@ -251,7 +252,7 @@ def tunix(case, folder, _):
 
     sampler.Sampler._sample = sample
     cache = sampler.CacheConfig(cache_size=case.prompt + case.cap, **shape)
-    draw = sampler.Sampler(policy, Numbers(), cache)
+    draw = sampler.Sampler(policy, turns.Numbers(NEVER, PAD), cache)
     asked = [" ".join(map(str, text)) for text in case.texts]
     asked = [text for text in asked for _ in range(case.responses)]
 
@@ -264,7 +265,7 @@ def tunix(case, folder, _):
                     asked[rows],
                     max_generation_steps=case.cap,
                     max_prompt_length=case.prompt,
-                    eos_tokens=[Numbers.never],
+                    eos_tokens=[NEVER],
                     return_logprobs=True,  # as ours does
                     temperature=1.0,
                     top_p=1.0,
@@ -273,31 +274,6 @@ def tunix(case, folder, _):
 
     run(0, np.full(case.rows, BRIEF))
     return run
-
-
-class Numbers:
-    """A tokenizer for Tunix: tokens are written as their numbers."""
-
-    never = VOCABULARY + 1  # the end token, which is never drawn
-
-    def encode(self, text, **_):
-        """Returns tokens."""
-        return [int(word) for word in text.split()]
-
-    def decode(self, tokens, **_):
-        """Returns text."""
-        return " ".join(str(int(token)) for token in tokens)
-
-    def bos_id(self):
-        """There is none."""
-
-    def eos_id(self):
-        """Returns a token out of the vocabulary."""
-        return self.never
-
-    def pad_id(self):
-        """Returns what fills up rows."""
-        return PAD
 
 
 SYSTEMS = {"ours": ours, "transformers": transformers, turns.TUNIX: tunix}

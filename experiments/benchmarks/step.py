@@ -86,32 +86,6 @@ def even_share(text):
     return sum(int(word) % 2 == 0 for word in words) / max(len(words), 1)
 
 
-class Numbers:
-    """A tokenizer for Tunix: tokens are written as their numbers."""
-
-    def __init__(self, end):
-        self.end = end
-
-    def encode(self, text, **_):
-        """Returns tokens."""
-        return [int(word) for word in text.split()]
-
-    def decode(self, tokens, **_):
-        """Returns text."""
-        return " ".join(str(int(token)) for token in tokens)
-
-    def bos_id(self):
-        """There is none."""
-
-    def eos_id(self):
-        """Returns a token out of the vocabulary."""
-        return self.end
-
-    def pad_id(self):
-        """Returns what fills up rows."""
-        return 0
-
-
 # Ours.
 
 EXPERIMENT = '''
@@ -328,7 +302,7 @@ def tunix(name):
         rl_cluster=rl_cluster.RLCluster(
             actor=policy,
             reference=None,
-            tokenizer=Numbers(shape.end),
+            tokenizer=turns.Numbers(shape.end, pad=0),
             cluster_config=cluster,
         ),
         algo_config=GRPOConfig(

@@ -324,6 +324,33 @@ def measure_rates(repeats=8):
     return {"flops": flops, "bytes": best_of(read, 64 * wide.nbytes, repeats)}
 
 
+class Numbers:
+    """A tokenizer for Tunix: tokens are written as their numbers."""
+
+    def __init__(self, end, pad):
+        """Takes the token that ends a response, and the one that fills up rows."""
+        self._end, self._pad = end, pad
+
+    def encode(self, text, **_):
+        """Returns tokens."""
+        return [int(word) for word in text.split()]
+
+    def decode(self, tokens, **_):
+        """Returns text."""
+        return " ".join(str(int(token)) for token in tokens)
+
+    def bos_id(self):
+        """There is none."""
+
+    def eos_id(self):
+        """Returns the token that ends a response."""
+        return self._end
+
+    def pad_id(self):
+        """Returns what fills up rows."""
+        return self._pad
+
+
 # Arguments and results.
 
 

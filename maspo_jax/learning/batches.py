@@ -14,7 +14,6 @@ from maspo_jax.objectives.advantages import (
     token_rewards,
     with_stats,
 )
-from maspo_jax.objectives.metrics import rollout_correction
 from maspo_jax.objectives.ratios import token_mean_of
 from maspo_jax.types import (
     LengthBuckets,
@@ -178,7 +177,7 @@ def make_assemble(objective, responses, limit, eos_tokens, mesh):
             "loss_mask/mean": token_mean_of(loss_mask, mask),
         }
         if logprob is not None:
-            metrics |= compare_logprobs(batch, *tokens)
+            metrics |= compare(*tokens, reference_logprob)
         if batch.correction is not None:
             metrics |= correction.describe(rule, batch.correction, *tokens)
         return batch, history, metrics
@@ -237,22 +236,6 @@ def masks(objective, tokens, cut_off):
     if objective.rejection is not None:
         loss_mask = loss_mask & objective.rejection(*tokens)
     return loss_mask, compared
-
-
-def compare_logprobs(batch, logprob, sampled, mask):
-    """Returns how far a policy is from its sampler and its reference, all scalars.
-
-    Args:
-        batch: the `TrainBatch`.
-        logprob: [N, T] by the trainer, before the first update.
-        sampled: [N, T] of the sampler.
-        mask: [N, T] bool, of responses.
-    """
-    metrics = rollout_correction(logprob, sampled, mask)
-    if batch.reference_logprob is not None:
-        distance = kl.k3(logprob, batch.reference_logprob)
-        metrics["kl"] = token_mean_of(distance, mask)
-    return metrics
 
 
 def make_take(weight, responses, mesh):

@@ -89,11 +89,10 @@ class Learner:
     mesh: jax.sharding.Mesh
     optimizer: optax.GradientTransformation
     skeleton: TrainState  # of `jax.ShapeDtypeStruct`
-    logprobs: (
-        Callable  # from `make_logprobs`, or `make_reordered_logprobs` with a reader
-    )
+    # From `make_logprobs`; with a reader from `make_reordered_logprobs`.
+    logprobs: Callable
     assembled: Callable  # from `batches.make_assemble`
-    take: Callable  # from `batches.make_take`, or `make_take_rows` with a reader
+    take: Callable  # from `batches.make_take`; with a reader from `make_take_rows`
     update: AheadOfTime
     reader: Callable | None = None  # from `batches.make_reader`
     reference: Any = None  # the reference policy, if the objective needs one

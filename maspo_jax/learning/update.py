@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import optax
 
 from maspo_jax import distributed
-from maspo_jax.learning.batches import compare_logprobs
 from maspo_jax.objectives import metrics as objective_metrics
 from maspo_jax.objectives import terms
 from maspo_jax.objectives.surrogate import fit
@@ -156,8 +155,8 @@ def _compare(batch, logprob):
     """
     if batch.sampler_logprob is None:
         return {}
-    mask = batch.sequences.response_mask
-    return compare_logprobs(batch, logprob, batch.sampler_logprob, mask)
+    tokens = logprob, batch.sampler_logprob, batch.sequences.response_mask
+    return objective_metrics.compare(*tokens, batch.reference_logprob)
 
 
 def _psum(number):

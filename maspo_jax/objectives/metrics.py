@@ -5,8 +5,8 @@
 
 The weight g = gate * ratio stands in front of the gradient of a token's
 log-probability, W = g / pi in front of that of its probability. `measure` takes sums
-that add up over devices and microbatches. `rollout_correction` compares trainer and
-sampler once per step. What each name means is said in `reports.metric_names`.
+that add up over devices and microbatches. `compare` sets the trainer beside sampler and
+reference once per step. What each name means is said in `reports.metric_names`.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from maspo_jax.objectives import kl
 from maspo_jax.objectives.ratios import (
     MAX_LOG_RATIO,
     effective_share,
@@ -357,6 +358,21 @@ def over_updates(updates):
         if name in updates[-1]:
             found[f"{name}_last"] = float(updates[-1][name])
     return found
+
+
+def compare(logprob, sampled, mask, reference=None):
+    """Returns how far a policy is from its sampler and its reference, all scalars.
+
+    Args:
+        logprob: [N, T] of the trainer, before the first update of a step.
+        sampled: [N, T] of the sampler.
+        mask: [N, T] bool, of responses.
+        reference: [N, T] of the reference policy, if there is one.
+    """
+    metrics = rollout_correction(logprob, sampled, mask)
+    if reference is not None:
+        metrics["kl"] = token_mean_of(kl.k3(logprob, reference), mask)
+    return metrics
 
 
 def rollout_correction(logprob, sampled, mask):

@@ -17,9 +17,7 @@ class PackedRows:
     """R rows of S columns, which hold every token that has another one behind it."""
 
     tokens: jax.Array  # [R, S] int32
-    segment: (
-        jax.Array
-    )  # [R, S] int32, the text a token belongs to, from 1; 0 is padding
+    segment: jax.Array  # [R, S] int32, the text of a token, from 1; 0 is padding
     place: jax.Array  # [n, T] int32, the column, through all rows, before each token
 
     @property

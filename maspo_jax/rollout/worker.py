@@ -146,8 +146,7 @@ class Worker:
         with self.clock("sampling"):
             draw = self.draw(policy, prompts, plan, step, attempt)
             drawn = waves.in_turn(draw, plan.count, between)
-        with self.clock("sampling"):  # which takes the devices longer
-            self.stream.prepare()
+            self.stream.prepare()  # while the devices draw
         with self.clock("updating", shown="waiting for the updates"):
             jax.block_until_ready(policy)  # if those that made it still go on
         rollout, responses, reward_of_tokens = self.receive(drawn, plan, problems[own])

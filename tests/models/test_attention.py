@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import logging
+import re
 
 import chex
 import jax
@@ -14,7 +15,7 @@ from conftest import noisy
 from flax import nnx
 
 from maspo_jax.models import attention
-from maspo_jax.models.attention import chunked, decode, reference
+from maspo_jax.models.attention import chunked, decode, layout_of_mask, reference
 from maspo_jax.models.cache import Cache, cache_of_rows, empty_cache
 from maspo_jax.models.decoder import Decoder
 
@@ -88,6 +89,26 @@ def test_blocks_change_neither_values_nor_gradients(kind, block):
     expected = value_and_gradients(reference, *arrays)
     chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(got))
+
+
+@pytest.mark.parametrize(
+    "length, block, padded",
+    [(1100, 512, 1104), (512, 512, 512), (20, 8, 24), (3, 2, 4)],
+)
+def test_blocks_of_a_row_are_equally_long(length, block, padded):
+    """Or the last one would be padding for the most part: it is computed all the same.
+
+    As many of them as of the longest allowed, and no more padding than rounding takes.
+    """
+    shape = lambda *of: jax.ShapeDtypeStruct(of, jnp.float32)
+    layout = jax.eval_shape(layout_of_mask, jax.ShapeDtypeStruct((1, length), bool))
+    text = jax.jit(functools.partial(chunked, block=block)).lower(
+        shape(1, length, 1, 2), shape(1, 1, length, 2), shape(1, 1, length, 2), layout
+    )
+    kept = re.findall(
+        r"stablehlo.reshape.*-> tensor<1x(\d+)x(\d+)xi32>", text.as_text()
+    )
+    assert {int(count) * int(size) for count, size in kept} == {padded}
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])

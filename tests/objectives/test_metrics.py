@@ -51,6 +51,26 @@ def test_sums_add_over_the_parts_of_a_batch(gate):
     chex.assert_trees_all_close(combined, whole, rtol=1e-5)
 
 
+def test_a_supervised_batch_measures_the_entropy_of_what_is_trained():
+    """In parts too; what pads it counts for nothing, whatever stands there."""
+    batch, logprob = random_batch()
+    trained = batch.weight != 0
+    entropy = np.where(trained, -logprob, np.nan)
+    tokens = tokens_of(logprob, entropy, batch)
+    found = module.summarize(module.measure_entropy(tokens))
+    assert found == {"entropy": pytest.approx(-logprob[trained].mean())}
+    part = lambda rows: module.measure_entropy(jax.tree.map(lambda x: x[rows], tokens))
+    parts = part(slice(3)), part(slice(3, 8))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+    combined = jax.shard_map(
+        lambda measured: module.combine(measured, distributed.AXES),
+        mesh=mesh_of(1, 1),
+        in_specs=distributed.REPLICATED,
+        out_specs=distributed.REPLICATED,
+    )(stacked)
+    assert module.summarize(combined)["entropy"] == pytest.approx(found["entropy"])
+
+
 @every_gate
 def test_padding_and_emptiness_are_harmless(gate):
     batch, logprob = random_batch()
