@@ -14,6 +14,7 @@ from maspo_jax.objectives.advantages import (
     token_rewards,
     with_stats,
 )
+from maspo_jax.objectives.metrics import compare_logprobs
 from maspo_jax.objectives.ratios import token_mean_of
 from maspo_jax.types import (
     LengthBuckets,
@@ -177,7 +178,7 @@ def make_assemble(objective, responses, limit, eos_tokens, mesh):
             "loss_mask/mean": token_mean_of(loss_mask, mask),
         }
         if logprob is not None:
-            metrics |= compare(*tokens, reference_logprob)
+            metrics |= compare_logprobs(*tokens, reference_logprob)
         if batch.correction is not None:
             metrics |= correction.describe(rule, batch.correction, *tokens)
         return batch, history, metrics

@@ -156,7 +156,7 @@ def _compare(batch, logprob):
     if batch.sampler_logprob is None:
         return {}
     tokens = logprob, batch.sampler_logprob, batch.sequences.response_mask
-    return objective_metrics.compare(*tokens, batch.reference_logprob)
+    return objective_metrics.compare_logprobs(*tokens, batch.reference_logprob)
 
 
 def _psum(number):

@@ -5,8 +5,9 @@
 
 The weight g = gate * ratio stands in front of the gradient of a token's
 log-probability, W = g / pi in front of that of its probability. `measure` takes sums
-that add up over devices and microbatches. `compare` sets the trainer beside sampler and
-reference once per step. What each name means is said in `reports.metric_names`.
+that add up over devices and microbatches. `compare_logprobs` sets the trainer beside
+sampler and reference once per step. What each name means is said in
+`reports.metric_names`.
 """
 
 import dataclasses
@@ -360,7 +361,7 @@ def over_updates(updates):
     return found
 
 
-def compare(logprob, sampled, mask, reference=None):
+def compare_logprobs(logprob, sampled, mask, reference=None):
     """Returns how far a policy is from its sampler and its reference, all scalars.
 
     Args:
