@@ -6,10 +6,11 @@
 
 8 prompts of 32 tokens are read, 8 responses of 64 tokens to each are drawn (the end
 token never is) and graded, and one AdamW update is made with all of them; Qwen3 in
-float32, on one core. Ours is a run of `maspo train`, held before each step; Tunix is
-its `GRPOLearner`, held where it asks for the next prompts; torch makes the update
-alone, with the Qwen3 of Transformers. All take turns. The first step compiles, with
-nothing compiled before.
+float32, on one core. Ours is a run of `maspo train`, held before each step, with the
+settings that suit a CPU: `remat="dots"`, microbatches of 1,536 tokens. Tunix is its
+`GRPOLearner`, held where it asks for the next prompts, in microbatches of as many
+tokens and whole; torch makes the update alone, with the Qwen3 of Transformers. All take
+turns. The first step compiles, with nothing compiled before.
 
 TREE is another checkout of this project, whose steps take turns with those of this one.
 The packages disagree about jax: `--tunix` is the interpreter of another environment.
@@ -29,6 +30,7 @@ import warnings
 import turns  # beside this file
 
 PROMPTS, RESPONSES, PROMPT, RESPONSE = 8, 8, 32, 64
+MICROBATCH = 1536  # tokens
 RATE = 1e-4
 
 
@@ -155,6 +157,7 @@ experiment = Experiment(
         feed_forward=SHAPE.feed_forward,
         rope_theta=step.ROPE_THETA,
         qk_norm=True,
+        remat="dots",
     ),
     tokenizer=Numbers(),
     train_set=Random(),
@@ -162,7 +165,7 @@ experiment = Experiment(
     sampling=Sampling(step.PROMPTS, step.RESPONSES, step.PROMPT, step.RESPONSE),
     objective=Objective(gate=gates.Clip()),
     optimization=Optimization(step.RATE),
-    updates=Updates(minibatches=1),
+    updates=Updates(minibatches=1, microbatch_tokens=step.MICROBATCH),
     grading=Grading(grader=more_even_than_odd),
     steps=1000,
     checkpoint_every=1000,
@@ -221,8 +224,13 @@ def write_experiment(name, folder):
 # The peers.
 
 
-def tunix(name):
-    """The `GRPOLearner` of Tunix, held where it asks for prompts."""
+def tunix(name, microbatch):
+    """The `GRPOLearner` of Tunix, held where it asks for prompts.
+
+    Args:
+        name: of the shape.
+        microbatch: how many prompts are trained on at a time.
+    """
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -257,7 +265,7 @@ def tunix(name):
         place = nnx.get_partition_spec(state)
         nnx.update(policy, jax.lax.with_sharding_constraint(state, place))
     roles = rl_cluster.Role.ACTOR, rl_cluster.Role.REFERENCE, rl_cluster.Role.ROLLOUT
-    sizes = "mini", "train_micro", "rollout_micro", "compute_logps_micro"
+    sizes = "mini", "rollout_micro", "compute_logps_micro"
     cluster = rl_cluster.ClusterConfig(
         role_to_mesh=dict.fromkeys(roles, mesh),
         rollout_engine="vanilla",
@@ -266,6 +274,7 @@ def tunix(name):
             actor_optimizer=optax.adamw(RATE),
             eval_every_n_steps=10**9,
             max_steps=1000,
+            train_micro_batch_size=int(microbatch),
             **{f"{size}_batch_size": PROMPTS for size in sizes},
         ),
         rollout_config=base_rollout.RolloutConfig(
@@ -359,6 +368,11 @@ def in_torch(name):
 
 SYSTEMS = {"ours": ours, turns.TUNIX: tunix, "torch": in_torch}
 TORCH = "torch, update only"
+# As many tokens as ours, and all at once, which is its default.
+TUNIX_MICROBATCHES = {
+    turns.TUNIX: MICROBATCH // (RESPONSES * (PROMPT + RESPONSE)),
+    f"{turns.TUNIX}, whole": PROMPTS,
+}
 
 
 # What is measured.
@@ -389,7 +403,8 @@ def starts_of(name, options, python, folder):
     }
     if python:
         other = functools.partial(turns.Worker, python, __file__)
-        starts[turns.TUNIX] = functools.partial(other, turns.TUNIX, name)
+        for label, prompts in TUNIX_MICROBATCHES.items():
+            starts[label] = functools.partial(other, turns.TUNIX, name, str(prompts))
     return starts | {TORCH: functools.partial(start, "torch", name)}
 
 

@@ -10,6 +10,9 @@ from maspo_jax.models.sharding import abstract_params
 from maspo_jax.runs.keys import key_for
 from maspo_jax.types import TrainState
 
+# On a CPU, a policy of so few numbers is drawn sooner than a faster program compiles.
+SMALL = 2**22
+
 
 def skeleton(config, optimizer, mesh):
     """Returns the shape, dtype and sharding of every leaf of a `TrainState`.
@@ -36,9 +39,16 @@ def begin(experiment, optimizer, mesh):
 
 def create(config, optimizer, mesh, key):
     """Returns the `TrainState` of a policy drawn at random, each shard in its place."""
-    shardings = _shardings(skeleton(config, optimizer, mesh))
-    make = functools.partial(_create, config, optimizer)
-    return jax.jit(make, out_shardings=shardings)(key)
+    shapes = skeleton(config, optimizer, mesh)
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(shapes.policy))
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    quickly = {"xla_backend_optimization_level": 0}
+    make = jax.jit(
+        functools.partial(_create, config, optimizer),
+        out_shardings=_shardings(shapes),
+        compiler_options=quickly if on_cpu and numbers <= SMALL else None,
+    )
+    return make(key)
 
 
 def adopt(policy, optimizer, mesh):
