@@ -158,35 +158,44 @@ def prefill(model, prompts):
         last = jnp.take_along_axis(hidden, (length - 1)[:, None, None], axis=1)
         return None, (key, value, length, last[:, 0])
 
-    pieces = jax.tree.map(lambda x: x.reshape(-1, size, width), prompts)
+    missing = -count % size
+    filled = jax.tree.map(
+        lambda x: jnp.pad(x, ((0, missing), (0, 0)), mode="edge"), prompts
+    )
+    pieces = jax.tree.map(lambda x: x.reshape(-1, size, width), filled)
     found = jax.lax.scan(read, None, pieces)[1]
     key, value, length, hidden = (
-        _joined(each, axis, model.heads_shared)
+        _joined(each, axis, model.heads_shared, count)
         for each, axis in zip(found, (1, 1, 0, 0), strict=True)
     )
     return slots.Prefilled(cache_of_rows(key, value, length), hidden, count)
 
 
 def prompts_at_a_time(count, width):
-    """Returns how many of so many prompts a device reads at a time; they divide them.
+    """Returns how many of so many prompts a device reads at a time.
+
+    Of equal pieces, in the fewest that fit; `prefill` fills up the last one.
 
     Args:
         count: P of this device.
         width: L.
     """
     fits = max(PREFILLED // width, 1)
-    return max(n for n in range(1, count + 1) if count % n == 0 and n <= fits)
+    pieces = -(-count // fits)
+    return -(-count // pieces)
 
 
-def _joined(pieces, axis, devices):
+def _joined(pieces, axis, devices, count):
     """Joins pieces, stacked along axis 0, each of rows of every device along `axis`.
 
-    Returns the rows of each device together, in the order of the pieces.
+    Returns the first `count` rows of each device together, in the order of the pieces.
     """
     x = jnp.moveaxis(pieces, 0, axis)
     before, behind = x.shape[:axis], x.shape[axis + 2 :]
     x = x.reshape(*before, x.shape[axis], devices, -1, *behind)
-    return x.swapaxes(axis, axis + 1).reshape(*before, -1, *behind)
+    x = x.swapaxes(axis, axis + 1).reshape(*before, devices, -1, *behind)
+    x = jax.lax.slice_in_dim(x, 0, count, axis=axis + 1)
+    return x.reshape(*before, -1, *behind)
 
 
 @dataclasses.dataclass(frozen=True)

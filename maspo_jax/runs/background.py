@@ -15,6 +15,7 @@ class Background:
 
     def __init__(self):
         self._work, self._error = queue.Queue(WAITING), None
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._thread.start()
 
@@ -22,23 +23,28 @@ class Background:
         """Has a function without arguments called, when all before it is done.
 
         Raises:
-            Exception: what a piece before it has raised.
+            BaseException: what a piece before it has raised.
+            RuntimeError: it is closed.
         """
         self._raise()
+        if self._closed:
+            raise RuntimeError("the writer is closed: nothing more would be done")
         self._work.put(work)
 
     def flush(self):
         """Waits until all is done.
 
         Raises:
-            Exception: what a piece has raised.
+            BaseException: what a piece has raised.
         """
         self._work.join()
         self._raise()
 
     def close(self):
         """Waits until all is done, and ends the thread. Raises nothing."""
-        self._work.put(None)
+        if not self._closed:
+            self._closed = True
+            self._work.put(None)
         self._thread.join()
 
     def _raise(self):
@@ -46,11 +52,14 @@ class Background:
             raise self._error
 
     def _run(self):
-        while (work := self._work.get()) is not None:
+        more = True
+        while more:
+            work = self._work.get()
+            more = work is not None
             try:
-                if self._error is None:
+                if more and self._error is None:
                     work()
-            except Exception as error:
+            except BaseException as error:
                 self._error = error
             finally:
                 self._work.task_done()

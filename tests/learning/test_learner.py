@@ -1,6 +1,7 @@
 """One step of a learner on a batch that was made by hand: what is wired to what."""
 
 import dataclasses
+import threading
 
 import chex
 import jax
@@ -11,7 +12,13 @@ import pytest
 from conftest import EXPERIMENTS, mesh_of
 
 from maspo_jax import distributed
-from maspo_jax.config import Experiment, Objective, OverlongPenalty, loading
+from maspo_jax.config import (
+    Experiment,
+    Objective,
+    OverlongFilter,
+    OverlongPenalty,
+    loading,
+)
 from maspo_jax.data.sources import Problem
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
@@ -183,6 +190,18 @@ def test_the_first_minibatch_is_compared_with_the_sampler(build):
         metrics["rollout_corr/logprob_diff_max"], largest, rtol=1e-6
     )
     np.testing.assert_array_equal(rows.old_logprob, rows.sampler_logprob)
+
+
+def test_what_is_compared_is_the_whole_response_though_not_all_of_it_trains(build):
+    """Responses that fill their row are left out of the loss."""
+    found = []
+    for filtered in (None, OverlongFilter(in_group=True)):
+        learner, state = build(updates={"minibatches": 1}, overlong_filter=filtered)
+        _, metrics, ((rows, _, _),) = step(learner, state)
+        found.append(metrics["rollout_corr/kl"])
+        left_out = rows.sequences.response_mask & ~rows.loss_mask
+        assert left_out.any() == bool(filtered)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(
@@ -358,6 +377,26 @@ def test_the_update_that_is_compiled_ahead_is_the_one_that_runs(build, objective
         step(learner, state)
         programs.append(clock.programs_compiled())
     assert programs[0] == programs[1]
+
+
+def test_a_call_waits_for_its_program():
+    """Or it would compile it again."""
+    clock, may_go_on = Clock(None), threading.Event()
+    ahead = learners.AheadOfTime(jax.jit(lambda x: x - 7))
+
+    def shapes():
+        may_go_on.wait(60)
+        return (jax.ShapeDtypeStruct((), jnp.float32),)
+
+    thread, found = ahead.compile(shapes), []
+    call = threading.Thread(target=lambda: found.append(int(ahead(np.float32(9)))))
+    call.start()
+    call.join(0.2)
+    assert not found
+    may_go_on.set()
+    call.join(60)
+    assert found == [2] and not thread.is_alive()
+    assert clock.programs_compiled() == 1
 
 
 def test_rates_are_swept_without_another_program(build):

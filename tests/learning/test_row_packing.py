@@ -112,6 +112,12 @@ def test_as_few_microbatches_as_hold_the_rows():
     assert (nothing.microbatches, nothing.rows) == (1, 1)
 
 
+def test_a_microbatch_holds_no_more_rows_than_it_may():
+    """Though the next number of rows that is compiled is larger."""
+    assert packing.rounded(33) == 34
+    assert packing.plan(np.full(33, 10), 10, 1, 33).rows == 33
+
+
 def test_a_text_longer_than_a_row_is_refused():
     with pytest.raises(ValueError, match="row_length=12: a text of 13 tokens .* 13$"):
         packing.plan(np.array([1, 13]), 12, devices=1, most=2)

@@ -90,6 +90,18 @@ def test_a_step_of_one_update_says_as_much_without_a_pass_before(tmp_path, finis
         assert set(row["ratio"]) == {1} and max(row["old_logprob"]) < 0
 
 
+def test_a_step_says_what_its_first_update_compares(tmp_path):
+    """The policy of the second has moved away from the sampler."""
+    folder = tmp_path / "run"
+    words = "--objective.anchor", "sampler", "--steps", 1
+    status, output = command(TINY, "--run", folder, *words)
+    assert status == 0, output
+    (line,) = run_folder.read_metrics(folder, "reinforcement")
+    first, second = run_folder.read_metrics(folder, "update")
+    assert first["ratio/max"] < 1.001 < second["ratio/max"]
+    assert 0 < line["rollout_corr/logprob_diff_max"] < 1e-4
+
+
 def test_every_step_says_what_the_gate_saw_and_where_the_time_went(finished):
     for line in run_folder.read_metrics(finished[0], "reinforcement"):
         assert {

@@ -34,6 +34,20 @@ def test_mismatch_of_a_constant_shift(shift):
         np.testing.assert_allclose(found[name], number, rtol=1e-9, err_msg=name)
 
 
+def test_the_kl_to_the_reference_is_that_of_the_policy():
+    """k3 of tokens that the policy drew: r - 1 - log r, r = reference / policy."""
+    logprob, sampled, mask = drawn()
+    reference_logprob = logprob - np.random.default_rng(1).normal(0, 0.5, logprob.shape)
+    with jax.enable_x64(True):
+        found = metrics.compare_logprobs(logprob, sampled, mask, reference_logprob)
+        assert "kl" not in metrics.compare_logprobs(logprob, sampled, mask)
+    apart = (reference_logprob - logprob)[mask]
+    expected = np.mean(np.exp(apart) - 1 - apart)
+    np.testing.assert_allclose(found["kl"], expected, rtol=1e-9)
+    swapped = np.mean(np.exp(-apart) - 1 + apart)
+    assert abs(swapped - expected) > 0.01
+
+
 def test_effective_share_by_hand():
     """Of ratios 1 and 3 over two tokens: (1 + 3)^2 / (2 (1 + 9))."""
     share = metrics.effective_share(np.array([[1.0, 3, 7]]), np.array([[1, 1, 0]]) > 0)

@@ -10,7 +10,7 @@ from conftest import EXPERIMENTS, mesh_of
 from support import reference
 
 from maspo_jax import distributed
-from maspo_jax.config import loading
+from maspo_jax.config import DynamicSampling, loading
 from maspo_jax.data.sources import Problem
 from maspo_jax.rewards import Verdict, Verifier
 from maspo_jax.rewards.verdict import UNPROVED
@@ -173,6 +173,35 @@ def test_dynamic_sampling_draws_on_until_every_group_teaches(drawing, monkeypatc
         "rounds": 3,
         "frac_groups_informative": 1.0,
     }
+
+
+def test_a_round_is_sized_by_all_that_was_drawn(drawing, monkeypatch):
+    """Not by the batch, which is the fuller the longer it is drawn for."""
+    dynamic = DynamicSampling(rounds=10)
+    experiment = dataclasses.replace(
+        drawing.experiment,
+        sampling=dataclasses.replace(drawing.experiment.sampling, dynamic=dynamic),
+    )
+    drawing = dataclasses.replace(drawing, experiment=experiment)
+    flat = np.zeros((PROMPTS, RESPONSES), np.float32)
+    quarter = flat.copy()
+    quarter[:2, 0] = 1
+    sized, draw_size = [], worker.draw_size
+
+    def rewarded(self, policy, step, attempt=0, count=PROMPTS, between=None):
+        batch = graded(drawing, 100 * attempt, quarter if attempt else flat)
+        metrics = {"tokens": 10, "response_length/max": 3}
+        return dataclasses.replace(batch, metrics=metrics)
+
+    def noted(missing, share, *words):
+        sized.append((missing, share))
+        return draw_size(missing, share, *words)
+
+    monkeypatch.setattr(worker.Worker, "rewarded", rewarded)
+    monkeypatch.setattr(worker, "draw_size", noted)
+    monkeypatch.setattr(worker, "copy_for_sampling", lambda policy, *_: policy)
+    drawing.collect(None, 1)
+    assert sized == [(8, 0), (6, 2 / 16), (4, 4 / 24), (2, 6 / 32)]
 
 
 def test_what_is_right_is_what_the_verdict_says_and_not_the_reward():

@@ -117,10 +117,34 @@ def test_fewer_slots_go_on_when_no_row_is_left(draw, monkeypatch, layout, count)
 
 def test_prompts_read_in_pieces_are_read_the_same(draw, rollout, monkeypatch):
     jax.clear_caches()
+    jax.clear_caches()
     monkeypatch.setattr(generate, "PREFILLED", 1)
     for layout in ((1, 1, 1), (2, 1, 2)):
         assert_same(draw(DECODING, layout, slots=7), rollout)
     jax.clear_caches()
+
+
+@pytest.mark.parametrize("layout", [(1, 1, 1), (1, 1, 2)])
+def test_a_last_piece_of_prompts_is_filled_up(tiny_policy, monkeypatch, layout):
+    """Of ten, of which each of two devices that share the heads has five."""
+    prompts = jax.tree.map(lambda x: np.concatenate([x, x[:2]]), padded_prompts())
+    mesh = mesh_of(*layout)
+    placed = distributed.shard_rows(prompts, mesh)
+    rollouts = []
+    for fits in (10, 3):
+        jax.clear_caches()
+        monkeypatch.setattr(generate, "PREFILLED", fits * prompts.tokens.shape[1])
+        drawn = sample(tiny_policy, placed, KEY, DECODING, mesh)
+        rollouts.append(distributed.local_rows(drawn))
+    assert_same(*rollouts)
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize(
+    "count, expected", [(128, 32), (127, 32), (94, 32), (37, 19), (33, 17), (5, 5)]
+)
+def test_prompts_are_read_in_few_pieces_whatever_their_number(count, expected):
+    assert generate.prompts_at_a_time(count, generate.PREFILLED // 32) == expected
 
 
 @pytest.mark.parametrize(

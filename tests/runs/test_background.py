@@ -74,6 +74,44 @@ def test_what_waits_behind_an_error_is_not_done(writer):
     assert done == []
 
 
+def test_what_is_under_way_is_waited_for(writer):
+    begun, may_go_on, done = threading.Event(), threading.Event(), []
+
+    def work():
+        begun.set()
+        done.append(may_go_on.wait(60))
+
+    writer.add(work)
+    assert begun.wait(60)
+    waiting = threading.Thread(target=writer.flush)
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    may_go_on.set()
+    waiting.join(60)
+    assert done == [True] and not waiting.is_alive()
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
+def test_no_error_ends_the_thread(writer, error):
+    def work():
+        raise error("of a tokenizer of one's own")
+
+    writer.add(work)
+    for _ in range(2):
+        with pytest.raises(error, match="of a tokenizer"):
+            writer.flush()
+
+
+def test_a_closed_writer_takes_nothing_and_keeps_nobody():
+    writer = Background()
+    writer.close()
+    writer.close()
+    writer.flush()
+    with pytest.raises(RuntimeError, match="the writer is closed"):
+        writer.add(fails)
+
+
 def test_closing_waits_for_all():
     writer, done = Background(), []
     for number in range(9):

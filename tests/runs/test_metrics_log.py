@@ -4,6 +4,7 @@ import json
 import re
 import types
 
+import jax
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -184,6 +185,13 @@ def test_a_clock_counts_the_seconds_since_it_was_read():
             with clock(stage):
                 pass
         assert clock.read().keys() == {*stages}
+
+
+def test_a_clock_counts_the_programs_of_its_own_time():
+    clock = Clock(None)
+    jax.jit(lambda x: x * 3 + 1)(1.0)
+    assert clock.programs_compiled() == 1
+    assert Clock(None).programs_compiled() == 0
 
 
 def test_folders_of_stages_are_renamed_once(folder):

@@ -383,4 +383,34 @@ FAULTS = [
         "run.mesh, specs, microbatches=1)",
         (SFT,),
     ),
+    Fault(
+        "the first update compares trained tokens alone",
+        "learning/update.py",
+        "batch.sampler_logprob, batch.sequences.response_mask",
+        "batch.sampler_logprob, batch.loss_mask",
+        (
+            "learning/test_learner.py::test_what_is_compared_is_the_whole_response_though_not_all_of_it_trains",
+        ),
+    ),
+    Fault(
+        "a step says what its last update compares",
+        "learning/loop.py",
+        "updates[0].compared",
+        "updates[-1].compared",
+        ("learning/test_train.py::test_a_step_says_what_its_first_update_compares",),
+    ),
+    Fault(
+        "a microbatch gets more packed rows than it may hold",
+        "learning/packing.py",
+        "min(rounded(rows), most)",
+        "rounded(rows)",
+        ("learning/test_row_packing.py",),
+    ),
+    Fault(
+        "the first update does not wait for its program",
+        "learning/learner.py",
+        "self._thread.join()",
+        "pass",
+        ("learning/test_learner.py::test_a_call_waits_for_its_program",),
+    ),
 ]

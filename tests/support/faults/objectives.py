@@ -320,4 +320,11 @@ FAULTS = [
             "test_layout_does_not_change_the_update[2-2-2-policy_loss]",
         ),
     ),
+    Fault(
+        "the KL to the reference is logged the other way round",
+        "objectives/metrics.py",
+        "kl.k3(logprob, reference)",
+        "kl.k3(reference, logprob)",
+        ("objectives/test_rollout_correction.py",),
+    ),
 ]

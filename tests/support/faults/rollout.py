@@ -422,4 +422,18 @@ FAULTS = [
         "))",
         (COLLECTING,),
     ),
+    Fault(
+        "a round is sized by the batch that was filled up",
+        "rollout/worker.py",
+        "informative(fresh.outcomes).sum()",
+        "informative(held.outcomes).sum()",
+        ("rollout/test_collecting.py",),
+    ),
+    Fault(
+        "rows of the prompts that fill up a piece are kept",
+        "rollout/generate.py",
+        "jax.lax.slice_in_dim(x, 0, count, axis=axis + 1)",
+        "jax.lax.slice_in_dim(x, x.shape[axis + 1] - count, None, axis=axis + 1)",
+        ("rollout/test_slots.py::test_a_last_piece_of_prompts_is_filled_up",),
+    ),
 ]

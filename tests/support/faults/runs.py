@@ -24,8 +24,8 @@ FAULTS = [
     Fault(
         "what waits behind something that could not be written is written",
         "runs/background.py",
-        "if self._error is None:\n                    work()",
-        "work()",
+        "if more and self._error is None:\n                    work()",
+        "if more:\n                    work()",
         ("runs/test_background.py",),
     ),
     Fault(
@@ -286,5 +286,26 @@ FAULTS = [
             "config/test_refusals.py::"
             "test_a_source_that_is_both_is_refused_however_much_of_it_is_looked_at",
         ),
+    ),
+    Fault(
+        "a writer is not waited for while it does its last piece",
+        "runs/background.py",
+        "self._work.join()",
+        "while not self._work.empty():\n            pass",
+        ("runs/test_background.py",),
+    ),
+    Fault(
+        "an error that is no Exception ends the writer",
+        "runs/background.py",
+        "except BaseException as error",
+        "except Exception as error",
+        ("runs/test_background.py",),
+    ),
+    Fault(
+        "a clock counts the programs from before it",
+        "runs/metrics_log.py",
+        "self._compiled = compilations().finished",
+        "self._compiled = 0",
+        ("runs/test_metrics_log.py",),
     ),
 ]
