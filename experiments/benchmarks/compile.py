@@ -2,10 +2,10 @@
 
     python experiments/benchmarks/compile.py --out compile.md
 
-Sampler, scoring and update of the shape M of `step.py`, with 4 and with 28 layers, each
-in a process of its own, on one core: CPU seconds of tracing and lowering, and of
-compiling. A second start finds what the first has kept on disk. Then the default job
-with few updates, which takes the programs of the whole one, started twice.
+Sampler and update of the shape M of `step.py`, with 4 and with 28 layers, each in a
+process of its own, on one core: CPU seconds of tracing and lowering, and of compiling.
+A second start finds what the first has kept on disk. Then the default job with few
+updates, which takes the programs of the whole one, started twice.
 """
 
 import os
@@ -21,7 +21,7 @@ import default_job
 import step
 import turns  # all beside this file
 
-STAGES = {"sample": "sampler", "score": "scoring", "update": "update"}
+STAGES = {"sample": "sampler", "update": "update"}
 SHAPES = ("M", "deep")
 STARTS = ("first", "second")
 PROGRAMS = re.compile(

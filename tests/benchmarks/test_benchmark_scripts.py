@@ -142,7 +142,7 @@ def test_a_step_is_measured_beside_torch_and_another_tree(tmp_path):
 @pytest.mark.slow
 def test_a_second_start_is_measured_beside_the_first(tmp_path):
     found, text = measured("compile", tmp_path, "--turns", 1)
-    for program in ("sampler", "scoring", "update"):
+    for program in ("sampler", "update"):
         assert (f"{program}, 3 layers", "2 layers") in found
         second = found[f"{program}, 2 layers, second start", "first start"]
         assert second["ratio"] > 1
