@@ -6,7 +6,7 @@ A policy of 0.1 M parameters first learns from worked solutions that are mostly 
 down to their answer: it can write the steps of `3+8-2=?` but prefers to guess.
 Rewarded for right answers only, it finds out that writing the steps pays.
 
-Obtained here, held-out, greedy: 9.0% -> 99.2% (seed 0).
+Obtained here, held-out, greedy: 7.4% -> 98.8% (seed 0).
 """
 
 from maspo_jax.config import (

@@ -4,7 +4,7 @@
 
 Groups that are all right or all wrong are drawn again, responses that come close to
 the limit lose reward, and those that are cut off do not train. Obtained here, held-out,
-greedy, after 6 steps (`--steps 6`): 9.0% -> 91.8% (seed 0).
+greedy, after 6 steps (`--steps 6`): 7.4% -> 91.0% (seed 0).
 """
 
 import dataclasses

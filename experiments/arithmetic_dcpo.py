@@ -4,7 +4,7 @@
 
 A set of problems small enough to visit each of them several times, for the history
 of a prompt to matter. Obtained here, held-out, greedy, after 6 steps (`--steps
-6`): 9.0% -> 98.0% (seed 0).
+6`): 7.4% -> 93.4% (seed 0).
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 maspo train experiments/arithmetic_dgpo.py
 
-Obtained here, held-out, greedy: 9.0% -> 99.2% (seed 0).
+Obtained here, held-out, greedy: 7.4% -> 98.4% (seed 0).
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 maspo train experiments/arithmetic_grpo.py
 
-Obtained here, held-out, greedy: 9.0% -> 98.8% (seed 0).
+Obtained here, held-out, greedy: 7.4% -> 97.7% (seed 0).
 """
 
 import dataclasses
