@@ -85,9 +85,9 @@ def make_reader(updates, sampling, devices):
         the rollout batch. It returns the order in which to read them, [N] int32, and
         their `Packing` or `LengthBuckets`.
     """
-    rows = sampling.prompts // updates.minibatches * sampling.responses // devices
-    of_microbatch = rows // microbatches_of(updates, rows, sampling.row_length)
     if updates.row_length:
+        rows = sampling.prompts // updates.minibatches * sampling.responses // devices
+        of_microbatch = rows // microbatches_of(updates, rows, sampling.row_length)
         length = updates.row_length
         tokens = updates.microbatch_tokens or of_microbatch * sampling.row_length
         most = max(tokens // length, 1)
@@ -103,8 +103,7 @@ def make_reader(updates, sampling, devices):
         widths = [-(-longest * n // buckets) for n in range(1, buckets + 1)]
 
         def sort(lengths):
-            parts = len(lengths) // devices // of_microbatch
-            order = packing.sort_by_length(lengths, devices, parts)
+            order = packing.sort_by_length(lengths, devices)
             return order, LengthBuckets(tuple(widths))
 
         return sort

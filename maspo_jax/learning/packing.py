@@ -134,18 +134,17 @@ def rounded(rows):
     return -(-rows // step) * step
 
 
-def sort_by_length(lengths, devices, microbatches):
-    """Returns an order of texts in which each microbatch has some of like length.
+def sort_by_length(lengths, devices):
+    """Returns an order of texts in which those that are near are of like length.
 
     The longest come first, on all devices at the same time.
 
     Args:
         lengths: [N] int.
         devices: the batch is split over, each with as many texts.
-        microbatches: of each device.
 
     Returns:
         [N] int32, which text each place of the batch gets.
     """
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
-    return order.reshape(microbatches, -1, devices).transpose(2, 0, 1).reshape(-1)
+    return order.reshape(-1, devices).T.reshape(-1)

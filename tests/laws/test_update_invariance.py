@@ -155,7 +155,7 @@ def packed(batch, layout):
 def in_buckets(batch, layout):
     """Read in rows of two widths, the longest texts first."""
     lengths = np.asarray(columns_read(batch.sequences))
-    order = packing.sort_by_length(lengths, layout[0] * layout[1], layout[2])
+    order = packing.sort_by_length(lengths, layout[0] * layout[1])
     return order, LengthBuckets((5, 10))
 
 

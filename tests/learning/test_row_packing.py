@@ -125,7 +125,7 @@ def test_a_text_longer_than_a_row_is_refused():
 
 def test_microbatches_have_texts_of_like_length():
     lengths = heavy_tailed(2, 48, 100, 0.2)
-    order = packing.sort_by_length(lengths, devices=2, microbatches=4)
+    order = packing.sort_by_length(lengths, devices=2)
     assert sorted(order) == list(range(48))
     found = lengths[order].reshape(2, 4, 6)
     for one, next_one in zip(range(3), range(1, 4), strict=True):

@@ -61,8 +61,8 @@ FAULTS = [
     Fault(
         "prompts of pieces stand in turns",
         "rollout/generate.py",
-        "x.swapaxes(axis, axis + 1).reshape(*before, -1, *behind)",
-        "x.reshape(*before, -1, *behind)",
+        "x.swapaxes(axis, axis + 1).reshape(*before, devices, -1, *behind)",
+        "x.reshape(*before, devices, -1, *behind)",
         (SLOTS,),
     ),
     Fault(
