@@ -67,7 +67,7 @@ def compare(mine, theirs, confidence=CONFIDENCE, seed=0):
     # Of all flips, those that make every sign equal are as large as any.
     if 2 / 2 ** sum(len(one) for one, _ in pairs) >= ALPHA:
         detectable = math.inf
-    p_value = _flip_test([one - other for one, other in pairs], seed)
+    p_value = flip_test([one - other for one, other in pairs], seed)
     return Difference(interval, p_value, detectable)
 
 
@@ -110,7 +110,7 @@ def _of_shares(differences, confidence):
     return intervals.Interval(mean, mean - below, mean + above)
 
 
-def _flip_test(differences, seed):
+def flip_test(differences, seed):
     """Returns the p-value of a mean of means under random signs, two-sided."""
     weighted = np.concatenate(
         [values / len(values) / len(differences) for values in differences]
