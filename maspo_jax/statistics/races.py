@@ -268,8 +268,8 @@ def _table(scores, worst):
         wrong = row[np.isinf(row) | (row < worst)]
         if len(wrong):
             raise ValueError(
-                f"{method}: a score of {wrong[0]:.4g}, where the worst is {worst}; give "
-                "finite scores, none below the worst, and NaN for a collapsed run"
+                f"{method}: a score of {wrong[0]:.4g}, where the worst is {worst}: "
+                "give finite scores, none below the worst, and NaN for a collapsed run"
             )
     failures = {method: float(np.isnan(row).mean()) for method, row in rows.items()}
     return {m: np.where(np.isnan(row), worst, row) for m, row in rows.items()}, failures
