@@ -288,8 +288,13 @@ def random_batch(shapes, vocabulary):
         return random.integers(2, vocabulary, leaf.shape).astype(leaf.dtype)
 
     full = lambda leaf, value: np.full(leaf.shape, value, np.float32)
+    uniform = {  # one of them, or both
+        name: full(getattr(shapes, name), -np.log(vocabulary))
+        for name in ("old_logprob", "sampler_logprob")
+        if getattr(shapes, name) is not None
+    }
     batch = jax.tree.map(fill, shapes).replace(
-        old_logprob=full(shapes.old_logprob, -np.log(vocabulary)),
+        **uniform,
         advantage=random.standard_normal(shapes.advantage.shape, np.float32),
         weight=full(shapes.weight, 1 / tokens),
     )
