@@ -270,6 +270,9 @@ def _tree(thing):
     """Returns the source of a class or function, parsed, or None if there is none."""
     # Of a function that a decorator made, Python would give what it decorates.
     thing = getattr(thing, "__code__", thing)
+    # Of what `exec` made, newer Pythons would give the text of `python -c`.
+    if getattr(thing, "co_filename", "") == "<string>":
+        return None
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
     except (OSError, TypeError, SyntaxError):
