@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
         grade,
         load_policy,
         sample,
+        sweep,
         train,
     )
 
@@ -28,6 +29,7 @@ __all__ = [
     "grade",
     "load_policy",
     "sample",
+    "sweep",
     "train",
 ]
 

@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
     from maspo_jax.config import Experiment
     from maspo_jax.evaluation.policies import Policy
     from maspo_jax.rewards import Verdict
+    from maspo_jax.sweeps import Race, Sweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,45 @@ def train(
             display.stage("drawing")
             conclude(pathlib.Path(run_dir), display)
     return TrainResult(pathlib.Path(run_dir))
+
+
+def sweep(
+    sweep: "Sweep | Race",
+    run_dir="runs/sweep",
+    *,
+    quiet=False,
+    source=None,
+    compilation_cache=None,
+) -> pathlib.Path:
+    """Trains all runs of a sweep or a race; goes on where it was left.
+
+    Args:
+        sweep: a `sweeps.Sweep` or a `sweeps.Race`.
+        run_dir: the folder. If it holds this sweep already, it goes on.
+        quiet: whether nothing is shown meanwhile.
+        source: the file the sweep was read from, recorded with its digest.
+        compilation_cache: as for `train`.
+
+    Returns:
+        The folder: `table.parquet` is what the runs of a sweep measured, and
+        `verdict.json` what a race has come to.
+
+    Raises:
+        TypeError: the sweep is none.
+        ValueError, OSError: something cannot run, or the folder holds another sweep.
+        Interrupted: Ctrl-C or SIGTERM; all is saved, the same call goes on.
+    """
+    from maspo_jax.runs import compilation_cache as cache
+    from maspo_jax.runs.display import Display
+    from maspo_jax.sweeps import Race, Sweep, race, run
+
+    if not isinstance(sweep, Sweep | Race):
+        raise TypeError(f"sweep={sweep!r:.60}: give a sweeps.Sweep or a sweeps.Race")
+    cache.enable(compilation_cache)
+    train = race.run if isinstance(sweep, Race) else run.run
+    with Display(quiet=quiet) as display, cache.reported(display):
+        train(sweep, run_dir, display, source)
+    return pathlib.Path(run_dir)
 
 
 def load_policy(

@@ -10,6 +10,7 @@ from maspo_jax.cli.console import fail, signals_end_at_once
 COMMANDS = {
     "Training": {
         "train": "trains a policy, or resumes a run",
+        "sweep": "trains many settings and seeds together; races methods fairly",
         "export": "writes a policy as a Hugging Face checkpoint",
         "plan": "memory and time on machines that are not here, by their compiler",
     },

@@ -92,15 +92,35 @@ def read(path, overrides, refusals):
         overrides: likewise.
         refusals: the `Refusals`.
     """
+    experiment = read_object(path, "experiment", Experiment)
+    return overridden(experiment, overrides, f"maspo train {path}", refusals)
+
+
+def read_object(path, name, kind):
+    """Returns what a Python file calls by a name; the file is run anew, as by `load`.
+
+    Args:
+        path: of the file.
+        name: such as "experiment".
+        kind: the class that it is an instance of, or a union of some.
+
+    Raises:
+        ValueError, OSError: the file is none, does not run or has nothing of the kind.
+    """
     path = pathlib.Path(path)
     storage.check_experiment_file(path)
-    experiment = getattr(_run(path.absolute()), "experiment", None)
-    if not isinstance(experiment, Experiment):
+    found = getattr(_run(path.absolute()), name, None)
+    if not isinstance(found, kind):
+        kinds = typing.get_args(kind) or (kind,)
+        public = [f"maspo_jax.{_room(each)}.{each.__name__}" for each in kinds]
         raise ValueError(
-            f"{path} has no `experiment`: name an instance of "
-            "maspo_jax.config.Experiment so"
+            f"{path} has no `{name}`: name an instance of {' or '.join(public)} so"
         )
-    return _overridden(experiment, overrides, f"maspo train {path}", refusals)
+    return found
+
+
+def _room(kind):
+    return kind.__module__.split(".")[1]
 
 
 def _run(path):
@@ -157,7 +177,7 @@ def _fault(path, error):
     return f"{path} does not run: {type(error).__name__} in line {line}: {error}"
 
 
-def _overridden(default, words, prog, refusals):
+def overridden(default, words, prog, refusals):
     """Returns a dataclass with leaves changed as words of a command line say.
 
     Args:

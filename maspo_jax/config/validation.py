@@ -72,7 +72,7 @@ def _check_values(experiment, refusals):
     """Collects values of a wrong type, and numbers outside of their interval."""
     for name, field, part in settings_in(experiment):
         with refusals.of(name):
-            _check_type(name, field, getattr(part, field.name))
+            check_type(name, field, getattr(part, field.name))
     for name, field, part in settings_in(experiment):
         if refusals.unaffected(name):
             with refusals.of(name):
@@ -188,7 +188,7 @@ def _graded_sources(experiment, refusals):
             yield name, source
 
 
-def _check_type(name, field, value):
+def check_type(name, field, value):
     """Refuses a value, in any part of an experiment, that is not what a field says."""
     _check_kind(name, field.type, value)
 

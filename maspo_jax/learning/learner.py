@@ -41,7 +41,7 @@ class AheadOfTime:
 
     def __init__(self, function, **settings):
         """Takes a function of `jax.jit` and some of its arguments."""
-        self._function, self._settings = function, settings
+        self.function, self._settings = function, settings
         self._thread = None
 
     def compile(self, shapes):
@@ -68,13 +68,13 @@ class AheadOfTime:
 
     def lower(self, *shapes):
         """Returns what `jax.jit` has lowered, for `jax.ShapeDtypeStruct`."""
-        return self._function.lower(*shapes, **self._settings)
+        return self.function.lower(*shapes, **self._settings)
 
     def __call__(self, *arguments):
         """Calls it, once it is compiled."""
         if self._thread is not None:
             self._thread.join()
-        return self._function(*arguments, **self._settings)
+        return self.function(*arguments, **self._settings)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -254,9 +254,25 @@ class SplitPolicy:
 
         They must leave a loop together: who could go waits for the others.
         """
+        number = _most_of_runs(number)
         if not self.exchanged:
             return number
         return distributed.pcast_varying(jax.lax.pmax(number, self.exchanged))
+
+
+@jax.custom_batching.custom_vmap
+def _most_of_runs(number):
+    """Returns a number; under `jax.vmap` over policies, the largest of theirs.
+
+    They leave a loop together, too. Else each step of it would copy the cache, to keep
+    that of a policy that is done.
+    """
+    return number
+
+
+@_most_of_runs.def_vmap
+def _(size, is_mapped, number):
+    return jnp.max(number), False
 
 
 def split_policy(policy, specs, decoding, mesh):

@@ -128,12 +128,20 @@ def accuracy(responder, policy, problems, batch=BATCH):
         number, first = plan.batch(start)
         asked = [problems[index] for index in number]
         drawn = responder.respond(policy, asked, number, first)
-        correct = [response.verdict.outcome == "correct" for response in drawn]
-        numbers = [(response.reward, response.length) for response in drawn]
-        table = np.column_stack([correct, numbers])
-        rows.append(distributed.all_gather_hosts(table))
-    # Without what filled the last batch up.
-    correct, reward, length = np.concatenate(rows)[:total].T
+        rows.append(distributed.all_gather_hosts(score_table(drawn)))
+    return averages(np.concatenate(rows)[:total])  # without what filled the last batch
+
+
+def score_table(responses):
+    """Returns whether each response is correct, its reward and its length, [n, 3]."""
+    correct = [response.verdict.outcome == "correct" for response in responses]
+    numbers = [(response.reward, response.length) for response in responses]
+    return np.column_stack([correct, numbers])
+
+
+def averages(table):
+    """Returns what `accuracy` does of all rows of `score_table`, [n, 3]."""
+    correct, reward, length = table.T
     return {
         "accuracy": float(np.mean(correct)),
         "reward": float(np.mean(reward)),

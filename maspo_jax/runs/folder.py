@@ -55,7 +55,7 @@ class Kind:
         return record
 
     @contextlib.contextmanager
-    def opened(self, folder, settle):
+    def opened(self, folder, settle, wait=False):
         """Creates a folder, or returns to it, and keeps others out.
 
         The first process of a pod decides for all, so that none sees a folder half
@@ -65,6 +65,7 @@ class Kind:
             folder: where; created if it is not there.
             settle: returns the new record, given that of the folder or None; or raises
                 ValueError if the folder cannot hold what is to be done.
+            wait: for another process that works in the folder, instead of raising.
 
         Raises:
             ValueError: the folder holds something else, or another process works in it.
@@ -75,12 +76,12 @@ class Kind:
                 if jax.process_index() == 0:
                     place = results_folder(folder, self.option)
                     with created(place, self.option):
-                        self._open(place, settle, held)
+                        self._open(place, settle, held, wait)
             yield
 
-    def _open(self, folder, settle, held):
+    def _open(self, folder, settle, held, wait):
         another = f"give another folder with {self.option}"
-        if not _lock(folder, held):
+        if not lock(folder, held, wait):
             raise ValueError(
                 f"another process is working in {folder}: wait until it ends, or "
                 f"{another}"
@@ -110,12 +111,18 @@ class Kind:
         return f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
 
 
-def _lock(folder, held):
-    """Returns whether no other process works in a folder, nor can until we end."""
+def lock(folder, held, wait=False):
+    """Returns whether nobody else works in a folder, nor can until `held` is left.
+
+    Args:
+        folder: which.
+        held: a `contextlib.ExitStack`.
+        wait: until it can be returned.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     held.callback(os.close, descriptor)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError as error:  # of a file system that has no locks

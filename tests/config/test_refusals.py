@@ -8,8 +8,8 @@ from conftest import EXPERIMENTS, TINY, command
 
 from maspo_jax.config import Experiment, Phase, Validation, loading
 from maspo_jax.config.validation import (
-    _check_type,
     check_grader,
+    check_type,
     check_vocabulary,
 )
 from maspo_jax.data.prompts import templates
@@ -522,7 +522,7 @@ def test_a_tokenizer_that_passes_on_what_is_asked_of_it_will_do():
             return getattr(EXPERIMENT.tokenizer, name)
 
     field = Experiment.__dataclass_fields__["tokenizer"]
-    _check_type("tokenizer", field, Passes())
+    check_type("tokenizer", field, Passes())
 
 
 def test_a_run_that_is_measured_on_what_it_learns_goes_on_and_says_it(tmp_path):

@@ -25,7 +25,8 @@ LAYERS = (
     {"runs"},
     {"rollout"},
     {"learning", "evaluation"},
-    {"reports", "sweeps", "plan"},
+    {"reports", "plan"},
+    {"sweeps"},
     {"api", "maspo_jax"},
     {"cli"},
 )
