@@ -27,7 +27,7 @@ STAGES = ("sft", "reinforcement")
 
 
 @contextlib.contextmanager
-def opened(folder, experiment, accept_code_changes=False):
+def opened(folder, experiment, accept_code_changes=False, kept_elsewhere=False):
     """Creates the folder of a run, or returns to it, and keeps others out of it.
 
     Args:
@@ -35,6 +35,7 @@ def opened(folder, experiment, accept_code_changes=False):
         experiment: the `Experiment`; written to `config.json`.
         accept_code_changes: goes on with gates, graders and other code of one's own
             that is not what the run began with.
+        kept_elsewhere: whether its checkpoints are, as those of a sweep.
 
     Raises:
         ValueError: the folder holds another experiment, or one whose files or code had
@@ -52,7 +53,8 @@ def opened(folder, experiment, accept_code_changes=False):
                 changed = []
             now = {name: settings[name] for name in settings if name != "code"}
             RUN.refuse(folder, serialization.differences(now, before) + changed)
-            check_checkpoints(folder, before)
+            if not kept_elsewhere:
+                check_checkpoints(folder, before)
             rename_stages(folder)
         return settings
 

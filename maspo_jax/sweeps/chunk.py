@@ -186,22 +186,18 @@ class Chunk:
 
     def _start(self, experiment, mesh):
         """Returns the policy of a run before its first step."""
-        optimizer = self.programs.learner.optimizer
+        parts = self.programs.learner
         if not experiment.sft:
-            return train_state.begin(experiment, optimizer, mesh).policy
+            return train_state.begin(experiment, parts.optimizer, mesh).policy
         folder = self.starts / start_key(experiment)
-        if steps_of(folder / "checkpoints" / "reinforcement") != [0]:
-            self.display.stage("fine-tuning")
-            name = f"supervised training, seed {experiment.seed}"
-            quiet = MemberDisplay(name, None)
-            runs.run(start_experiment(experiment), folder, quiet)
-        skeleton = self.programs.learner.skeleton.policy
-        return read_policy(folder / "checkpoints" / "reinforcement", 0, skeleton)
+        return read_policy(
+            folder / "checkpoints" / "reinforcement", 0, parts.skeleton.policy
+        )
 
     def _member(self, place, done, clock, held):
         """Returns a `Member`, its folder opened."""
         experiment, folder = self.experiments[place], self.folders[place]
-        held.enter_context(run_folder.opened(folder, experiment))
+        held.enter_context(run_folder.opened(folder, experiment, kept_elsewhere=True))
         display = MemberDisplay(self.names[place], folder, self.notes)
         if done < 0:
             provenance.write(folder, provenance.start(experiment, None))
@@ -221,20 +217,38 @@ class Chunk:
         return Member(self.names[place], run, loop.Journal(run))
 
 
+def make_start(experiment, starts):
+    """Makes the policy that a run starts from, unless it is there or needs no making.
+
+    Args:
+        experiment: of the run.
+        starts: the folder of such policies.
+
+    Raises:
+        Interrupted: a signal asked to stop; what is done is saved.
+        FloatingPointError: an update was not finite.
+    """
+    if not experiment.sft:
+        return
+    folder = starts / start_key(experiment)
+    if steps_of(folder / "checkpoints" / "reinforcement") != [0]:
+        quiet = MemberDisplay("", None)
+        runs.run(start_experiment(experiment), folder, quiet)
+
+
 def start_experiment(experiment):
     """Returns the experiment that makes the policy a run starts from: no step at all.
 
     What decides nothing of that is the same for all runs.
     """
     plain = Objective(gates.Clip())
-    prompts = experiment.sampling.prompts
     return dataclasses.replace(
         experiment,
         objective=plain,
         optimization=Optimization(1e-4),
         updates=Updates(minibatches=1),
         sampling=dataclasses.replace(
-            experiment.sampling, dynamic=None, prompts=prompts, temperature=1.0
+            experiment.sampling, dynamic=None, responses=2, temperature=1.0
         ),
         validation=dataclasses.replace(experiment.validation, problems=1, samples=1),
         steps=0,

@@ -256,6 +256,8 @@ def choose(race, folder):
             "place": best,
             "label": labels[place * count + best],
             "scores": of_trial,
+            # Of no other setting that was tried there is nothing to lead.
+            "lead": float(np.ptp(np.sort(of_trial)[-2:])) if count > 1 else None,
         }
     return winners
 
@@ -291,6 +293,7 @@ def judge(race, folder, winners):
         "methods": {
             name: {
                 "setting": winners[name]["label"],
+                "lead": winners[name]["lead"],
                 "interquartile_mean": dataclasses.asdict(each.score),
                 "mean": each.mean,
                 "collapsed": each.failures,
@@ -367,6 +370,7 @@ def describe(verdict):
     columns = [
         "method",
         "setting",
+        "lead in tuning",
         "IQM",
         "mean",
         "collapsed",
@@ -380,6 +384,7 @@ def describe(verdict):
         row = [
             name,
             each["setting"],
+            "" if each["lead"] is None else f"{each['lead']:.3f}",
             f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]",
             f"{each['mean']:.3f}",
             f"{each['collapsed']:.0%}",
@@ -404,7 +409,9 @@ def describe(verdict):
         *(f"- {line}" for line in headlines(verdict)),
         "",
         "p-values are of a permutation test over seeds, corrected by Holm's method for "
-        "all pairs.",
+        "all pairs. They are of the settings that tuning chose: where a setting led "
+        "the next best by little, another choice might have done as well or better, "
+        "and no interval here covers that.",
     ]
     if count <= FEW:
         parts += ["", "Every score, as the seeds are few:", ""]

@@ -10,6 +10,7 @@ Several processes may work on one sweep, also of several hosts that see the fold
 takes a chunk that nobody works on, holds a lock on it, and writes nothing elsewhere.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -17,6 +18,7 @@ import json
 import math
 import pathlib
 import shutil
+import threading
 
 import jax
 import rich.table
@@ -87,8 +89,7 @@ def run(sweep, folder, display, source=None):
         Interrupts(display) as interrupts,
         programs.recorded(folder, first, display.note),
     ):
-        while begun.work(interrupts):
-            table.write(folder, sweep.metric)
+        begun.train(interrupts)
     table.write(folder, sweep.metric)
     left = [run for group in begun.groups for run in group.runs if not ended(run)]
     if left:
@@ -137,6 +138,7 @@ class _Begun:
 
     def __init__(self, sweep, folder, display, source):
         self.sweep, self.folder, self.display = sweep, folder, display
+        self._lock = threading.Lock()
         self._programs, self._notes = {}, chunks.Notes(display.note)
         self._study = None
         self.base = serialization.to_json(sweep.experiment)
@@ -222,30 +224,81 @@ class _Begun:
             )
         return record
 
-    def work(self, interrupts):
-        """Trains a chunk. Returns whether there was one."""
+    def train(self, interrupts):
+        """Trains all that nobody else works on."""
+        devices = jax.local_devices()
+        while True:
+            self._make_starts()
+            work = lambda device: self._train_together(device, interrupts)
+            if len(devices) == 1:
+                work(devices[0])
+            else:
+                in_threads(work, devices)
+            while self._work(None, interrupts, alone=True):
+                pass
+            if self._study is None or not self._propose():
+                break
+
+    def _make_starts(self):
+        """Makes the policies that runs start from, on all devices together."""
+        needed = {}
+        for run in self._runs:
+            if run.experiment.sft and not ended(run):
+                needed[chunks.start_key(run.experiment)] = run.experiment
+        for count, (key, experiment) in enumerate(needed.items(), start=1):
+            self.display.stage(
+                f"fine-tuning, for all runs with a seed, {count} of {len(needed)}"
+            )
+            with contextlib.ExitStack() as held:
+                place = self.folder / "starts" / f"{key}.lock"
+                place.parent.mkdir(exist_ok=True)
+                place.touch()
+                lock(place, held, wait=True)  # another process may be at it
+                chunks.make_start(experiment, self.folder / "starts")
+
+    def _train_together(self, device, interrupts):
+        """Trains chunks on a device, until none is left that nobody works on."""
+        with jax.default_device(device):
+            while self._work(device, interrupts, alone=False):
+                pass
+
+    def _work(self, device, interrupts, alone):
+        """Trains a chunk. Returns whether there was one.
+
+        Args:
+            device: which it is trained on; None for all.
+            interrupts: the `Interrupts`.
+            alone: of runs that train alone, or of those that do not.
+        """
         with contextlib.ExitStack() as held:
-            claimed = self._claim(held)
+            claimed = self._claim(held, alone)
             if claimed is None:
-                return self._study is not None and self._propose()
+                return False
             place, runs, group = claimed
-            if group.alone:
+            if alone:
                 self._train_alone(runs[0])
             else:
-                self._chunk(place, runs, group, interrupts).train()
+                self._chunk(place, runs, group, device, interrupts).train()
             shutil.rmtree(place)
         self._tell()
-        self._show()
+        with self._lock:
+            table.write(self.folder, self.sweep.metric)
+            self._show()
         return True
 
-    def _claim(self, held):
+    def _claim(self, held, alone):
         """Takes a chunk that nobody works on, or makes one.
+
+        Args:
+            held: the `contextlib.ExitStack` that holds its lock.
+            alone: whether of a run that trains alone.
 
         Returns:
             Its folder, its `PlannedRun`s and their group; None if nothing is left.
         """
         rooms, taken = self.folder / "chunks", set()
-        by_name = {run.name: (run, g) for g in self.groups for run in g.runs}
+        groups = [group for group in self.groups if bool(group.alone) == alone]
+        by_name = {run.name: (run, g) for g in groups for run in g.runs}
         with SWEEP.opened(self.folder, lambda record: record, wait=True):
             rooms.mkdir(exist_ok=True)
             for place in sorted(rooms.iterdir()):
@@ -260,7 +313,7 @@ class _Begun:
                     shutil.rmtree(place)  # nothing is left of it, or it never began
                 locked.close()
                 taken |= {*(names or ())}
-            for group in self.groups:
+            for group in groups:
                 left = [r for r in group.runs if r.name not in taken and not ended(r)]
                 if not left:
                     continue
@@ -275,13 +328,14 @@ class _Begun:
                 return place, runs, group
         return None
 
-    def _chunk(self, place, runs, group, interrupts):
+    def _chunk(self, place, runs, group, device, interrupts):
         key = together.group_of(runs[0].experiment)
-        if key not in self._programs:
-            mesh = distributed.make_mesh(devices=jax.devices()[:1])
+        # Of a device, the programs of the last group are kept: there may be many.
+        if self._programs.get(device, ("",))[0] != key:
+            mesh = distributed.make_mesh(devices=[device])
             # Of the first run of all, so that every chunk has the same programs.
             first = group.runs[0].experiment
-            self._programs = {key: together.build(first, mesh)}
+            self._programs[device] = key, together.build(first, mesh)
         halving = self.sweep.stopping
         rungs = halving.rungs(self.sweep.experiment.steps) if halving else ()
         return chunks.Chunk(
@@ -290,7 +344,7 @@ class _Begun:
             [run.experiment for run in runs],
             [run.folder for run in runs],
             self.folder / "starts",
-            self._programs[key],
+            self._programs[device][1],
             self.display,
             self._notes,
             interrupts,
@@ -416,14 +470,15 @@ class _Begun:
         """Shows how far the sweep is."""
         of_each = self.sweep.experiment.steps
         alone = {run.name for group in self.groups if group.alone for run in group.runs}
-        self._done += sum(of_each if name in alone else 1 for name in names)
         scores = [self._score(folder) for folder in self._folders(names)]
         finite = sorted(score for score in scores if math.isfinite(score))
         shown = {}
         if finite and self.sweep.metric == "validation/accuracy":
             shown["accuracy"] = finite[len(finite) // 2]
         total = of_each * len(self._runs)
-        self.display.step(min(self._done, total), shown)
+        with self._lock:
+            self._done += sum(of_each if name in alone else 1 for name in names)
+            self.display.step(min(self._done, total), shown)
 
     def _folders(self, names):
         by_name = {run.name: run.folder for run in self._runs}
@@ -432,6 +487,18 @@ class _Begun:
     def _show(self):
         """Shows the table of what the trials have come to."""
         self.display.console.print(progress_table(self.sweep, self._runs))
+
+
+def in_threads(work, devices):
+    """Calls a function of each of several devices, in threads, and waits for all.
+
+    Raises:
+        Exception: what the first of them raised.
+    """
+    with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
+        futures = [pool.submit(work, device) for device in devices]
+    for future in futures:
+        future.result()
 
 
 def progress_table(sweep, runs):

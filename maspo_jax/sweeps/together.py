@@ -189,18 +189,24 @@ def first_states(experiments, programs, policies):
     )
     swept = stack([hyperparameters(each.optimization) for each in experiments])
     held = {name: jnp.asarray(value) for name, value in swept.items()}
-    return TrainState(stack(policies), opt_state._replace(hyperparams=held))
+    state = TrainState(stack(policies), opt_state._replace(hyperparams=held))
+    # Placed as updates leave it, or the first one would be a program of its own.
+    return jax.device_put(state, _place(programs))
 
 
 def skeleton_of(programs, count):
     """Returns the shapes and places of the `TrainState` of so many runs."""
-    place = jax.NamedSharding(programs.learner.mesh, jax.P())
+    place = _place(programs)
     return jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             (count, *leaf.shape), leaf.dtype, sharding=place
         ),
         programs.learner.skeleton,
     )
+
+
+def _place(programs):
+    return jax.NamedSharding(programs.learner.mesh, jax.P())
 
 
 @dataclasses.dataclass
