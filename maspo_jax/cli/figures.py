@@ -13,18 +13,21 @@ from maspo_jax.storage import check_folder, created, results_folder
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """Draws the gates themselves, or the learning curves of runs.
+    """Draws the gates themselves, the learning curves of runs, a sweep or a race.
 
     With the word `gates`, which needs no run: the analytic figures of the MASPO and
     DGPO papers, and the property table of the gates. A run folder of that name is
-    ./gates.
+    ./gates. Of the folder of a `maspo sweep`: curves of all seeds, maps of every two
+    settings, and of a race the probability that one method beats another.
     """
 
     runs: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        tyro.conf.arg(metavar="gates|RUN ...", help_behavior_hint="(one or more)"),
+        tyro.conf.arg(
+            metavar="gates|RUN ...|SWEEP", help_behavior_hint="(one or more)"
+        ),
     ]
-    """`gates`, or folders of runs, or of their folders"""
+    """`gates`, or folders of runs, or of their folders, or the folder of a sweep"""
     out: Annotated[str, tyro.conf.arg(metavar="DIR")]
     """folder for the pictures"""
 
@@ -35,12 +38,36 @@ class Figures:
             raise ValueError("figures of what? give gates, or folders of runs")
         if self.runs == ("gates",):
             return draw_gates(folder)
+        if any(map(is_sweep, self.runs)):
+            if len(self.runs) > 1:
+                raise ValueError(
+                    f"{len(self.runs)} folders, one of them of a sweep: give it alone; "
+                    "its runs are in the folders under its trials/"
+                )
+            return draw_sweep(self.runs[0], folder)
         runs = found(self.runs)
         with status("loading JAX"):
             from maspo_jax.reports.figures.training_curves import draw_learning_curves
 
         with status(f"drawing {len(runs)} runs"), created(folder):
             print(draw_learning_curves(runs, folder / "learning_curves.png"))
+
+
+def is_sweep(name):
+    """Returns whether a folder is that of a sweep or a race."""
+    return any(
+        pathlib.Path(name, record).is_file() for record in ("sweep.json", "race.json")
+    )
+
+
+def draw_sweep(name, folder):
+    """Draws every figure of a sweep or a race."""
+    with status("loading JAX"):
+        from maspo_jax.sweeps import figures
+
+    with status("drawing"), created(folder):
+        for path in figures.draw(name, folder):
+            print(path)
 
 
 def found(names):

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from maspo_jax.config import Objective, Optimization, Updates
+from maspo_jax.config import Objective, Optimization, Updates, serialization
 from maspo_jax.learning import loop, train_state
 from maspo_jax.learning import run as runs
 from maspo_jax.objectives import gates
@@ -256,10 +256,17 @@ def start_experiment(experiment):
 
 
 def start_key(experiment):
-    """Returns a name of the policy that a run starts from."""
-    record = run_folder.record(start_experiment(experiment))
-    text = json.dumps(record, sort_keys=True)
-    return f"seed_{experiment.seed}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    """Returns a name of the policy that a run starts from: of all that makes it."""
+    sampling = experiment.sampling
+    parts = experiment.policy, experiment.tokenizer, experiment.template, experiment.sft
+    record = {
+        "parts": [serialization.to_json(part) for part in parts],
+        "lengths": [sampling.prompt_length, sampling.response_length],
+        "files": provenance.digests(parts),
+        "code": provenance.code(parts),
+    }
+    digest = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return f"seed_{experiment.seed}_{digest[:12]}"
 
 
 @dataclasses.dataclass

@@ -132,7 +132,7 @@ class Race:
         )
 
 
-def run(race, folder, display, source=None):
+def run(race, folder, display, source=None, starts=None):
     """Trains what is left of a race, and says who has won.
 
     Args:
@@ -140,6 +140,7 @@ def run(race, folder, display, source=None):
         folder: of the race; a race in it is gone on with.
         display: a `Display`, entered.
         source: the file the race was read from; recorded.
+        starts: as for `sweeps.run.run`; None for one of the race.
 
     Returns:
         The verdict, as `verdict.json` has it; None where other processes are at work.
@@ -149,6 +150,7 @@ def run(race, folder, display, source=None):
         Interrupted: a signal asked to stop; all is saved.
     """
     folder = pathlib.Path(folder)
+    starts = starts or folder / "starts"
     record = _record(race)
 
     def settle(before):
@@ -164,7 +166,7 @@ def run(race, folder, display, source=None):
     with RACE.opened(folder, settle, wait=True):
         pass
     display.note(f"stage 1: tuning on seeds {[*race.tuning_seeds]}, never reported")
-    if not sweep_run.run(race.tuning(), folder / "tuning", display, source):
+    if not sweep_run.run(race.tuning(), folder / "tuning", display, source, starts):
         return None
     winners = choose(race, folder / "tuning")
     write_whole(folder / "winners.json", json.dumps(winners, indent=2) + "\n")
@@ -174,7 +176,7 @@ def run(race, folder, display, source=None):
     for name, winner in winners.items():
         display.note(f"{name}: {winner['label']}")
     display.note(f"stage 2: the winners on {len(race.seeds)} fresh seeds")
-    if not sweep_run.run(race.final(chosen), folder / "final", display, source):
+    if not sweep_run.run(race.final(chosen), folder / "final", display, source, starts):
         return None
     verdict = judge(race, folder / "final", winners)
     write_whole(folder / "verdict.json", json.dumps(verdict, indent=2) + "\n")
@@ -289,6 +291,7 @@ def judge(race, folder, winners):
         "collapse": race.collapse,
         "worst": race.worst,
         "level": race.level,
+        "baseline": names[0],
         "winner": result.winner,
         "methods": {
             name: {

@@ -59,7 +59,7 @@ class PlannedGroup:
     size: int  # runs of a chunk
 
 
-def run(sweep, folder, display, source=None):
+def run(sweep, folder, display, source=None, starts=None):
     """Trains what is left of a sweep.
 
     Args:
@@ -67,6 +67,8 @@ def run(sweep, folder, display, source=None):
         folder: of the sweep; a sweep in it is gone on with, trials may have been added.
         display: a `Display`, entered.
         source: the file the sweep was read from, if it was; recorded.
+        starts: the folder of policies that supervised training has made, if other
+            sweeps are to share it; None for one of its own.
 
     Returns:
         Whether all runs have ended: those that other processes work on may not.
@@ -84,7 +86,7 @@ def run(sweep, folder, display, source=None):
     folder = pathlib.Path(folder)
     display.stage("checking the sweep")
     first = programs.compilations().finished
-    begun = _Begun(sweep, folder, display, source)
+    begun = _Begun(sweep, folder, display, source, starts)
     with (
         Interrupts(display) as interrupts,
         programs.recorded(folder, first, display.note),
@@ -136,7 +138,8 @@ def planned(sweep, trials, folder, limit):
 class _Begun:
     """A sweep whose folder is there."""
 
-    def __init__(self, sweep, folder, display, source):
+    def __init__(self, sweep, folder, display, source, starts):
+        self._starts = pathlib.Path(starts or folder / "starts")
         self.sweep, self.folder, self.display = sweep, folder, display
         self._lock = threading.Lock()
         self._programs, self._notes = {}, chunks.Notes(display.note)
@@ -250,11 +253,11 @@ class _Begun:
                 f"fine-tuning, for all runs with a seed, {count} of {len(needed)}"
             )
             with contextlib.ExitStack() as held:
-                place = self.folder / "starts" / f"{key}.lock"
-                place.parent.mkdir(exist_ok=True)
+                place = self._starts / f"{key}.lock"
+                place.parent.mkdir(parents=True, exist_ok=True)
                 place.touch()
                 lock(place, held, wait=True)  # another process may be at it
-                chunks.make_start(experiment, self.folder / "starts")
+                chunks.make_start(experiment, self._starts)
 
     def _train_together(self, device, interrupts):
         """Trains chunks on a device, until none is left that nobody works on."""
@@ -343,7 +346,7 @@ class _Begun:
             [run.name for run in runs],
             [run.experiment for run in runs],
             [run.folder for run in runs],
-            self.folder / "starts",
+            self._starts,
             self._programs[device][1],
             self.display,
             self._notes,
