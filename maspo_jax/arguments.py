@@ -40,6 +40,12 @@ ELSEWHERE = {
     "train-batch-size": "sampling.prompts",
 }
 REMARKS = {"ppo-mini-batch-size": "how many of them, not how large they are"}
+# Of what there is no setting, and why.
+NOWHERE = {
+    name: "training samples from the whole distribution: with top-p or top-k the ratio "
+    "would be wrong (maspo evaluate has --top-p)"
+    for name in ("top-p", "top-k", "min-p")
+}
 
 
 def parse(kind, words, prog, *, default=None, unknown=False):
@@ -263,6 +269,16 @@ def _line(page, kind, prog):
     missing = re.match(r"Missing value for argument '(\w+)'", said)
     if missing:  # of an argument without a name on the page
         said = f"give {_metavar(kind, missing[1])}"
+    kinds = re.match(
+        r"Error parsing (\S+): no type matching (\S+) could be instantiated from "
+        r"\['(.*)'\]",
+        said,
+    )
+    if kinds:
+        known = {"INT": "a whole number", "FLOAT": "a number", "STR": "a text"}
+        parts = [part.strip("{}") for part in kinds[2].split("|")]
+        parts = [known.get(part, part) for part in sorted(parts, key=len)[::-1]]
+        said = f"{kinds[1]} {kinds[3]}: give {' or '.join(parts)}"
     return f"{said}; {prog} --help says more"
 
 
@@ -317,6 +333,10 @@ def _unknown(word, options, prog, parts):
             return f"{word!r}: {parts[option] or f'write {option} {value}'}"
         return f"{word!r} is no option, nor the value of one{more}"
     name = name.replace("_", "-")
+    reason = NOWHERE.get(name[2:].rpartition(".")[2])
+    training = prog.startswith(("maspo train", "maspo sweep"))
+    if reason and training and not any(option.endswith(name[1:]) for option in options):
+        return f"no option {name}: {reason}"
     ours = ELSEWHERE.get(name[2:], name[2:])
     is_end = lambda option: f".{option[2:]}".endswith(f".{ours}")
     part = next(filter(is_end, parts), None)

@@ -18,6 +18,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from flax import nnx
+from support import sweeps
 
 from maspo_jax import distributed
 from maspo_jax.cli import evaluate, train
@@ -200,3 +201,12 @@ def evaluated(tiny_run, chain_files, tmp_path_factory):
     status, output = run(evaluate, tiny_run, *chain_files, *words)
     assert status == 0, output
     return folder, output
+
+
+@pytest.fixture(scope="session")
+def tiny_sweep(tmp_path_factory):
+    """The folder of a sweep of four trials with two seeds each, and its output."""
+    room = tmp_path_factory.mktemp("sweeps")
+    status, output = sweeps.swept(sweeps.write_sweep(room), room / "done")
+    assert status == 0, output
+    return room / "done", output

@@ -32,6 +32,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
 import jax
 import jax.numpy as jnp
 import numpy as np
+import turns
 
 from maspo_jax import distributed
 from maspo_jax.config import (
@@ -443,7 +444,8 @@ class Report:
         print(f"| {name} | {' | '.join(map(text, row.values()))} |", flush=True)
         if self.path:
             others = [each for each in read_rows(self.path) if each["name"] != name]
-            rows = [*others, {"name": name} | row | self.about]
+            nobody = {"peer": None, "ratio": None, "peer_name": None}
+            rows = [*others, {"name": name} | nobody | row | self.about]
             self.path.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
@@ -456,11 +458,18 @@ def read_rows(path):
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
+def device_kind():
+    """Returns what the device is called; it stays free for a process started here."""
+    asks = "import jax; print(jax.local_devices()[0].device_kind)"
+    words = [sys.executable, "-c", asks]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return said.strip().splitlines()[-1]
+
+
 def measure(part, options):
     """Runs one part in this process."""
     about = {"jax": jax.__version__, "python": sys.version.split()[0]}
-    if part != "job":  # the device is free for the process that it starts
-        about["device"] = jax.local_devices()[0].device_kind
+    about["device"] = device_kind()
     about["date"] = datetime.date.today().isoformat()
     print(f"\n{part}: {', '.join(about.values())}", flush=True)
     size = TINY if options.tiny else FULL
@@ -488,7 +497,7 @@ def main(words=None):
     )
     parser.add_argument("--tiny", action="store_true", help="for a trial on a CPU")
     parser.add_argument(
-        "--json", type=pathlib.Path, metavar="FILE", help="adds the rows to it"
+        "--json", type=turns.new_file, metavar="FILE", help="adds the rows to it"
     )
     options = parser.parse_args(words)
     if len(options.parts) == 1:

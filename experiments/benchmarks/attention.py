@@ -14,12 +14,14 @@ import argparse
 import functools
 import json
 import logging
+import platform
 import statistics
 import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import turns
 
 from maspo_jax.models import attention
 from maspo_jax.models.attention import choice
@@ -122,6 +124,24 @@ def measure(name, dtype, arrays, mask, exact, plain, repeats):
     }
 
 
+def recorded(lines):
+    """Returns the rows of a file: each beside the reference, where that could run."""
+    reference = {
+        (line["length"], line["dtype"]): line.get("ms")
+        for line in lines
+        if line["implementation"] == "reference"
+    }
+    rows = []
+    for line in lines:
+        ours, peer = line.get("ms"), reference[line["length"], line["dtype"]]
+        name = "{implementation}, {length} tokens, {dtype}".format(**line)
+        both = ours is not None and peer is not None
+        row = {"name": name, "ours": ours, "peer": peer}
+        row |= {"ratio": peer / ours if both else None, "unit": "ms"}
+        rows.append(row | {"peer_name": "reference"} | line)
+    return rows
+
+
 def text(value):
     """Returns a cell of the table."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -136,8 +156,14 @@ def main(words=None):
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--dtypes", nargs="+", default=["bfloat16", "float32"])
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--json", metavar="FILE", help="also writes the rows here")
+    parser.add_argument("--tiny", action="store_true", help="for a trial")
+    parser.add_argument(
+        "--json", type=turns.new_file, metavar="FILE", help="also writes the rows here"
+    )
     options = parser.parse_args(words)
+    if options.tiny:
+        options.lengths, options.heads, options.width = [128], (4, 2), 32
+        options.repeats = 2
     logging.basicConfig(level=logging.WARNING)
     device = jax.local_devices()[0]
     print(f"{device.device_kind}, jax {jax.__version__}")
@@ -158,9 +184,15 @@ def main(words=None):
                 print(f"| {' | '.join(cells)} |", flush=True)
                 lines.append(line)
     if options.json:
-        about = {"device": device.device_kind, "jax": jax.__version__}
-        with open(options.json, "w") as file:
-            json.dump(about | {"rows": lines}, file, indent=1)
+        about = {
+            "date": time.strftime("%F"),
+            "device": device.device_kind,
+            "machine": turns.processor(),
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+        }
+        rows = about | {"rows": recorded(lines)}
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
     return int(any(line["check"].startswith("FAILS") for line in lines))
 
 

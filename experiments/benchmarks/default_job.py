@@ -151,6 +151,10 @@ def report(page, runs, floors):
         share = [ours[part] / ours["all"]] if part in ours else [None]
         rows.append((part, *spent, *share, floors.get(part)))
     page.table(("CPU s, medians", *trees, "share of ours", "at best"), rows)
+    page.say(
+        "Updates are handed to the device and not waited for: most of what they take "
+        "is counted where the next step begins, as of its rollouts.\n"
+    )
     if "before" in medians:
         for what in ("all", "first update"):
             before, now = medians["before"].get(what), ours.get(what)

@@ -373,7 +373,9 @@ def main(words=None):
     parser.add_argument(
         "--cases", nargs="+", choices=CASES["full"], default=list(CASES["full"])
     )
-    parser.add_argument("--tunix", metavar="PYTHON", default=sys.executable)
+    parser.add_argument(
+        "--tunix", type=turns.interpreter, metavar="PYTHON", default=sys.executable
+    )
     options = parser.parse_args(words)
     page = turns.Page("Drawing responses", options, {"--tunix": "PYTHON"})
     python = page.find_tunix(options.tunix)

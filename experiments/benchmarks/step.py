@@ -484,7 +484,9 @@ def main(words=None):
     """Prints the tables."""
     parser = turns.arguments(__doc__)
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=["S", "M", "V"])
-    parser.add_argument("--tunix", metavar="PYTHON", default=sys.executable)
+    parser.add_argument(
+        "--tunix", type=turns.interpreter, metavar="PYTHON", default=sys.executable
+    )
     parser.add_argument(
         "--before", type=pathlib.Path, metavar="TREE", help="another checkout"
     )

@@ -18,6 +18,7 @@ import platform
 import re
 import resource
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -357,18 +358,50 @@ class Numbers:
 def arguments(description):
     """Returns a parser of what all of them take."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--turns", type=int, help="of each system")
+    parser.add_argument("--turns", type=at_least_one, help="of each system")
     parser.add_argument(
-        "--core", type=int, help="that all of it runs on (default: the last one)"
+        "--core", type=own_core, help="that all of it runs on (default: the last one)"
     )
     parser.add_argument("--tiny", action="store_true", help="for a trial")
     parser.add_argument(
-        "--json", type=pathlib.Path, metavar="FILE", help="also writes the rows here"
+        "--json", type=new_file, metavar="FILE", help="also writes the rows here"
     )
     parser.add_argument(
-        "--out", type=pathlib.Path, metavar="FILE.md", help="also writes the page here"
+        "--out", type=new_file, metavar="FILE.md", help="also writes the page here"
     )
     return parser
+
+
+def at_least_one(word):
+    """Returns the number that a word of the command line stands for."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word}: give a whole number, at least 1")
+    return int(word)
+
+
+def own_core(word):
+    """Returns the core that a word of the command line stands for."""
+    cores = sorted(os.sched_getaffinity(0))
+    if not word.isdecimal() or int(word) not in cores:
+        raise argparse.ArgumentTypeError(f"{word}: choose one of {cores}")
+    return int(word)
+
+
+def new_file(word):
+    """Returns the path of a file that can be written, before anything is measured."""
+    path = pathlib.Path(word)
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(
+            f"{word}: cannot be written; give a file in a folder that is there"
+        )
+    return path
+
+
+def interpreter(word):
+    """Returns the path of a Python that a word of the command line stands for."""
+    if shutil.which(word) is None:
+        raise argparse.ArgumentTypeError(f"{word}: is no program that can be run")
+    return word
 
 
 class Page:

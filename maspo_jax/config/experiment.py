@@ -161,8 +161,9 @@ class Updates:
     # larger than those above. An attention has to know texts apart: cudnn does not.
     row_length: int | None = setting(None, "[2, inf)")
     # For any attention: microbatches of responses of like length, read in rows of one
-    # of so many widths. Only of several microbatches some are narrower.
-    length_buckets: int = setting(1, "[1, inf)")
+    # of so many widths. Only of several microbatches some are narrower. Each width is
+    # compiled, which takes as long as an update of its own.
+    length_buckets: int = setting(1, "[1, 16]")
 
 
 @dataclasses.dataclass(frozen=True)

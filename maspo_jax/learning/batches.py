@@ -100,7 +100,8 @@ def make_reader(updates, sampling, devices):
         return pack
     if updates.length_buckets > 1:
         buckets, longest = updates.length_buckets, sampling.row_length - 1
-        widths = [-(-longest * n // buckets) for n in range(1, buckets + 1)]
+        # Of short rows some are the same.
+        widths = sorted({-(-longest * n // buckets) for n in range(1, buckets + 1)})
 
         def sort(lengths):
             order = packing.sort_by_length(lengths, devices)

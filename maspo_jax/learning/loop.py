@@ -87,7 +87,10 @@ def train(experiment, folder, verifier, evaluate, display):
             if done < 0:
                 start = begin(run, learner, sft_checkpoints)
             else:
-                display.note(f"going on from step {done}")
+                if done >= experiment.steps:
+                    display.note(f"all {done} steps are done: nothing is trained")
+                else:
+                    display.note(f"going on from step {done}")
                 start = learner.restore(saved)
             done = max(done, 0)
             learner = dataclasses.replace(

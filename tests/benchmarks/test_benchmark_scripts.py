@@ -59,6 +59,18 @@ def test_one_part_is_measured_and_others_are_kept(tmp_path):
     assert row["name"].startswith("attention, chunked") and row["ours"] > 0
     # The peak of a CPU is not known, and kernels of others do not run there.
     assert row["peak share"] is None and "needs a GPU" in told
+    assert row["peer"] is row["ratio"] is None and row["device"] == "cpu"
+
+
+def test_implementations_of_attention_stand_beside_the_reference(tmp_path):
+    file = tmp_path / "rows.json"
+    run("attention.py", "--tiny", "--dtypes", "float32", "--json", file)
+    found = {row["implementation"]: row for row in rows(file)}
+    assert found["reference"]["ratio"] == 1
+    own = found["chunked"]
+    assert own["ratio"] == pytest.approx(own["peer"] / own["ours"])
+    assert {own["peer_name"], own["unit"]} == {"reference", "ms"}
+    assert {"date", "device", "python", "jax"} < {*json.loads(file.read_text())}
 
 
 def test_steps_are_those_of_slots_that_are_handed_on(monkeypatch):

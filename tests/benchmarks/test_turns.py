@@ -224,3 +224,30 @@ def test_log_probabilities_of_all_systems_are_the_same():
         runs = [system(shape, entropy)(0) for system in logprobs.SYSTEMS.values()]
         losses = [run["loss"] for run in runs]
         np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--turns", "0"], "0: give a whole number, at least 1"),
+        (["--core", "9999"], "9999: choose one of"),
+        (["--json", "/nowhere/rows.json"], "cannot be written"),
+        (["--out", "/"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_measured(
+    words, message, capsys
+):
+    import turns
+
+    with pytest.raises(SystemExit):
+        turns.arguments("about").parse_args(words)
+    assert message in capsys.readouterr().err
+
+
+def test_an_interpreter_has_to_be_there():
+    import turns
+
+    assert turns.interpreter(sys.executable) == sys.executable
+    with pytest.raises(turns.argparse.ArgumentTypeError, match="no program"):
+        turns.interpreter("/no/python")

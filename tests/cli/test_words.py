@@ -193,6 +193,8 @@ def test_parts_that_are_chosen_in_the_file_are_there():
         (train, ["--run", "x"], "Missing from maspo train: EXPERIMENT.py"),
         (train, ["--rnu", "x"], "give EXPERIMENT.py"),
         (train, [TINY, "--rnu", "x"], "no option --rnu"),
+        (train, [TINY, "--sampling.top-p", "1"], "samples from the whole distribution"),
+        (train, [TINY, "--sampling.slots", "all"], "all: give None or a whole number"),
         (train, ["experiments/aritmetic.py"], "the closest is experiments/arithmetic"),
         (evaluate, ["run", "file", "--sample", "3"], "the closest is --samples"),
         (evaluate, ["--sample", "3"], "the closest is --samples"),
@@ -207,7 +209,7 @@ def test_parts_that_are_chosen_in_the_file_are_there():
         (contamination, [], "Missing from maspo contamination: FILE"),
         (contamination, ["a.jsonl", "--against"], "--against: give one or more files"),
         (cli, ["evalute"], "the closest is evaluate"),
-        (cli, ["serve"], "there are train, export"),
+        (cli, ["xyzzy"], "there are train, sweep, export"),
     ],
     ids=str,
 )

@@ -114,6 +114,7 @@ def test_a_folder_that_is_no_run_is_not_touched(tmp_path):
         ),
         (["--updates.row-length", 1], "updates.row_length=1"),
         (["--updates.length-buckets", 0], "updates.length_buckets=0"),
+        (["--updates.length-buckets", 17], "updates.length_buckets=17"),
         (
             ["--updates.microbatch-tokens", 20, "--updates.microbatches", 2],
             "updates.microbatches=2: one follows from the other",

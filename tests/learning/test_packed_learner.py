@@ -13,8 +13,16 @@ from conftest import EXPERIMENTS, command, measured, mesh_of
 from support.updates import OPTIMIZER
 
 from maspo_jax import distributed
-from maspo_jax.config import Objective, OverlongFilter, OverlongPenalty, loading
+from maspo_jax.config import (
+    Objective,
+    OverlongFilter,
+    OverlongPenalty,
+    Sampling,
+    Updates,
+    loading,
+)
 from maspo_jax.data.sources import Problem
+from maspo_jax.learning import batches
 from maspo_jax.learning import learner as learners
 from maspo_jax.learning import train_state as states
 from maspo_jax.objectives import advantages, gates, kl, token_weights
@@ -252,3 +260,10 @@ def test_a_plan_is_of_the_longest_responses(build):
     )
     assert reading.rows * reading.microbatches == ROWS // 2 and len(order) == ROWS
     assert sequences.response_mask.shape == (ROWS, 1)
+
+
+def test_widths_of_short_rows_are_there_once():
+    updates = Updates(minibatches=1, microbatches=2, length_buckets=16)
+    sampling = Sampling(prompts=2, responses=2, prompt_length=2, response_length=4)
+    _, reading = batches.make_reader(updates, sampling, 1)(np.array([2, 3, 4, 5]))
+    assert reading.widths == (1, 2, 3, 4, 5)

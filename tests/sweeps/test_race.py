@@ -6,7 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from conftest import TINY
 from scipy import stats
+from support.sweeps import swept, write_sweep
 
 from maspo_jax import config, sweeps
 from maspo_jax.objectives import gates
@@ -14,8 +16,6 @@ from maspo_jax.statistics import races
 from maspo_jax.sweeps import race as recipe
 from maspo_jax.sweeps import table
 from maspo_jax.sweeps.chunk import FAILED, FINISHED
-from tests.conftest import TINY
-from tests.sweeps.conftest import swept, write_sweep
 
 EXPERIMENT = config.load(TINY)
 RATE = "optimization.learning_rate"

@@ -2,10 +2,10 @@
 
 import optuna
 import pytest
+from support.sweeps import swept, write_sweep
 
 from maspo_jax import sweeps
 from maspo_jax.sweeps import search, table
-from tests.sweeps.conftest import swept, write_sweep
 
 SEARCH = """
     from tiny import experiment

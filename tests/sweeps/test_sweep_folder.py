@@ -8,6 +8,8 @@ import jax
 import numpy as np
 import pyarrow.parquet
 import pytest
+from conftest import TINY, measured
+from support.sweeps import SWEEP, swept, write_sweep
 
 from maspo_jax import api, config, distributed
 from maspo_jax.learning import learner
@@ -16,8 +18,6 @@ from maspo_jax.runs import run_folder
 from maspo_jax.runs.checkpoints import read_policy
 from maspo_jax.sweeps import table
 from maspo_jax.sweeps.chunk import FINISHED
-from tests.conftest import TINY, measured
-from tests.sweeps.conftest import SWEEP, swept, write_sweep
 
 EXPERIMENT = config.load(TINY)
 

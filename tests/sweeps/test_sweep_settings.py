@@ -4,13 +4,13 @@ import dataclasses
 import itertools
 
 import pytest
+from conftest import TINY
 
 from maspo_jax import config, sweeps
 from maspo_jax.config.changes import changed
 from maspo_jax.objectives import gates, kl, terms
 from maspo_jax.sweeps.run import planned
 from maspo_jax.sweeps.sweep import Halving, trials_of
-from tests.conftest import TINY
 
 EXPERIMENT = config.load(TINY)
 RATE = "optimization.learning_rate"

@@ -1,12 +1,11 @@
-"""A sweep that has been trained, for all tests that read one."""
+"""Sweeps of the tiny experiment, by the command in a process of its own."""
 
 import shutil
 import textwrap
 
-import pytest
+from support.processes import LIMIT, ROOT, launch
 
-from tests.conftest import TINY
-from tests.support.processes import LIMIT, launch
+TINY = ROOT / "tests" / "experiments" / "tiny.py"
 
 SWEEP = """
     from tiny import experiment
@@ -26,7 +25,7 @@ SWEEP = """
 """
 
 
-def write_sweep(folder, text, name="sweep.py"):
+def write_sweep(folder, text=SWEEP, name="sweep.py"):
     """Writes a sweep file beside the tiny experiment. Returns its path."""
     shutil.copy(TINY, folder / "tiny.py")
     path = folder / name
@@ -39,12 +38,3 @@ def swept(path, folder, *words, devices=1):
     process = launch("sweep", path, "--run", folder, *words, devices=devices)
     output, _ = process.communicate(timeout=LIMIT)
     return process.returncode, output
-
-
-@pytest.fixture(scope="session")
-def tiny_sweep(tmp_path_factory):
-    """The folder of a sweep of four trials with two seeds each, and its output."""
-    room = tmp_path_factory.mktemp("sweeps")
-    status, output = swept(write_sweep(room, SWEEP), room / "done")
-    assert status == 0, output
-    return room / "done", output
