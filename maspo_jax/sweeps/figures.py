@@ -78,19 +78,22 @@ def draw_sweep(folder, out, seeds=None):
     if not curves:
         raise ValueError(f"{folder}: no run has measured {metric} yet")
     drawn = [drawing.draw_curves(curves, metric, out / "curves.png")]
-    names = [
-        name
-        for name in dict.fromkeys(n for run in runs for n in run.settings)
-        if _is_varied(name, runs)
-    ]
+    names = _varied(runs)
     if len(names) > 1 and any(not math.isnan(row["score"]) for row in rows):
         path = out / "sensitivity.png"
         drawn.append(drawing.draw_sensitivity(rows, names, metric, path))
     return drawn
 
 
-def _is_varied(name, runs):
-    """Returns whether all runs have a number of that name, and not all the same."""
-    values = [run.settings.get(name) for run in runs]
-    numbers = all(type(value) in (int, float) for value in values)
-    return numbers and len({*values}) > 1
+def _varied(runs):
+    """Returns the settings that are numbers and not the same in all runs.
+
+    Of several that are always equal, such as beta of both signs, the first.
+    """
+    found = {}
+    for name in dict.fromkeys(name for run in runs for name in run.settings):
+        values = tuple(run.settings.get(name) for run in runs)
+        numbers = all(type(value) in (int, float) for value in values)
+        if numbers and len({*values}) > 1:
+            found.setdefault(values, name)
+    return [*found.values()]

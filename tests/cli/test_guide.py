@@ -66,7 +66,9 @@ def test_python_in_the_documents_imports_what_there_is(page):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module.startswith("maspo_jax"):
                 module = importlib.import_module(node.module)
-                assert all(hasattr(module, name.name) for name in node.names), page
+                for name in node.names:
+                    if not hasattr(module, name.name):  # a room, not loaded yet
+                        importlib.import_module(f"{node.module}.{name.name}")
 
 
 def fields(kind):

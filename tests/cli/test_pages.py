@@ -56,6 +56,12 @@ def clone(tmp_path, monkeypatch):
     (tmp_path / "experiments" / "arithmetic.py").write_text(SMALL)
     papers = ROOT / "experiments" / "papers"
     (tmp_path / "experiments" / "papers").symlink_to(papers, target_is_directory=True)
+    # The race that the README shows, of fewer runs.
+    (race,) = [each for each in blocks("README.md", "python") if "Race(" in each]
+    (tmp_path / "experiments" / "sweeps").mkdir()
+    few = race.replace("[3e-5, 1e-4]", "[1e-4]").replace("range(10)", "range(2)")
+    file = tmp_path / "experiments" / "sweeps" / "maspo_or_dgpo.py"
+    file.write_text(few.replace("seeds=", "tuning_seeds=[9], seeds="))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -69,7 +75,7 @@ def test_every_command_of_a_page_is_one(words):
     name, *words = words
     module = importlib.import_module(f"maspo_jax.cli.{name}")
     kind = getattr(module, name.capitalize())
-    overridden = name in ("train", "plan")
+    overridden = name in ("train", "plan", "sweep")
     options = arguments.parse(kind, words, f"maspo {name}", unknown=overridden)
     if overridden:
         options, overrides = options
@@ -88,7 +94,7 @@ def test_the_pages_have_commands_to_try():
 
 def test_the_gate_of_the_readme_is_called_as_it_is_printed():
     (block,) = [
-        each for each in blocks("README.md", "python") if "gates.Maspo(" in each
+        each for each in blocks("README.md", "python") if "gates.Maspo(alpha" in each
     ]
     *_, last = ast.parse(block).body
     names = {}
@@ -124,9 +130,11 @@ def test_the_loop_of_the_readme_is_that_of_the_code():
 
 def test_the_sources_of_the_guide_are_made_as_they_are_printed(clone):
     names = {"template": templates.BOXED, "tokenizer": ByteTokenizer()}
-    (block,) = blocks("docs/guide.md", "python")
+    block, sweep = blocks("docs/guide.md", "python")
     exec(block, names)
     assert names["train_set"].length == 512
+    exec(sweep, names)
+    assert len(names["sweep"].trials) == 4
 
 
 def no_compiler(slice_):
@@ -151,7 +159,10 @@ def test_the_shell_blocks_of_the_readme_run_as_they_are_printed(clone, monkeypat
         "arithmetic",
         "alpha_0.5",
         "dgpo",
+        "maspo_or_dgpo",
     }
+    assert (clone / "figures" / "improvement.png").is_file()
+    assert "beats" in (clone / "runs" / "maspo_or_dgpo" / "verdict.md").read_text()
 
 
 @pytest.mark.slow
