@@ -43,7 +43,8 @@ def everything():
         objectives,
         rollout,
         runs,
+        sweeps,
     )
 
-    rooms = (rollout, learning, objectives, models, data, grading, runs, evaluation)
-    return [fault for room in rooms for fault in room.FAULTS]
+    rooms = rollout, learning, objectives, models, data, grading, runs, evaluation
+    return [fault for room in (*rooms, sweeps) for fault in room.FAULTS]
