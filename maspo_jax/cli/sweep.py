@@ -56,8 +56,8 @@ class Sweep:
         """Trains what is left. Returns the exit status."""
         check_experiment_file(self.sweep)
         name = pathlib.Path(self.sweep).stem
-        folder = pathlib.Path(self.run_dir or pathlib.Path("runs", name))
-        results_folder(folder, "--run")
+        run_dir = pathlib.Path("runs", name) if self.run_dir is None else self.run_dir
+        folder = results_folder(run_dir, "--run")
         with status("loading JAX"):
             import rich.console
 

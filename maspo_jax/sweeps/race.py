@@ -13,7 +13,6 @@ verdict.json who won, by how much, how certain; verdict.md for people
 import dataclasses
 import json
 import math
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.runs.folder import Kind
 from maspo_jax.settings import check_intervals, setting
 from maspo_jax.statistics import races
-from maspo_jax.storage import write_whole
+from maspo_jax.storage import results_folder, write_whole
 from maspo_jax.sweeps import run as sweep_run
 from maspo_jax.sweeps import table
 from maspo_jax.sweeps.chunk import FAILED
@@ -149,7 +148,7 @@ def run(race, folder, display, source=None, starts=None):
         ValueError, OSError: something cannot run, or the folder holds another race.
         Interrupted: a signal asked to stop; all is saved.
     """
-    folder = pathlib.Path(folder)
+    folder = results_folder(folder, "--run")
     starts = starts or folder / "starts"
     record = _record(race)
 

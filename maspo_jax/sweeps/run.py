@@ -30,7 +30,7 @@ from maspo_jax.refusals import Refusals
 from maspo_jax.runs import programs, provenance
 from maspo_jax.runs.folder import lock
 from maspo_jax.runs.interrupts import Interrupts
-from maspo_jax.storage import write_whole
+from maspo_jax.storage import results_folder, write_whole
 from maspo_jax.sweeps import chunk as chunks
 from maspo_jax.sweeps import cost, search, table, together
 from maspo_jax.sweeps.search import Search
@@ -83,7 +83,7 @@ def run(sweep, folder, display, source=None, starts=None):
         )
     if jax.default_backend() == "cpu":
         single.keep_freed_memory()
-    folder = pathlib.Path(folder)
+    folder = results_folder(folder, "--run")
     display.stage("checking the sweep")
     first = programs.compilations().finished
     begun = _Begun(sweep, folder, display, source, starts)

@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 from conftest import TINY, measured
+from conftest import run as run_command
 from support.sweeps import SWEEP, swept, write_sweep
 
 from maspo_jax import api, config, distributed
+from maspo_jax.cli import sweep as sweep_command
 from maspo_jax.learning import learner
 from maspo_jax.reports.figures.training_curves import by_setting
 from maspo_jax.runs import run_folder
@@ -269,3 +271,35 @@ def test_several_devices_share_the_chunks(tiny_sweep, tmp_path):
             policy_of(run.folder),
             policy_of(same.folder),
         )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nothing.py"], "no experiment file nothing.py"),
+        ([TINY], "has no `sweep`: name an instance of maspo_jax.sweeps.Sweep or"),
+        (["SWEEP", "--run", "gs://bucket/x"], "gs://bucket/x"),
+        (["SWEEP", "--stesp", "3"], "no option --stesp; the closest is --steps"),
+    ],
+)
+def test_what_is_no_sweep_is_one_clear_line(tmp_path, words, message):
+    path = write_sweep(tmp_path)
+    words = [str(path) if word == "SWEEP" else word for word in words]
+    status, output = run_command(sweep_command, *words)
+    (line,) = [line for line in output.splitlines() if line.startswith("error")]
+    assert status == 2 and message in line
+
+
+def test_experiments_that_cannot_run_are_refused_before_anything_is_written(tmp_path):
+    text = """
+        from tiny import experiment
+        from maspo_jax import sweeps
+
+        sweep = sweeps.Sweep(
+            experiment, sweeps.grid({"updates.minibatches": [2, 3]})
+        )
+    """
+    path = write_sweep(tmp_path, text)
+    status, output = run_command(sweep_command, path, "--run", tmp_path / "run")
+    assert status == 2 and "minibatches=3: sampling.prompts=8" in output
+    assert not (tmp_path / "run").exists()
