@@ -87,7 +87,7 @@ class WrongGolds:
     def __getitem__(self, index: int) -> Problem:
         problem = arithmetic.Chains(numbers=self.numbers, size=self.size)[index]
         # Every fifth problem, if the share is a fifth: which ones is fixed.
-        if (index * self.share) % 1 < self.share:
+        if int((index + 1) * self.share + 1e-9) > int(index * self.share + 1e-9):
             wrong = str(int(problem.answer) + 1)
             problem = dataclasses.replace(problem, answer=wrong)
         return problem

@@ -88,7 +88,9 @@ class Sweep:
         except Interrupted as interrupted:
             print(f"{interrupted}. The same command resumes it.", flush=True)
             return interrupted.exit_status
-        print(f"What the runs measured: {folder}/table.parquet")
+        part = folder / "final" if isinstance(found, Race) else folder
+        if (part / "table.parquet").is_file():
+            print(f"What the runs measured: {part}/table.parquet")
         print(f"Draw it: maspo figures {folder} --out .")
         return None
 

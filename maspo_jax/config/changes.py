@@ -6,6 +6,8 @@ What the command line does with words, this does with values of Python.
 import dataclasses
 import difflib
 
+import numpy as np
+
 from maspo_jax.config import validation
 from maspo_jax.refusals import Refusals
 from maspo_jax.settings import check_setting, settings_in
@@ -23,6 +25,7 @@ def changed(experiment, settings):
         ValueError: there is no such setting, or the value does not fit it. What fits
             only together with others is not looked at.
     """
+    settings = plain(settings)
     with Refusals() as refusals:
         by_depth = sorted(settings, key=lambda name: name.count("."))
         for name in by_depth:
@@ -34,6 +37,14 @@ def changed(experiment, settings):
                     validation.check_type(name, field, getattr(owner, field.name))
                     check_setting(name, field, owner)
     return experiment
+
+
+def plain(settings):
+    """Returns changes with NumPy's numbers as those of Python."""
+    return {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in settings.items()
+    }
 
 
 def _is_changed(name, settings):

@@ -209,6 +209,15 @@ class Checkpoints:
         train = jax.tree.unflatten(jax.tree.structure(skeleton), arrays)
         return RunState.of(train, dict(restored.position))
 
+    def read_host(self):
+        """Returns the data of the newest checkpoint, without its arrays."""
+        self.finish()
+        restored = self._checkpointer.restore(
+            self._folder / str(self.newest),
+            args=ocp.args.Composite(position=ocp.args.JsonRestore()),
+        )
+        return RunState.of(None, dict(restored.position)).data
+
     def _seal(self):
         """Adds the checksums; called by the first process, when all have written."""
         folder = self._folder / str(self._saving)

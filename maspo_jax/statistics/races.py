@@ -38,7 +38,7 @@ class Duel:
     """How one method did against another on the same seeds.
 
     `detectable` is infinite for so few seeds that no p-value is below
-    `comparison.ALPHA`. Where several methods race, `p_value` is corrected for that.
+    `comparison.ALPHA`. Where several methods race, both are corrected for that.
     """
 
     better: Interval  # probability that a run of the one beats a run of the other
@@ -102,8 +102,12 @@ def race(scores, worst, confidence=CONFIDENCE, seed=0):
     duels = [duel(values[a], values[b], confidence, seed) for a, b in pairs]
     corrected = comparison.holm([each.p_value for each in duels])
     duels = [
-        dataclasses.replace(each, p_value=float(p))
-        for each, p in zip(duels, corrected, strict=True)
+        dataclasses.replace(
+            each,
+            p_value=float(p),
+            detectable=_detectable(values[a] - values[b], len(pairs)),
+        )
+        for each, p, (a, b) in zip(duels, corrected, pairs, strict=True)
     ]
     return Race(
         {method: standings[method] for method in order},
@@ -128,17 +132,30 @@ def duel(mine, theirs, confidence=CONFIDENCE, seed=0):
     mean = float(differences.mean())
     error = float(differences.std(ddof=1)) / math.sqrt(count)
     half = intervals.student_quantile(confidence, count - 1) * error
-    normal = special.ndtri  # the quantile of the normal distribution
-    detectable = half * (1 + normal(comparison.POWER) / normal((1 + confidence) / 2))
-    if 2 / 2**count >= comparison.ALPHA:
-        detectable = math.inf
     return Duel(
         probability_of_improvement(mine, theirs, confidence),
         Interval(mean, mean - half, mean + half),
         comparison.flip_test([differences], seed),
-        float(detectable),
+        _detectable(differences),
         count,
     )
+
+
+def _detectable(differences, pairs=1):
+    """Returns the smallest true difference that is found with a probability of 80 %.
+
+    Args:
+        differences: [S], seed by seed.
+        pairs: of methods that are compared: by Holm's method the first of them has to
+            be as unlikely as ALPHA / pairs.
+    """
+    count, level = len(differences), comparison.ALPHA / pairs
+    if 2 / 2**count >= level:  # no p-value of a permutation test is that small
+        return math.inf
+    error = float(differences.std(ddof=1)) / math.sqrt(count)
+    normal = special.ndtri  # the quantile of the normal distribution
+    quantile = intervals.student_quantile(1 - level, count - 1)
+    return error * quantile * (1 + normal(comparison.POWER) / normal(1 - level / 2))
 
 
 def probability_of_improvement(mine, theirs, confidence=CONFIDENCE):

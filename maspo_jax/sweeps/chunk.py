@@ -33,7 +33,6 @@ from maspo_jax.storage import read_json_object, write_whole
 from maspo_jax.sweeps import together
 from maspo_jax.types import TrainState
 
-PLACES = "places.json"  # which runs of a chunk went on behind each rung
 NOTES = "notes.txt"  # of a run: what it noted
 STATUS = "status.json"  # of a run: how it ended
 FINISHED, FAILED, STOPPED = "finished", "failed", "stopped"
@@ -130,7 +129,9 @@ class Chunk:
                 Checkpoints(self.folder / "checkpoints", self.display.note)
             )
             done = -1 if saved.newest is None else saved.newest
-            places = self._places(done)
+            places = [*range(len(self.names))]
+            if done >= 0:
+                places = saved.read_host()["places"]
             group = self._begin(done, places, saved, verifier)
             ended = [status_of(self.folders[place]) for place in places]
             group.ended = {k for k, status in enumerate(ended) if status is not None}
@@ -141,13 +142,6 @@ class Chunk:
             ]
             training = _Training(self, places, group, members, saved, clock)
             training.go_on(max(done, 0), done < 0)
-
-    def _places(self, done):
-        """Returns which of its runs the checkpoint after so many steps is of."""
-        file = self.folder / PLACES
-        kept = read_json_object(file) if file.is_file() else {}
-        rungs = [int(step) for step in kept if int(step) <= done]
-        return kept[str(max(rungs))] if rungs else [*range(len(self.names))]
 
     def _begin(self, done, places, saved, verifier):
         """Returns the `Group` at its start, or as its newest checkpoint has it."""
@@ -385,14 +379,13 @@ class _Training:
                 self._end(k, STOPPED, step, stopped[self.members[k].name])
                 self.group.ended.add(k)
         left = self.group.alive
-        if not stopped or not left:
+        if not left or len(left) == len(self.places):
             return False
+        # Also those that ended before a kill, at this rung: a rung that is come to
+        # again leaves the same runs.
         self.group.keep(left)
         self.members = [self.members[k] for k in left]
         self.places = [self.places[k] for k in left]
-        file = self.chunk.folder / PLACES
-        kept = read_json_object(file) if file.is_file() else {}
-        write_whole(file, json.dumps(kept | {str(step): self.places}) + "\n")
         return True
 
     def _flush(self, step):
@@ -411,5 +404,6 @@ class _Training:
         data = {
             "streams": {str(s): one.get_state() for s, one in group.streams.items()},
             "histories": [history.saved() for history in group.histories],
+            "places": self.places,
         }
         self.saved.save(step, RunState(train, data))

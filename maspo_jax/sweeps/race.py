@@ -39,8 +39,8 @@ class Race:
     """Methods, what is tried of each, and the seeds. A sweep file names one `sweep`.
 
     A run's score is its metric, of which more is better, after the last step. A run
-    that failed, or whose metric ends below `collapse` times its best, has collapsed:
-    it counts as `worst`.
+    that failed, or whose metric has lost more than a share of `collapse` of its best,
+    counted from `worst`, has collapsed: it counts as `worst`.
     """
 
     experiment: Experiment
@@ -219,21 +219,33 @@ def scores_of(race, runs):
             raise ValueError(
                 f"{one.folder}: {race.metric} was never measured; choose another metric"
             )
-        found[one.trial, one.seed] = score_of(values, one.status, race.collapse)
+        found[one.trial, one.seed] = score_of(
+            values, one.status, race.collapse, race.worst
+        )
     return found
 
 
-def score_of(values, status, collapse):
+def score_of(values, status, collapse, worst=0.0):
     """Returns the last of some values, or NaN where the run collapsed.
 
     Args:
         values: of the metric, in the order of the steps.
         status: of the run.
-        collapse: below which share of its best a run has collapsed.
+        collapse: below which share of its best, from the worst on, a run has collapsed.
+        worst: the least that a score may be.
+
+    Raises:
+        ValueError: a value is below the worst.
     """
     if status == FAILED or not np.isfinite(values).all():
         return math.nan
-    return values[-1] if values[-1] >= collapse * max(values) else math.nan
+    if min(values) < worst:
+        raise ValueError(
+            f"worst={worst:g}: a run measured {min(values):.4g}, which is less; give "
+            "the least that the metric may be"
+        )
+    kept = values[-1] - worst >= collapse * (max(values) - worst)
+    return values[-1] if kept else math.nan
 
 
 def choose(race, folder):
@@ -279,7 +291,12 @@ def judge(race, folder, winners):
         for place, name in enumerate(names)
     }
     result = races.race(scores, race.worst)
-    curves = {(names[one.trial], one.seed): one.curve(race.metric) for one in runs}
+    curves = {
+        (names[one.trial], one.seed): one.curve(race.metric)
+        if one.status != FAILED
+        else ([], [])
+        for one in runs
+    }
     none = lambda value: None if math.isnan(value) or math.isinf(value) else value
     return {
         "metric": race.metric,

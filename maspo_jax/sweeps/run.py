@@ -27,7 +27,7 @@ from maspo_jax import distributed
 from maspo_jax.config import serialization
 from maspo_jax.learning import run as single
 from maspo_jax.refusals import Refusals
-from maspo_jax.runs import programs, provenance
+from maspo_jax.runs import programs, provenance, run_folder
 from maspo_jax.runs.folder import lock
 from maspo_jax.runs.interrupts import Interrupts
 from maspo_jax.storage import results_folder, write_whole
@@ -92,7 +92,7 @@ def run(sweep, folder, display, source=None, starts=None):
         programs.recorded(folder, first, display.note),
     ):
         begun.train(interrupts)
-    table.write(folder, sweep.metric)
+    begun.finish()
     left = [run for group in begun.groups for run in group.runs if not ended(run)]
     if left:
         display.note(f"{len(left)} runs are left to other processes at work on them")
@@ -239,13 +239,20 @@ class _Begun:
                 in_threads(work, devices)
             while self._work(None, interrupts, alone=True):
                 pass
+            self._tell()
             if self._study is None or not self._propose():
                 break
+
+    def finish(self):
+        """Tells the study what there is to tell, and writes the table."""
+        self._tell()
+        self._write_table()
 
     def _make_starts(self):
         """Makes the policies that runs start from, on all devices together."""
         needed = {}
-        for run in self._runs:
+        together_ = [group for group in self.groups if not group.alone]
+        for run in [run for group in together_ for run in group.runs]:
             if run.experiment.sft and not ended(run):
                 needed[chunks.start_key(run.experiment)] = run.experiment
         for count, (key, experiment) in enumerate(needed.items(), start=1):
@@ -282,12 +289,20 @@ class _Begun:
                 self._train_alone(runs[0])
             else:
                 self._chunk(place, runs, group, device, interrupts).train()
-            shutil.rmtree(place)
-        self._tell()
+            with self._alone():
+                shutil.rmtree(place)
         with self._lock:
-            table.write(self.folder, self.sweep.metric)
+            self._write_table()
             self._show()
         return True
+
+    def _alone(self):
+        """Keeps other processes and threads from the files that all share."""
+        return SWEEP.opened(self.folder, lambda record: record, wait=True)
+
+    def _write_table(self):
+        with self._alone():
+            table.write(self.folder, self.sweep.metric)
 
     def _claim(self, held, alone):
         """Takes a chunk that nobody works on, or makes one.
@@ -307,12 +322,13 @@ class _Begun:
             for place in sorted(rooms.iterdir()):
                 locked = held.enter_context(contextlib.ExitStack())
                 free, names = lock(place, locked), _names_in(place)
-                mine = names and all(name in by_name for name in names)
-                if free and mine:
-                    runs = [by_name[name][0] for name in names]
-                    if not all(map(ended, runs)):
-                        return place, runs, by_name[names[0]][1]
-                if free and (mine or names is None):
+                known = [name for name in names or () if name in by_name]
+                if free and known:
+                    # Runs whose trial was taken out of the file since are in it, too.
+                    chunk = [self._planned(name, by_name) for name in names]
+                    if not all(map(ended, [by_name[name][0] for name in known])):
+                        return place, chunk, by_name[known[0]][1]
+                if free and (known or names is None):
                     shutil.rmtree(place)  # nothing is left of it, or it never began
                 locked.close()
                 taken |= {*(names or ())}
@@ -330,6 +346,15 @@ class _Begun:
                 lock(place, held)
                 return place, runs, group
         return None
+
+    def _planned(self, name, by_name):
+        """Returns the `PlannedRun` of a name, also of one that is not asked for now."""
+        if name in by_name:
+            return by_name[name][0]
+        trial, seed = name.split("/seed_")
+        folder = folder_of(self.folder, int(trial), int(seed))
+        experiment = run_folder.read_experiment(folder)
+        return PlannedRun(name, name, experiment, folder)
 
     def _chunk(self, place, runs, group, device, interrupts):
         key = together.group_of(runs[0].experiment)
@@ -473,11 +498,14 @@ class _Begun:
         """Shows how far the sweep is."""
         of_each = self.sweep.experiment.steps
         alone = {run.name for group in self.groups if group.alone for run in group.runs}
-        scores = [self._score(folder) for folder in self._folders(names)]
-        finite = sorted(score for score in scores if math.isfinite(score))
         shown = {}
-        if finite and self.sweep.metric == "validation/accuracy":
-            shown["accuracy"] = finite[len(finite) // 2]
+        # What is read of all runs is read where it is new.
+        measured = step % self.sweep.experiment.validation.every == 0
+        if measured and self.sweep.metric == "validation/accuracy":
+            scores = [self._score(folder) for folder in self._folders(names)]
+            finite = sorted(score for score in scores if math.isfinite(score))
+            if finite:
+                shown["accuracy"] = finite[len(finite) // 2]
         total = of_each * len(self._runs)
         with self._lock:
             self._done += sum(of_each if name in alone else 1 for name in names)

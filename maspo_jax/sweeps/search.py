@@ -103,12 +103,10 @@ def tell(study, number, score):
     """Tells a study the score of a trial, once; None for one that failed."""
     from optuna.trial import TrialState
 
-    if study.get_trials(deepcopy=False)[number].state.is_finished():
-        return
     if score is None:
-        study.tell(number, state=TrialState.FAIL)
+        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
     else:
-        study.tell(number, score)
+        study.tell(number, score, skip_if_finished=True)
 
 
 def _distribution(kind):

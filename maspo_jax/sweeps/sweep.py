@@ -11,7 +11,7 @@ import json
 from typing import Any, Literal
 
 from maspo_jax.config import Experiment, serialization
-from maspo_jax.config.changes import changed
+from maspo_jax.config.changes import changed, plain
 from maspo_jax.refusals import Refusals
 from maspo_jax.reports import metric_names
 from maspo_jax.settings import check_intervals, setting
@@ -71,6 +71,7 @@ class Sweep:
             raise ValueError(f"goal={self.goal!r}: choose one of max, min")
         if not self.experiment.steps:
             raise ValueError("experiment.steps=0: a sweep trains; give at least 1")
+        self._check_rungs()
         if isinstance(self.trials, Search):
             return
         trials = self.trials
@@ -87,10 +88,24 @@ class Sweep:
             )
         object.__setattr__(self, "trials", trials)
         object.__setattr__(self, "names", (*self.names,))
-        if self.names and len(set(self.names)) != len(trials):
+        if self.names and not len(set(self.names)) == len(self.names) == len(trials):
             raise ValueError(
                 f"names: {len(set(self.names))} names for {len(trials)} trials; give "
                 "each its own"
+            )
+
+    def _check_rungs(self):
+        """Refuses rungs at which nothing new is measured."""
+        every = self.experiment.validation.every
+        if self.stopping is None or not self.metric.startswith("validation/"):
+            return
+        rungs = self.stopping.rungs(self.experiment.steps)
+        blind = [rung for rung in rungs if rung % every]
+        if blind:
+            raise ValueError(
+                f"stopping.first={self.stopping.first}: after {blind[0]} steps "
+                f"{self.metric} is not measured; give a multiple of "
+                f"validation.every={every}"
             )
 
 
@@ -160,6 +175,7 @@ def trials_of(experiment, settings, names=()):
 def _trial(experiment, number, settings, label, seen):
     if not isinstance(settings, dict):
         raise ValueError(f"trial {number}: {settings!r:.60} is no {{name: value}}")
+    settings = plain(settings)
     for name in ("seed", "steps"):
         if name in settings:
             where = "Sweep.seeds" if name == "seed" else "the experiment"

@@ -412,6 +412,7 @@ def test_the_compiler_of_tpus_takes_the_kernel(dtype, width, monkeypatch):
 
 
 def test_the_benchmark_notices_what_is_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(ROOT / "experiments" / "benchmarks")
     script = runpy.run_path(str(ROOT / "experiments" / "benchmarks" / "attention.py"))
     words = "--lengths 40 --rows 2 --heads 4 2 --width 8 --repeats 1".split()
     file = tmp_path / "attention.json"

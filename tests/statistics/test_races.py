@@ -168,3 +168,17 @@ def test_curves_and_pairs_that_do_not_fit_are_refused():
         races.duel([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="collapsed"):
         races.duel([1.0, math.nan], [1.0, 2.0])
+
+
+def test_what_would_have_been_found_is_corrected_for_all_pairs():
+    """Of many pairs a difference has to be larger, or no number of seeds will do."""
+    draw = np.random.default_rng(0)
+    scores = {name: dict(enumerate(draw.normal(5, 1, 12))) for name in "abcdefgh"}
+    all_, two = races.race(scores, 0.0), races.race({n: scores[n] for n in "ab"}, 0.0)
+    pair = ("a", "b") if ("a", "b") in all_.duels else ("b", "a")
+    same = next(iter(two.duels.values()))
+    assert all_.duels[pair].detectable > 1.3 * same.detectable
+    few = {n: {s: of[s] for s in range(8)} for n, of in scores.items()}
+    assert all(
+        math.isinf(duel.detectable) for duel in races.race(few, 0.0).duels.values()
+    )

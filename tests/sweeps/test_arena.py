@@ -64,7 +64,7 @@ def test_claims_are_of_methods_that_race(arena):
 def test_one_reference_answer_in_five_is_wrong_and_the_others_are_not(arena):
     source, right = arena.regimes.WrongGolds(), arithmetic.Chains(numbers=4)
     wrong = [source[n] != right[n] for n in range(1000) if source[n].id == right[n].id]
-    assert abs(sum(wrong) - 200) < 5 and len(wrong) == 1000
+    assert sum(wrong) == 200 and len(wrong) == 1000
     for n in range(20):
         text = rf"\boxed{{{right[n].answer}}}"
         verdict = graders.hendrycks(text, source[n].answer)

@@ -123,6 +123,14 @@ def test_a_run_that_lost_half_of_its_best_has_collapsed(values, status, score):
     assert found == pytest.approx(score, nan_ok=True)
 
 
+def test_collapse_is_counted_from_the_worst():
+    """Or a run whose metric is below zero would have collapsed whatever it learned."""
+    assert recipe.score_of([-2.0, -1.0], FINISHED, 0.5, worst=-3.0) == -1.0
+    assert math.isnan(recipe.score_of([-1.0, -2.5], FINISHED, 0.5, worst=-3.0))
+    with pytest.raises(ValueError, match="worst=0: a run measured -1"):
+        recipe.score_of([0.5, -1.0], FINISHED, 0.5)
+
+
 def simulated(effects, matters, number, settings=3, tuning=2, seeds=16):
     """Returns the `Race` of methods of whose scores everything is known.
 

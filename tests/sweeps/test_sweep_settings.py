@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 from conftest import TINY
 
@@ -103,6 +104,7 @@ def test_trials_that_are_none_or_twice_are_refused(settings, message):
         ({"goal": "up"}, "goal='up': choose one of max, min"),
         ({"together": 0}, "together=0: must lie in"),
         ({"names": ["a"]}, "1 names for 2 trials"),
+        ({"names": ["a", "a", "b"]}, "2 names for 2 trials"),
     ],
 )
 def test_a_sweep_that_is_none_is_refused(changes, message):
@@ -145,8 +147,20 @@ def test_runs_train_together_that_differ_in_numbers_alone(tmp_path):
     ]
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    settings = sweeps.grid({"objective.gate.alpha": np.linspace(0.1, 0.3, 3)})
+    settings += [{"rollouts_every": np.int64(3), RATE: np.float32(0.5)}]
+    trials = trials_of(EXPERIMENT, settings)
+    (group,) = planned(sweeps.Sweep(EXPERIMENT, settings), trials[:3], tmp_path, None)
+    assert len(group.runs) == 3
+    assert type(trials[3].experiment.rollouts_every) is int
+    assert type(trials[3].settings[RATE]) is float
+
+
 def test_rungs_rise_by_their_factor():
     assert Halving(2, 3).rungs(19) == [2, 6, 18]
     assert Halving(2, 3).rungs(18) == [2, 6]
+    with pytest.raises(ValueError, match="first=3: after 3 steps validation/accuracy"):
+        sweeps.Sweep(EXPERIMENT, [{}], stopping=Halving(3))
     with pytest.raises(ValueError, match="first=0: must lie in"):
         sweeps.Sweep(EXPERIMENT, [{}], stopping=Halving(0))

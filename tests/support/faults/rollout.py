@@ -387,8 +387,8 @@ FAULTS = [
     Fault(
         "what fills the last batch up counts",
         "rollout/responder.py",
-        "np.concatenate(rows)[:total].T",
-        "np.concatenate(rows).T",
+        "averages(np.concatenate(rows)[:total])",
+        "averages(np.concatenate(rows))",
         (f"{GRADING}::test_rows_that_only_fill_the_devices_do_not_count",),
     ),
     Fault(

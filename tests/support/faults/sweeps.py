@@ -81,7 +81,7 @@ FAULTS = [
     Fault(
         "a collapsed run keeps its score",
         "sweeps/race.py",
-        "return values[-1] if values[-1] >= collapse * max(values) else math.nan",
+        "return values[-1] if kept else math.nan",
         "return values[-1]",
         (f"{RACE}::test_a_run_that_lost_half_of_its_best_has_collapsed",),
     ),
