@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import TINY
@@ -13,6 +14,7 @@ from maspo_jax.learning import train_state
 from maspo_jax.learning.loop import problem_stream
 from maspo_jax.objectives import advantages, kl, terms
 from maspo_jax.rewards import Verdict
+from maspo_jax.rollout import generate
 from maspo_jax.rollout.grading import InProcessGrader
 from maspo_jax.runs.display import Display
 from maspo_jax.runs.metrics_log import Clock
@@ -149,3 +151,11 @@ def test_a_group_goes_on_with_some_of_its_runs(side_by_side):
         group.state,
         before,
     )
+
+
+def test_policies_side_by_side_leave_the_loop_of_the_sampler_together():
+    """When the last of them has no row left."""
+    busy = jnp.array([0, 3, 2])
+    found = jax.vmap(generate._most_of_runs)(busy)
+    np.testing.assert_array_equal(found, [3, 3, 3])
+    assert generate._most_of_runs(jnp.int32(2)) == 2
