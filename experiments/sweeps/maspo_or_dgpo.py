@@ -1,4 +1,4 @@
-"""Which of two gates is better, and how certain that is: a race in a few minutes.
+"""Which of two gates is better, and how certain that is: a small race.
 
     maspo sweep experiments/sweeps/maspo_or_dgpo.py
 
